@@ -1,0 +1,27 @@
+# make run    the default study: data, models, attacks, tables, figures
+# make test   the tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lint docs
+
+run: .venv/installed
+	$(BIN)/snakemake --cores all
+
+test: .venv/installed
+	$(BIN)/python -m pytest -q
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+docs: .venv/installed
+	$(BIN)/python -m vaepipe.config > docs/configuration.md
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vaepipe needs Python 3.11 or newer; say which: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.txt
+	touch $@

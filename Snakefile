@@ -1,0 +1,42 @@
+"""vaepipe: train VAEs over β × d_z, attack them, and say how robust they are.
+
+`config.yaml` spells the study; every file's path says which cell of the grid it belongs to.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.14.8")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/models.smk"
+include: "rules/attacks.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+
+
+localrules:
+    all,
+    data,
+    models,
+    attacks,
+    tables,
+    figures,
+
+
+rule all:
+    """Everything: tables, figures and the summary."""
+    default_target: True
+    input:
+        rules.tables.input,
+        rules.figures.input,
+        "results/config.json",
+        "results/headline.txt",
+
+
+onsuccess:
+    print_headline()

@@ -1,0 +1,34 @@
+# INPUT   results/data/<dataset>.h5, results/models/<cell>/model.safetensors
+# OUTPUT  results/attacks/<cell>/<loss>/<block of λ>.h5
+rule attacks:
+    """Attack every model of every image data set."""
+    input:
+        attack_files(),
+
+
+rule attack:
+    """One model, one loss, one block of λ: all pairs at once."""
+    input:
+        data="results/data/{dataset}.h5",
+        model=f"{MODEL}/model.safetensors",
+    output:
+        ATTACK,
+    log:
+        f"logs/attacks/{CELL}/{{loss}}/{{block}}.log",
+    benchmark:
+        f"benchmarks/attacks/{CELL}/{{loss}}/{{block}}.jsonl"
+    conda:
+        "../envs/vaepipe.yaml"
+    threads: option("attack", "threads")
+    resources:
+        gpu=GPU,
+        mem_mb=8000,
+        runtime=240,
+    params:
+        spec=attack_spec,
+        code=code_digest("attack"),
+    message:
+        "attack {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}, λ {wildcards.block}"
+    shell:
+        "python -m vaepipe.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        " --out {output:q} --threads {threads} > {log:q} 2>&1"

@@ -1,0 +1,29 @@
+# INPUT   official files (downloaded or given by path) or a generator
+# OUTPUT  results/data/<dataset>.h5
+rule data:
+    """Prepare all data sets of the study."""
+    input:
+        expand("results/data/{dataset}.h5", dataset=study.names),
+
+
+rule prepare:
+    """One data set as one HDF5 file."""
+    output:
+        "results/data/{dataset}.h5",
+    log:
+        "logs/data/{dataset}.log",
+    benchmark:
+        "benchmarks/data/{dataset}.jsonl"
+    conda:
+        "../envs/vaepipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        spec=prepare_spec,
+        code=prepare_code,
+    message:
+        "prepare {wildcards.dataset}"
+    shell:
+        "python -m vaepipe.prepare --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,100 @@
+# INPUT   results/tables/*, and the arrays of a few models
+# OUTPUT  results/figures/*.{pdf,png}, results/headline.txt
+rule figures:
+    """All figures."""
+    input:
+        figure_files(),
+
+
+rule plot:
+    """A figure that is drawn from the tables alone."""
+    input:
+        models="results/tables/models.csv",
+        images="results/tables/images.parquet",
+        attacks="results/tables/attacks.parquet",
+    output:
+        multiext("results/figures/{figure}", ".pdf", ".png"),
+    log:
+        "logs/figures/{figure}.log",
+    conda:
+        "../envs/vaepipe.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=figure_spec("tables"),
+        code=lambda wildcards: figure_code(wildcards.figure),
+    message:
+        "plot {wildcards.figure}"
+    shell:
+        "python -m vaepipe.plot {wildcards.figure:q} --spec {params.spec:q} --models {input.models:q}"
+        " --images {input.images:q} --attacks {input.attacks:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule plot_swissroll:
+    """The swiss roll: q(z) and reconstructions."""
+    input:
+        arrays=lambda wildcards: evaluations(figure_cells("swissroll", "swissroll")),
+    output:
+        multiext("results/figures/swissroll", ".pdf", ".png"),
+    log:
+        "logs/figures/swissroll.log",
+    conda:
+        "../envs/vaepipe.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=lambda wildcards: figure_spec("swissroll", "swissroll"),
+        code=figure_code("swissroll"),
+    message:
+        "plot the swiss roll"
+    shell:
+        "python -m vaepipe.plot swissroll --spec {params.spec:q} --arrays {input.arrays:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule plot_montage:
+    """Pictures of attacks on one data set."""
+    input:
+        arrays=lambda wildcards: first_attacks(wildcards.dataset),
+    output:
+        multiext("results/figures/montage/{dataset}", ".pdf", ".png"),
+    log:
+        "logs/figures/montage/{dataset}.log",
+    conda:
+        "../envs/vaepipe.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=lambda wildcards: figure_spec("montage", wildcards.dataset, len(study.blocks(wildcards.dataset))),
+        code=figure_code("montage"),
+    message:
+        "plot attacks on {wildcards.dataset}"
+    shell:
+        "python -m vaepipe.plot montage --spec {params.spec:q} --arrays {input.arrays:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule headline:
+    """The study in a few lines of text."""
+    input:
+        models="results/tables/models.csv",
+        images="results/tables/images.parquet",
+        attacks="results/tables/attacks.parquet",
+    output:
+        "results/headline.txt",
+    log:
+        "logs/headline.log",
+    conda:
+        "../envs/vaepipe.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=figure_spec("tables"),
+        code=figure_code("headline"),
+    message:
+        "sum up"
+    shell:
+        "python -m vaepipe.plot headline --spec {params.spec:q} --models {input.models:q}"
+        " --images {input.images:q} --attacks {input.attacks:q} --out {output:q} > {log:q} 2>&1"

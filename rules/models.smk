@@ -1,0 +1,62 @@
+# INPUT   results/data/<dataset>.h5
+# OUTPUT  results/models/<cell>/{model.safetensors,history.csv,evaluation.h5}
+rule models:
+    """Train and evaluate every model of the grid."""
+    input:
+        evaluations(study.cells),
+
+
+rule train:
+    """One model: (data set, family, β, d_z, seed). Continues from its checkpoint when it was interrupted."""
+    input:
+        data="results/data/{dataset}.h5",
+    output:
+        model=f"{MODEL}/model.safetensors",
+        history=f"{MODEL}/history.csv",
+    log:
+        f"logs/models/{CELL}/train.log",
+    benchmark:
+        f"benchmarks/models/{CELL}/train.jsonl"
+    conda:
+        "../envs/vaepipe.yaml"
+    threads: option("train", "threads")
+    resources:
+        gpu=GPU,
+        mem_mb=8000,
+        runtime=240,
+    params:
+        spec=train_spec,
+        code=code_digest("train"),
+    message:
+        "train {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}"
+    shell:
+        "python -m vaepipe.train --spec {params.spec:q} --data {input.data:q} --out {output.model:q}"
+        " --history {output.history:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule evaluate:
+    """One model on the held-out split: ELBO, its terms, posterior statistics."""
+    input:
+        data="results/data/{dataset}.h5",
+        model=f"{MODEL}/model.safetensors",
+    output:
+        f"{MODEL}/evaluation.h5",
+    log:
+        f"logs/models/{CELL}/evaluate.log",
+    benchmark:
+        f"benchmarks/models/{CELL}/evaluate.jsonl"
+    conda:
+        "../envs/vaepipe.yaml"
+    threads: option("train", "threads")
+    resources:
+        gpu=GPU,
+        mem_mb=8000,
+        runtime=60,
+    params:
+        spec=evaluate_spec,
+        code=code_digest("evaluate"),
+    message:
+        "evaluate {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}"
+    shell:
+        "python -m vaepipe.evaluate --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        " --out {output:q} --threads {threads} > {log:q} 2>&1"

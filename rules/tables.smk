@@ -1,0 +1,55 @@
+# INPUT   every evaluation and attack file
+# OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,columns.csv}, results/config.json
+rule tables:
+    """Tidy tables of the whole study."""
+    input:
+        "results/tables/models.csv",
+        "results/tables/images.parquet",
+        "results/tables/attacks.parquet",
+        "results/tables/columns.csv",
+
+
+rule collect:
+    """All numbers of all jobs, one row per model, per image and per attack."""
+    input:
+        evaluations=evaluations(study.cells),
+        attacks=attack_files(),
+    output:
+        models="results/tables/models.csv",
+        images="results/tables/images.parquet",
+        attacks="results/tables/attacks.parquet",
+        columns="results/tables/columns.csv",
+    log:
+        "logs/tables/collect.log",
+    benchmark:
+        "benchmarks/tables/collect.jsonl"
+    conda:
+        "../envs/vaepipe.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=as_json(study.collect_spec()),
+        code=code_digest("collect"),
+    message:
+        "collect the tables"
+    shell:
+        "python -m vaepipe.collect --spec {params.spec:q} --models {output.models:q} --images {output.images:q}"
+        " --attacks {output.attacks:q} --columns {output.columns:q} > {log:q} 2>&1"
+
+
+rule config:
+    """The configuration with every default written out."""
+    localrule: True
+    output:
+        "results/config.json",
+    log:
+        "logs/config.log",
+    conda:
+        "../envs/vaepipe.yaml"
+    params:
+        config=json.dumps(study.effective(), indent=2),
+    message:
+        "write the effective configuration"
+    shell:
+        "printf '%s\\n' {params.config:q} > {output:q} 2> {log:q}"

@@ -1,0 +1,83 @@
+"""Stage: attack one model at a block of λ.
+
+    python -m vaepipe.attack --spec JSON --data data.h5 --model model.safetensors --out attack.h5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+
+from vaepipe import device as devices
+from vaepipe import provenance, store
+from vaepipe.attacks import run_attack
+from vaepipe.attacks.outcome import outcome
+from vaepipe.attacks.pairs import draw_pairs
+from vaepipe.datasets.files import read_digest, read_split
+from vaepipe.models import as_float, load
+
+PICTURES = ("reconstruction", "target_reconstruction", "adversarial_reconstruction")
+DESCRIPTIONS = {
+    "lambdas": "weights of the penalty (L,)",
+    "pairs": "rows of the held-out split: image, target (P, 2)",
+    "x": "attacked images (P,C,H,W), 0..255",
+    "target": "target images (P,C,H,W), 0..255",
+    "distortion": "d (L,P,C,H,W); x/255 + d lies in [0,1]",
+    "objective": "divergence + lambda * norm, nats (L,P)",
+    "divergence": "what the attack minimises beside the penalty, nats (L,P)",
+    "norm": "2-norm of d over all pixels (L,P)",
+    "initial_divergence": "divergence at d = 0, nats (L,P)",
+    "iterations": "evaluations of the network (L,P)",
+    "converged": "the row stopped by its own rule (L,P)",
+    "residual": "2-norm of the projected gradient step (L,P)",
+    "adversarial_distance": "mean over samples of ||rec(x+d) - x_t|| (L,P)",
+    "target_distance": "mean over samples of ||rec(x_t) - x_t|| (P,)",
+    "original_distance": "mean over samples of ||rec(x) - x_t|| (P,)",
+    "input_distance": "||x - x_t|| (P,)",
+    "target_nll": "-log p(x_t|z*), z* ~ q(z|x+d), nats (L,P)",
+    "reconstruction": "of x, first sample (P,C,H,W), 0..255",
+    "target_reconstruction": "of x_t, first sample (P,C,H,W), 0..255",
+    "adversarial_reconstruction": "of x+d, first sample (L,P,C,H,W), 0..255",
+}
+
+
+def attack(spec: dict, data: Path, model_path: Path, out: Path, device: torch.device) -> None:
+    """Attack all pairs at the λ of ``spec`` (as `vaepipe.config.Study.attack_spec` gives it) and write the rows."""
+    model, model_spec = load(model_path, device)
+    test = read_split(data, "test")
+    pairs = draw_pairs(test, spec["pairs"], spec["pair_seed"])
+    images, targets = test.x[pairs[:, 0]], test.x[pairs[:, 1]]
+    x, target = (as_float(torch.from_numpy(a).to(device)) for a in (images, targets))
+    lambdas = torch.tensor(spec["lambdas"], dtype=torch.float64)
+    options = {key: spec[key] for key in ("max_iterations", "tolerance", "batch_size")}
+    begun = time.monotonic()
+    result = run_attack(model, x, target, lambdas, spec["loss"], **options)
+    seconds = time.monotonic() - begun
+    arrays = vars(result) | outcome(model, x, target, result.distortion, spec["pair_seed"], spec["samples"])
+    arrays = {name: t.cpu().numpy() for name, t in arrays.items()}
+    arrays |= {name: (arrays[name] * 255).round().clip(0, 255).astype("uint8") for name in PICTURES}
+    arrays |= {"lambdas": lambdas.numpy(), "pairs": pairs, "x": images, "target": targets}
+    cell = {key: model_spec[key] for key in ("dataset", "family", "beta", "d_z", "seed")}
+    attrs = {**cell, "loss": spec["loss"], "spec": spec, "code": provenance.code_digest("attack"), "data": read_digest(data)}
+    store.write_h5(out, "attack", {name: (array, DESCRIPTIONS[name]) for name, array in arrays.items()}, attrs)
+    rows, converged = result.converged.numel(), int(result.converged.sum())
+    print(f"{rows} rows, {converged} converged, {seconds:.1f} s, {float(result.iterations.float().mean()):.0f} evaluations per row")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m vaepipe.attack", description="Attack one model at a block of λ.")
+    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: loss, lambdas, pairs, pair_seed and the solver's options")
+    parser.add_argument("--data", required=True, type=Path, help="prepared data set (.h5)")
+    parser.add_argument("--model", required=True, type=Path, help="trained weights (.safetensors)")
+    parser.add_argument("--out", required=True, type=Path, help="file to write (.h5)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    args = parser.parse_args(argv)
+    attack(args.spec, args.data, args.model, args.out, devices.setup(args.threads))
+
+
+if __name__ == "__main__":
+    store.run_stage(main)

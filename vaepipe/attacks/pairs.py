@@ -1,0 +1,38 @@
+"""Which image is attacked towards which: the same pairs for every model of a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vaepipe.datasets import Part
+from vaepipe.store import DataError
+
+
+def draw_pairs(part: Part, count: int, seed: int) -> np.ndarray:
+    """(count, 2) rows of ``part``: image and target, at random.
+
+    No image is attacked twice. The target has another label; where there are no labels but factors, it differs in more
+    than half of them; else it is any other image. A longer list begins with the shorter ones.
+
+    Raises:
+        DataError: fewer images than pairs, or no target for an image.
+    """
+    n = len(part.x)
+    if count > n:
+        raise DataError(f"attack.pairs: {count} is more than the {n} held-out images")
+    random = np.random.default_rng(seed)
+    pairs = []
+    for image in random.permutation(n)[:count]:
+        fits = np.flatnonzero(_differs(part, image))
+        if not len(fits):
+            raise DataError(f"attack.pairs: held-out image {image} has no image of another kind as a target")
+        pairs.append((image, fits[np.random.default_rng([seed, int(image)]).integers(len(fits))]))
+    return np.array(pairs, dtype=np.int64)
+
+
+def _differs(part: Part, image: int) -> np.ndarray:
+    if part.label is not None:
+        return part.label != part.label[image]
+    if part.factors is not None:
+        return (part.factors != part.factors[image]).sum(1) > part.factors.shape[1] / 2
+    return np.arange(len(part.x)) != image

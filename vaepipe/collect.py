@@ -1,0 +1,129 @@
+"""Stage: what all jobs measured, as tidy tables.
+
+    python -m vaepipe.collect --spec JSON --models models.csv --images images.parquet --attacks attacks.parquet --columns columns.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vaepipe import grid, store
+from vaepipe.grid import Cell
+
+CELL = {
+    "dataset": "data set",
+    "family": "model family; vae is beta = 1 of every family",
+    "beta": "beta of the objective",
+    "d_z": "latent dimensions",
+    "seed": "training seed",
+}
+IMAGE = {
+    "image": "row of the held-out split",
+    "log_likelihood": "log p(x|z), z ~ q(z|x), nats per image",
+    "kl": "KL(q(z|x) || p(z)), nats per image",
+    "elbo": "log_likelihood - kl, the beta = 1 ELBO, nats per image",
+    "sigma_norm": "2-norm of the posterior's standard deviations",
+    "mean_norm": "2-norm of the posterior's means",
+}
+MEASURES = ("log_likelihood", "kl", "elbo", "sigma_norm", "mean_norm")
+MODEL = {"images": "held-out images measured"} | {
+    name + suffix: f"{'standard error over images of the' if suffix else 'mean over images of the'} column {name} of images"
+    for name in MEASURES
+    for suffix in ("", "_se")
+}
+ATTACK = {
+    "loss": "what the attack minimises beside lambda * norm",
+    "lambda": "weight of the penalty",
+    "pair": "number of the pair, the same images for every model of a data set",
+    "image": "attacked image, row of the held-out split",
+    "target": "target image, row of the held-out split",
+    "objective": "value that the attack reached, divergence + lambda * norm, nats: the adversarial loss",
+    "divergence": "objective without the penalty, nats",
+    "norm": "2-norm of the distortion over all pixels, images in [0,1]",
+    "initial_divergence": "divergence without distortion, nats",
+    "iterations": "evaluations of the network",
+    "converged": "the row stopped by its own rule, not by the bound on iterations",
+    "residual": "2-norm of the projected gradient step at the end",
+    "adversarial_distance": "A: mean over samples of ||rec(x+d) - x_t||",
+    "target_distance": "T: mean over samples of ||rec(x_t) - x_t||",
+    "original_distance": "O: mean over samples of ||rec(x) - x_t||",
+    "input_distance": "||x - x_t||",
+    "target_nll": "-log p(x_t|z*), z* ~ q(z|x+d), nats per image",
+}
+TABLES = {"models": CELL | MODEL, "images": CELL | IMAGE, "attacks": CELL | ATTACK}
+
+
+def image_rows(cell: Cell, path: str | Path) -> pd.DataFrame:
+    """One row per held-out image of one model."""
+    with store.open_h5(path, "evaluation") as file:
+        found = {name: file[name][:] for name in MEASURES if name != "elbo"}
+    found["elbo"] = found["log_likelihood"] - found["kl"]
+    return _with_cell(cell, {"image": np.arange(len(found["kl"]))} | {name: found[name] for name in MEASURES}, TABLES["images"])
+
+
+def model_row(images: pd.DataFrame) -> pd.DataFrame:
+    """One row per model: mean and standard error over its images."""
+    mean = images[list(MEASURES)].mean()
+    error = images[list(MEASURES)].std(ddof=1) / np.sqrt(len(images))
+    numbers = {name + suffix: value[name] for name in MEASURES for suffix, value in (("", mean), ("_se", error))}
+    row = images[list(CELL)].iloc[:1].assign(images=len(images), **{name: float(value) for name, value in numbers.items()})
+    return row[list(TABLES["models"])]
+
+
+def attack_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
+    """One row per (λ, pair) of one attack file."""
+    with store.open_h5(path, "attack") as file:
+        L, P = file["objective"].shape
+        pairs = file["pairs"][:]
+        found = {"loss": loss, "lambda": np.repeat(file["lambdas"][:], P), "pair": np.tile(np.arange(P), L)}
+        found |= {"image": np.tile(pairs[:, 0], L), "target": np.tile(pairs[:, 1], L)}
+        for name in ATTACK.keys() - found.keys():
+            found[name] = np.broadcast_to(file[name][:], (L, P)).reshape(-1)
+    return _with_cell(cell, found, TABLES["attacks"])
+
+
+def _with_cell(cell: Cell, columns: dict, order: dict) -> pd.DataFrame:
+    return pd.DataFrame(vars(cell) | columns, columns=list(order))
+
+
+def collect(study: dict) -> dict[str, pd.DataFrame]:
+    """Tables models, images, attacks and columns.
+
+    Args:
+        study: per data set its grid, losses, lambdas and lambdas_per_job, as `vaepipe.config.Study.collect_spec` gives them.
+    """
+    images, attacks = [], []
+    for dataset, spec in study.items():
+        for cell in grid.cells(dataset, spec["grid"]):
+            images.append(image_rows(cell, cell.model("evaluation.h5")))
+            for loss in spec["losses"]:
+                for block in grid.blocks(spec["lambdas"], spec["lambdas_per_job"]):
+                    attacks.append(attack_rows(cell, loss, cell.attack(loss, block)))
+    tables = {
+        "models": pd.concat(map(model_row, images), ignore_index=True),
+        "images": pd.concat(images, ignore_index=True),
+        "attacks": pd.concat(attacks, ignore_index=True) if attacks else pd.DataFrame(columns=list(TABLES["attacks"])),
+    }
+    # in an order that does not depend on how λ was divided into jobs
+    tables["attacks"] = tables["attacks"].sort_values([*CELL, "loss", "lambda", "pair"], kind="stable", ignore_index=True)
+    columns = [(table, name, text) for table, names in TABLES.items() for name, text in names.items()]
+    return tables | {"columns": pd.DataFrame(columns, columns=["table", "column", "meaning"])}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m vaepipe.collect", description="Make the tables of a study.")
+    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: data set → grid, losses, lambdas, lambdas_per_job")
+    for table in (*TABLES, "columns"):
+        parser.add_argument(f"--{table}", required=True, type=Path, help="table to write (.csv or .parquet)")
+    args = parser.parse_args(argv)
+    for name, frame in collect(args.spec).items():
+        store.write_table(getattr(args, name), frame)
+
+
+if __name__ == "__main__":
+    store.run_stage(main)

@@ -1,0 +1,235 @@
+"""config.yaml: validated against the schema, completed with defaults, resolved per data set.
+
+Everything that is wrong is said in one line that names the key, the value and what is allowed (`ConfigError`).
+Run as a module, it prints docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from vaepipe import grid
+from vaepipe.datasets import DATASETS
+
+SECTIONS = ("grid", "model", "train", "evaluate", "attack", "plot")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; its text is one line."""
+
+
+@cache
+def schema() -> dict:
+    return yaml.safe_load((Path(__file__).parent / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
+
+
+class Study:
+    """A validated configuration.
+
+    Args:
+        config: the merged content of config.yaml and its overlays.
+
+    Raises:
+        ConfigError: naming the first key that is wrong.
+    """
+
+    def __init__(self, config: dict):
+        _check(config)
+        top = _with_defaults(config, schema())
+        self.names: list[str] = top["study"]
+        self.device: str = top["device"]
+        self.plot: dict = _section("plot", {}, config)
+        self.specs: dict[str, dict] = {}
+        for name in self.names:
+            if name not in DATASETS:
+                raise ConfigError(f"study: {name!r} is not a data set; known: {', '.join(DATASETS)}{_hint(name, DATASETS)}")
+            self.specs[name] = self._resolve(name, config)
+        self.cells = [cell for name in self.names for cell in grid.cells(name, self.specs[name]["grid"])]
+        self._cells = {cell.name: cell for cell in self.cells}
+
+    def _resolve(self, name: str, config: dict) -> dict:
+        """The sections as they hold for one data set: schema < data set's own < top of the config < datasets.<name>."""
+        own = config.get("datasets", {}).get(name, {})
+        info = DATASETS[name]
+        spec = {section: _section(section, info.defaults, config, own) for section in SECTIONS}
+        spec["path"] = own.get("path")
+        if spec["path"] and not Path(spec["path"]).exists():
+            raise ConfigError(f"datasets.{name}.path: {spec['path']!r} does not exist; give the file or folder of the data")
+        if not info.images:
+            spec["attack"]["losses"] = []
+            if spec["model"]["network"] == "conv":
+                raise ConfigError(f"datasets.{name}.model.network: 'conv' needs images; {name} has points: use mlp")
+        values = grid.lambdas(spec["attack"]["lambdas"])
+        spec["attack"]["lambdas"] = values
+        for key, numbers in (("grid.betas", spec["grid"]["betas"]), ("attack.lambdas", values)):
+            if clash := grid.clashes(numbers):
+                raise ConfigError(f"{key}: two values are both written {clash[0]} in paths; let them differ in six digits")
+        return spec
+
+    def cell(self, wildcards) -> grid.Cell:
+        """The cell that a job's wildcards name, with its exact numbers."""
+        return self._cells[grid.CELL.format(**dict(wildcards))]
+
+    def blocks(self, dataset: str) -> dict[str, list[float]]:
+        attack = self.specs[dataset]["attack"]
+        return grid.blocks(attack["lambdas"], attack["lambdas_per_job"])
+
+    def attacks(self) -> list[tuple[grid.Cell, str, str]]:
+        """(cell, loss, block) of every attack job."""
+        return [
+            (cell, loss, block)
+            for cell in self.cells
+            for loss in self.specs[cell.dataset]["attack"]["losses"]
+            for block in self.blocks(cell.dataset)
+        ]
+
+    def model_spec(self, cell: grid.Cell) -> dict:
+        """All that decides a model's weights, apart from data and code."""
+        spec = self.specs[cell.dataset]
+        runtime = ("threads", "checkpoint_seconds")
+        return {
+            **vars(cell),
+            "model": spec["model"],
+            "train": {key: value for key, value in spec["train"].items() if key not in runtime},
+        }
+
+    def attack_spec(self, cell: grid.Cell, loss: str, block: str) -> dict:
+        """All that decides an attack job's rows, apart from the model, data and code."""
+        runtime = ("losses", "lambdas_per_job", "threads")
+        spec = {key: value for key, value in self.specs[cell.dataset]["attack"].items() if key not in runtime}
+        return {**spec, "loss": loss, "lambdas": self.blocks(cell.dataset)[block]}
+
+    def collect_spec(self) -> dict:
+        """All that decides which files the tables are made of."""
+        keys = ("losses", "lambdas", "lambdas_per_job")
+        return {name: {"grid": spec["grid"], **{k: spec["attack"][k] for k in keys}} for name, spec in self.specs.items()}
+
+    def effective(self) -> dict:
+        """The whole configuration with every default written out."""
+        return {"study": self.names, "device": self.device, "plot": self.plot, "datasets": self.specs}
+
+
+def _section(section: str, defaults: dict, config: dict, own: dict | None = None) -> dict:
+    base = _with_defaults({}, schema()["$defs"][section])
+    for layer in (defaults, config, own or {}):
+        base |= layer.get(section, {})
+    return base
+
+
+def _with_defaults(given: dict, node: dict) -> dict:
+    return {key: sub["default"] for key, sub in node["properties"].items() if "default" in sub} | given
+
+
+# --- checking ----------------------------------------------------------------------------------------------------------
+
+
+def _check(config: dict) -> None:
+    strict = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=strict)(schema())
+    for error in sorted(validator.iter_errors(config), key=lambda e: (len(e.absolute_path), str(e.absolute_path))):
+        raise ConfigError(_explain(error))
+    _finite(config, "")
+
+
+def _finite(value, key: str) -> None:
+    if isinstance(value, dict):
+        for name, sub in value.items():
+            _finite(sub, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for i, sub in enumerate(value):
+            _finite(sub, f"{key}[{i}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key}: {value!r} is not allowed; expected a finite number")
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path).lstrip(".")
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        known = error.schema["properties"]
+        unknown = next(name for name in error.instance if name not in known)
+        full = f"{key}.{unknown}" if key else str(unknown)
+        return f"{full}: unknown key; known: {', '.join(known)}{_hint(str(unknown), known)}"
+    value = error.instance
+    hint = ""
+    if isinstance(value, str):
+        try:
+            hint = f" (YAML reads {value} as text: write {float(value):.6e})"
+        except ValueError:
+            if "enum" in error.schema:
+                hint = _hint(value, map(str, error.schema["enum"]))
+    return f"{key or 'config'}: {value!r} is not allowed; expected {allowed(error.schema)}{hint}"
+
+
+def _hint(word: str, known) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def allowed(node: dict) -> str:
+    """What a node of the schema allows, in words."""
+    if "$ref" in node:
+        node = schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    if "anyOf" in node:
+        return ", or ".join(allowed(sub) for sub in node["anyOf"])
+    if "enum" in node:
+        return ("one of " if len(node["enum"]) > 1 else "") + ", ".join(map(str, node["enum"]))
+    kinds = node["type"] if isinstance(node["type"], list) else [node["type"]]
+    words = {"integer": "an integer", "number": "a number", "string": "a text", "null": "null", "object": "a mapping"}
+    if kinds == ["array"]:
+        few = "a non-empty list" if node.get("minItems") else "a list"
+        return f"{few} without duplicates, each {allowed(node['items'])}" if node.get("uniqueItems") else f"{few}, each {allowed(node['items'])}"
+    text = " or ".join(words[kind] for kind in kinds)
+    if kinds == ["object"] and "properties" in node:
+        text += " with " + ", ".join(node["properties"])
+    if "minimum" in node:
+        text += f" ≥ {node['minimum']}"
+    if "exclusiveMinimum" in node:
+        text += f" > {node['exclusiveMinimum']}"
+    return text
+
+
+# --- documentation -----------------------------------------------------------------------------------------------------
+
+
+def markdown() -> str:
+    """docs/configuration.md: every key of the schema as a row."""
+    lines = [
+        "# Configuration",
+        "",
+        "Every key of `config.yaml`. Generated by `python -m vaepipe.config`; edit `vaepipe/schemas/config.schema.yaml` instead.",
+        "",
+        "An overlay changes a few keys: `snakemake --cores all --configfile my.yaml`. Mappings are merged, lists replaced.",
+        "Under `datasets.<name>` stand `path` and any of the sections, for that data set alone; what is said there wins.",
+        "Write small numbers as `1.0e-3`: YAML reads `1e-3` as text.",
+        "",
+        "| key | allowed | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, node in schema()["properties"].items():
+        target = node.get("$ref", "").rsplit("/", 1)[-1]
+        if target in SECTIONS:
+            lines.append(f"| **`{name}`** | | | {node['description']} |")
+            lines += [_row(f"{name}.{key}", sub) for key, sub in schema()["$defs"][target]["properties"].items()]
+        elif name == "datasets":
+            lines.append(f"| **`{name}`** | | | {node['description']} |")
+            lines.append(_row("datasets.<name>.path", node["additionalProperties"]["properties"]["path"]))
+        else:
+            lines.append(_row(name, node))
+    return "\n".join(lines) + "\n"
+
+
+def _row(key: str, node: dict) -> str:
+    default = f"`{yaml.safe_dump(node['default'], default_flow_style=True).strip().removesuffix('...').strip()}`" if "default" in node else "the data set's"
+    return f"| `{key}` | {allowed(node)} | {default} | {node['description']} |".replace("|z)", "\\|z)")
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

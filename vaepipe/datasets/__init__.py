@@ -1,0 +1,90 @@
+"""Data sets: one file each, and the registry. Importing this loads no data set's code.
+
+A data set's module has ``load(name, path, downloads) -> {"train": Part, "test": Part}``:
+
+- ``path``: `pathlib.Path` of files that the user already has, or None;
+- ``downloads``: folder for what has to be fetched;
+- a `Part` holds images, and labels or factors where they are known.
+
+What is wrong with the files is raised as `vaepipe.store.DataError`, one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split. ``x``: (N,C,H,W) uint8 images in [0,255], or (N,D) float32 points; ``label``: (N,) integers, optional;
+    ``factors``: (N,F) integer classes of the known generating factors, named by ``factor_names``, optional."""
+
+    x: np.ndarray
+    label: np.ndarray | None = None
+    factors: np.ndarray | None = None
+    factor_names: tuple[str, ...] = ()
+
+    def __getitem__(self, rows) -> Part:
+        pick = [None if a is None else a[rows] for a in (self.x, self.label, self.factors)]
+        return Part(*pick, self.factor_names)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A registry entry: which module loads it, what it is, and its own defaults for the config's sections."""
+
+    module: str
+    about: str
+    licence: str
+    images: bool = True
+    defaults: dict = field(default_factory=dict)
+
+    def load(self, name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
+        return importlib.import_module(f"vaepipe.datasets.{self.module}").load(name, path, downloads)
+
+
+def hold_out(part: Part, n: int, seed: int = 0) -> dict[str, Part]:
+    """Split at random, the same way each time: ``n`` rows for the test part, the others for training, order kept."""
+    order = np.random.default_rng(seed).permutation(len(part.x))
+    return {"train": part[np.sort(order[n:])], "test": part[np.sort(order[:n])]}
+
+
+BINARY = {"model": {"network": "mlp", "hidden": [1200, 1200], "likelihood": "bernoulli", "sigma_x": 0.1}}
+GREY_CONV = {"model": {"network": "conv", "hidden": [256], "likelihood": "bernoulli", "sigma_x": 0.1}}
+COLOUR_CONV = {"model": {"network": "conv", "hidden": [256], "likelihood": "gaussian", "sigma_x": 0.1}}
+DIGITS = {"model": {"network": "mlp", "hidden": [400, 400], "likelihood": "bernoulli", "sigma_x": 0.1}}
+
+DATASETS: dict[str, Dataset] = {
+    "swissroll": Dataset(
+        "swissroll",
+        "10,000 points of scikit-learn's swiss roll, 3-D, unscaled",
+        "generated (scikit-learn, BSD-3)",
+        images=False,
+        defaults={
+            "model": {"network": "mlp", "hidden": [128, 128], "likelihood": "gaussian", "sigma_x": 1.0},
+            "grid": {"betas": [1, 8, 32, 128], "d_z": [2]},
+        },
+    ),
+    "digits": Dataset(
+        "digits",
+        "1,797 handwritten digits, 1×8×8, grey (UCI optical recognition, in scikit-learn)",
+        "CC BY 4.0",
+        defaults={"model": {"network": "mlp", "hidden": [128, 128], "likelihood": "bernoulli", "sigma_x": 0.1}},
+    ),
+    "sprites": Dataset(
+        "sprites",
+        "drawn here: 3 shapes × scale × orientation × x × y, 1×64×64, binary",
+        "generated",
+        defaults={"model": {"network": "mlp", "hidden": [256, 256], "likelihood": "bernoulli", "sigma_x": 0.1}},
+    ),
+    "dsprites": Dataset("dsprites", "737,280 sprites, 1×64×64, binary, 5 factors", "Apache-2.0", defaults=BINARY),
+    "mnist": Dataset("mnist", "70,000 handwritten digits, 1×28×28, grey", "CC BY-SA 3.0", defaults=DIGITS),
+    "fashion-mnist": Dataset("mnist", "70,000 articles of clothing, 1×28×28, grey", "MIT", defaults=DIGITS),
+    "chairs": Dataset("planned", "86,366 renders of chairs, 1×64×64, grey", "research", defaults=GREY_CONV),
+    "faces": Dataset("planned", "127,050 renders of the Basel face model, 1×64×64, grey", "Basel Face Model", defaults=GREY_CONV),
+    "celeba": Dataset("planned", "202,599 faces, 3×64×64, colour", "non-commercial research", defaults=COLOUR_CONV),
+}

@@ -1,0 +1,72 @@
+"""Diagonal normals and likelihoods: the densities that models, objectives and attacks share. Everything in nats."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class DiagonalNormal(NamedTuple):
+    """N(mean, diag exp(log_std)²), a batch of them.
+
+    Args:
+        mean: (B, D).
+        log_std: (B, D), natural logarithm of the standard deviations.
+    """
+
+    mean: Tensor
+    log_std: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """(…, B, D) reparametrised samples from standard normal ``noise`` of that shape."""
+        return self.mean + self.log_std.exp() * noise
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """(B,) log density of ``z`` (B, D)."""
+        scaled = (z - self.mean) * (-self.log_std).exp()
+        return -(0.5 * (scaled.square() + LOG_2PI) + self.log_std).sum(-1)
+
+    def kl(self, other: DiagonalNormal) -> Tensor:
+        """(B,) KL(self ‖ other), closed form, summed over dimensions."""
+        log_ratio = self.log_std - other.log_std
+        scaled = (self.mean - other.mean) * (-other.log_std).exp()
+        return (0.5 * ((2 * log_ratio).exp() + scaled.square() - 1) - log_ratio).sum(-1)
+
+    def kl_from_standard(self) -> Tensor:
+        """(B,) KL(self ‖ N(0, I)), closed form, summed over dimensions."""
+        return (0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std).sum(-1)
+
+    def rows(self, index: Tensor) -> DiagonalNormal:
+        return DiagonalNormal(self.mean[index], self.log_std[index])
+
+
+class Bernoulli(NamedTuple):
+    """Independent Bernoulli pixels; grey values count as probabilities. ``logits``: (B, …)."""
+
+    logits: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.sigmoid(self.logits)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """(B,) log probability of ``x`` in [0,1], summed over pixels: x·l − log(1 + eˡ), exact for any logit l."""
+        return (x * self.logits - F.softplus(self.logits)).flatten(1).sum(-1)
+
+
+class Gaussian(NamedTuple):
+    """N(mean, sigma²) for each pixel, a fixed sigma. ``mean``: (B, …)."""
+
+    mean: Tensor
+    sigma: float
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """(B,) log density of ``x``, summed over pixels, normalisation included."""
+        scaled = (x - self.mean) / self.sigma
+        return -(0.5 * (scaled.square() + LOG_2PI) + math.log(self.sigma)).flatten(1).sum(-1)

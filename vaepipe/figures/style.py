@@ -1,0 +1,132 @@
+"""House style of the figures: colours, markers, sizes, notes. Without pyplot, so that nothing global is left behind."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections.abc import Callable
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from vaepipe.datasets import DATASETS
+
+FAMILIES = ("vae", "beta-vae", "beta-tcvae")
+NAMES = {"vae": "VAE", "beta-vae": "β-VAE", "beta-tcvae": "β-TCVAE"}
+# blue and vermilion of Okabe & Ito 2008, told apart by all common kinds of colour vision; markers serve grey prints
+COLOURS = {"vae": "#222222", "beta-vae": "#0072B2", "beta-tcvae": "#D55E00"}
+MARKERS = {"vae": "s", "beta-vae": "o", "beta-tcvae": "^"}
+GREY = "#666666"
+COLUMN = 3.4
+"""Width of a column of a printed page, inches."""
+
+RC = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,  # text stays text
+    "savefig.dpi": 200,
+}
+# nothing that differs between two runs on the same input
+METADATA = {".pdf": {"Creator": None, "Producer": None, "CreationDate": None}, ".png": {"Software": None}}
+
+
+def house(draw: Callable) -> Callable:
+    """Decorator: run under the house's settings and matplotlib's defaults, not the user's matplotlibrc."""
+
+    @functools.wraps(draw)
+    def wrapped(*args, **kwargs):
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(RC)
+            return draw(*args, **kwargs)
+
+    return wrapped
+
+
+@house
+def save(figure: Figure, path, suffix: str) -> None:
+    """Write a figure; the same figure gives the same bytes."""
+    figure.savefig(path, format=suffix[1:], metadata=METADATA[suffix])
+
+
+def things(dataset: str) -> str:
+    """What a row of a data set is, plural."""
+    return "points" if dataset in DATASETS and not DATASETS[dataset].images else "images"
+
+
+def count(n: int, plural: str) -> str:
+    return f"{n:,} {plural.removesuffix('s') if n == 1 else plural}"
+
+
+def short(value: float) -> str:
+    """Three significant digits; a power of ten only where it is shorter."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if 1000 <= abs(rounded) < 1e6 else f"{value:#.3g}".rstrip(".")
+
+
+def panels(n: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels, one column of a page wide each, at most two beside each other; ``height`` of each in inches."""
+    columns = min(n, 2)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(COLUMN * columns, height * rows + 0.25))
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[n:]:
+        ax.remove()
+    return figure, list(axes[:n])
+
+
+def note(ax: Axes, text: str, *, below: float = 31, width: int = 66) -> None:
+    """Small grey text under the axes, ``below`` points under the axis line, wrapped at ``width`` characters."""
+    text = "\n".join(textwrap.fill(line, width) for line in text.splitlines())
+    ax.annotate(
+        text,
+        (0, 0),
+        (0, -below),
+        "axes fraction",
+        "offset points",
+        va="top",
+        fontsize=5.8,
+        color=GREY,
+        linespacing=1.25,
+        gid="note",
+    )
+
+
+def legend(figure: Figure, handles: dict[str, object]) -> None:
+    """One legend above all panels, label → artist."""
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), handlelength=1.8, columnspacing=1.2
+    )
+
+
+def message(text: str) -> Figure:
+    """A figure that only says why there is nothing to show."""
+    figure = Figure(figsize=(COLUMN, 1))
+    figure.text(0.5, 0.5, textwrap.fill(text, 56), ha="center", va="center", color=GREY, gid="note")
+    return figure
+
+
+def beta_axis(ax: Axes, betas: list[float]) -> None:
+    """Ticks at the β of the grid; logarithmic where a linear axis would crowd the small ones."""
+    log = max(betas) / min(betas) > 20
+    if log:
+        ax.set_xscale("log", base=2)
+    ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("β (log scale)" if log else "β")

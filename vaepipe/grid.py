@@ -1,0 +1,91 @@
+"""The grid of a study: cells, the tokens and paths that name them, blocks of λ."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+
+CELL = "{dataset}/{family}/beta~{beta}/dz~{d_z}/seed~{seed}"
+MODEL = "results/models/" + CELL
+ATTACK = "results/attacks/" + CELL + "/{loss}/{block}.h5"
+
+
+def token(value: float) -> str:
+    """A number as it appears in a path: six significant digits, no trailing zeros (1.0 → ``1``)."""
+    return format(float(value), ".6g")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model: what is trained (dataset, family, β, d_z) and with which seed."""
+
+    dataset: str
+    family: str
+    beta: float
+    d_z: int
+    seed: int
+
+    @property
+    def wildcards(self) -> dict[str, str]:
+        return {
+            "dataset": self.dataset,
+            "family": self.family,
+            "beta": token(self.beta),
+            "d_z": str(self.d_z),
+            "seed": str(self.seed),
+        }
+
+    @property
+    def name(self) -> str:
+        return CELL.format(**self.wildcards)
+
+    def model(self, file: str) -> str:
+        """Path of one of the files of the trained model."""
+        return f"{MODEL}/{file}".format(**self.wildcards)
+
+    def attack(self, loss: str, block: str) -> str:
+        """Path of the attacks on this model at one block of λ."""
+        return ATTACK.format(**self.wildcards, loss=loss, block=block)
+
+
+def cells(dataset: str, grid: dict) -> list[Cell]:
+    """All models of a data set, each once: at β = 1 every family is the one model ``vae``."""
+    wanted = itertools.product(grid["families"], grid["betas"], grid["d_z"], grid["seeds"])
+    found = [
+        Cell(dataset, "vae" if beta == 1 or family == "vae" else family, float(beta), d_z, seed)
+        for family, beta, d_z, seed in wanted
+        if family != "vae" or beta == 1
+    ]
+    if "vae" in grid["families"] and not any(cell.family == "vae" for cell in found):
+        found += [Cell(dataset, "vae", 1.0, d_z, seed) for d_z in grid["d_z"] for seed in grid["seeds"]]
+    return list(dict.fromkeys(found))
+
+
+def lambdas(spec: dict | list) -> list[float]:
+    """The λ values, increasing: a list as given, or ``count`` geometric ones from 2^log2_min to 2^log2_max."""
+    if isinstance(spec, list):
+        return sorted(float(value) for value in spec)
+    low, high, count = spec["log2_min"], spec["log2_max"], spec["count"]
+    if count == 1:
+        return [2.0**low]
+    return [2.0 ** (low + (high - low) * c / (count - 1)) for c in range(count)]
+
+
+def blocks(values: list[float], per_job: int | str) -> dict[str, list[float]]:
+    """λ values by job, keyed by a token that only depends on the values in it (``all`` when there is one block)."""
+    if per_job == "all":
+        return {"all": values}
+    parts = [values[i : i + per_job] for i in range(0, len(values), per_job)]
+    return {"lambda~" + "..".join(dict.fromkeys((token(p[0]), token(p[-1])))): p for p in parts}
+
+
+def clashes(values: list[float]) -> list[str]:
+    """Tokens that more than one of the values has."""
+    tokens = [token(value) for value in values]
+    return sorted({t for t in tokens if tokens.count(t) > 1})
+
+
+def constraint(values) -> str:
+    """A regular expression that matches exactly the given tokens."""
+    return "|".join(re.escape(str(value)) for value in dict.fromkeys(values)) or "(?!)"

@@ -1,0 +1,72 @@
+"""Stage: one figure of `vaepipe.figures`.
+
+python -m vaepipe.plot NAME --spec JSON [--models F] [--images F] [--attacks F] [--arrays F ...] --out A.pdf B.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from vaepipe import store
+from vaepipe.figures import FIGURES, Data, Entry
+from vaepipe.grid import Cell
+
+
+def read(entry: Entry, spec: dict, tables: dict[str, Path | None], arrays: list[str]) -> Data:
+    """The tables and files that the figure reads.
+
+    Raises:
+        DataError: one is missing, not a table, or lacks a column.
+    """
+    found = {}
+    for table, columns in entry.tables.items():
+        path = tables[table]
+        if path is None:
+            raise store.DataError(f"--{table} is missing: this figure reads it")
+        try:
+            frame = store.read_table(path)
+        except ValueError as error:  # pyarrow's and pandas' errors for damaged files
+            raise store.DataError(f"{path}: not a readable table; delete it to have it made again") from error
+        if absent := [name for name in (*Cell.__dataclass_fields__, *columns) if name not in frame]:
+            raise store.DataError(f"{path}: lacks column {', '.join(absent)}; expected the table {table} of vaepipe.collect")
+        found[table] = frame
+    if len(spec["cells"]) != len(arrays):
+        raise store.DataError(f"--arrays: {len(arrays)} files for {len(spec['cells'])} cells of the spec")
+    return Data(**found, arrays=[(Cell(**cell), path) for cell, path in zip(spec["cells"], arrays)])
+
+
+def write(entry: Entry, data: Data, options: dict, outs: list[Path]) -> None:
+    """Make the figure once and write it to every path, in the format of its suffix."""
+    made = entry.load()(data, options)
+    for path in outs:
+        with store.atomic(path) as temporary:
+            if isinstance(made, str):
+                temporary.write_text(made, encoding="utf-8")
+            else:
+                from vaepipe.figures import style
+
+                style.save(made, temporary, path.suffix)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m vaepipe.plot", description="Make one figure.")
+    parser.add_argument("name", choices=FIGURES, metavar="NAME", help=", ".join(FIGURES))
+    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: plot (options), cells (one for each of --arrays)")
+    for table in ("models", "images", "attacks"):
+        parser.add_argument(f"--{table}", type=Path, help=f"table {table} (.csv or .parquet)")
+    parser.add_argument("--arrays", nargs="*", default=[], help="HDF5 files, evaluations or attacks")
+    parser.add_argument(
+        "--out", required=True, nargs="+", type=Path, help="files to write: .pdf and .png, or .txt for the headline"
+    )
+    args = parser.parse_args(argv)
+    entry = FIGURES[args.name]
+    if wrong := [path for path in args.out if path.suffix not in entry.suffixes]:
+        raise store.DataError(f"{wrong[0]}: {args.name} is written as {' or '.join(entry.suffixes)}")
+    data = read(entry, args.spec, {table: getattr(args, table) for table in ("models", "images", "attacks")}, args.arrays)
+    write(entry, data, args.spec["plot"], args.out)
+
+
+if __name__ == "__main__":
+    store.run_stage(main)

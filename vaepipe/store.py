@@ -1,0 +1,127 @@
+"""Files: HDF5 that describes itself, weights, tables. All written to a temporary name beside the target, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from vaepipe import provenance
+
+SCHEMA = 1
+"""Version of the layout of all HDF5 files; readers refuse any other."""
+
+
+class DataError(ValueError):
+    """A file or a value that a stage cannot work with; its text is one line that names it."""
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage's main; what the user can mend is printed as one line, without a traceback, with exit code 1."""
+    try:
+        main()
+    except DataError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or 'file'}: {error.strerror or error}")
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary path in the folder of ``path`` that becomes ``path`` if the block ends well, and vanishes otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_h5(path: str | Path, kind: str, arrays: dict[str, tuple[np.ndarray, str]], attrs: dict) -> None:
+    """Write arrays with what each one is.
+
+    Args:
+        path: target, replaced as a whole.
+        kind: what the file is, such as ``"attack"``; a reader asks for it by name.
+        arrays: name → (array, description with shape and unit).
+        attrs: further attributes; what is not text or a number is stored as JSON.
+    """
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["kind"], file.attrs["schema"] = kind, SCHEMA
+        for key, value in {**provenance.record(), **attrs}.items():
+            file.attrs[key] = value if isinstance(value, (str, int, float)) else json.dumps(value)
+        for name, (array, description) in arrays.items():
+            array = np.asarray(array)
+            packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 64 else {}
+            if packed and array.ndim > 1:
+                packed["chunks"] = (max(1, min(len(array), 2**20 // max(1, array[0].nbytes))), *array.shape[1:])
+            file.create_dataset(name, data=array, **packed).attrs["description"] = description
+
+
+@contextlib.contextmanager
+def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
+    """Open a file of this package for reading.
+
+    Raises:
+        DataError: the file is missing, damaged, of another kind, or of an unknown schema.
+    """
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        reason = "no such file" if not Path(path).exists() else "not a readable HDF5 file; delete it to have it made again"
+        raise DataError(f"{path}: {reason}") from error
+    with file:
+        found = (file.attrs.get("kind"), file.attrs.get("schema"))
+        if found != (kind, SCHEMA):
+            raise DataError(f"{path}: holds kind {found[0]!r}, schema {found[1]!r}; expected {kind!r}, schema {SCHEMA}")
+        yield file
+
+
+def write_weights(path: str | Path, tensors: dict, meta: dict[str, str]) -> None:
+    """Write tensors (moved to the CPU) as safetensors, with text metadata."""
+    from safetensors.torch import save_file
+
+    with atomic(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata=meta)
+
+
+def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
+    """(tensors on the CPU, metadata) of a safetensors file.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        reason = "no such file" if not Path(path).exists() else "not a readable safetensors file; delete it to have it made again"
+        raise DataError(f"{path}: {reason}") from error
+
+
+def write_table(path: str | Path, frame) -> None:
+    """Write a data frame as .csv or .parquet."""
+    with atomic(path) as temporary:
+        if Path(path).suffix == ".csv":
+            frame.to_csv(temporary, index=False)
+        else:
+            frame.to_parquet(temporary, index=False, compression="zstd")
+
+
+def read_table(path: str | Path):
+    """A data frame from .csv or .parquet."""
+    import pandas as pd
+
+    return pd.read_csv(path) if Path(path).suffix == ".csv" else pd.read_parquet(path)

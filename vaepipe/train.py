@@ -1,0 +1,168 @@
+"""Stage: train one model of the grid.
+
+    python -m vaepipe.train --spec JSON --data data.h5 --out model.safetensors --history history.csv
+
+Interrupted at any moment it continues from its last checkpoint, and ends with the same weights, bit for bit, on the same
+machine: shuffling and noise are drawn anew from (seed, epoch), so an epoch depends on nothing but the weights and Adam's
+state at its start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from vaepipe import device as devices
+from vaepipe import provenance, store
+from vaepipe.datasets.files import read_digest, read_split
+from vaepipe.models import as_float, build
+from vaepipe.objectives import OBJECTIVES, terms
+
+HELD_OUT = 1000  # images of the held-out split that the ELBO is watched on during training
+
+
+class Trainer:
+    """A training that can be stopped and continued between epochs.
+
+    Args:
+        spec: seed, family, beta, d_z, model and train, as `vaepipe.config.Study.model_spec` gives them.
+        train, test: (N, …) uint8 images or float points.
+    """
+
+    def __init__(self, spec: dict, train: torch.Tensor, test: torch.Tensor, device: torch.device):
+        self.spec, self.options, self.device = spec, spec["train"], device
+        self.x, self.test = train.to(device), as_float(test[:HELD_OUT].to(device))
+        self.batch = min(self.options["batch_size"], len(train))
+        self.steps = len(train) // self.batch
+        self.model = build(spec, tuple(train.shape[1:])).to(device)
+        self.adam = torch.optim.Adam(self.model.parameters(), lr=self.options["learning_rate"], fused=True)
+        self.objective = OBJECTIVES[spec["family"]]
+        self.history: list[dict] = []
+
+    def epoch(self) -> dict:
+        """Train one epoch and return its row of the history. The last incomplete batch is left out.
+
+        Raises:
+            store.DataError: the loss is not finite; it names the epoch and the step.
+        """
+        epoch = len(self.history)
+        random = devices.generator(self.device, "train", self.spec["seed"], epoch)
+        order = torch.randperm(len(self.x), generator=random, device=self.device)
+        sums = torch.zeros(3, device=self.device)
+        losses = torch.empty(self.steps, device=self.device)
+        self.model.train()
+        for step in range(self.steps):
+            for group in self.adam.param_groups:
+                group["lr"] = self._learning_rate(epoch * self.steps + step)
+            x = as_float(self.x[order[step * self.batch : (step + 1) * self.batch]])
+            noise = torch.randn(self.batch, self.spec["d_z"], generator=random, device=self.device)
+            t = terms(self.model, x, noise)
+            loss = self.objective(t, self.spec["beta"], len(self.x), self.options["estimator"])
+            self.adam.zero_grad(set_to_none=True)
+            loss.backward()
+            self.adam.step()
+            losses[step] = loss.detach()
+            sums += torch.stack([loss.detach(), t.log_likelihood.detach().mean(), t.kl.detach().mean()])
+        if not (finite := losses.isfinite()).all():
+            step = int((~finite).nonzero()[0])
+            raise store.DataError(f"training diverged: the loss is {float(losses[step])} at epoch {epoch + 1}, step {step + 1}")
+        loss, log_likelihood, kl = (sums / self.steps).tolist()
+        row = {"epoch": epoch + 1, "loss": loss, "log_likelihood": log_likelihood, "kl": kl, "held_out_elbo": self.held_out()}
+        self.history.append(row)
+        return row
+
+    @torch.no_grad()
+    def held_out(self) -> float:
+        """β = 1 ELBO of the first held-out images, nats per image, with the same noise in every epoch."""
+        self.model.eval()
+        random = devices.generator(self.device, "held-out", self.spec["seed"])
+        noise = torch.randn(len(self.test), self.spec["d_z"], generator=random, device=self.device)
+        return float(terms(self.model, self.test, noise).elbo.mean())
+
+    def _learning_rate(self, step: int) -> float:
+        if self.options["schedule"] == "constant":
+            return self.options["learning_rate"]
+        return self.options["learning_rate"] * 0.5 * (1 + math.cos(math.pi * step / (self.options["epochs"] * self.steps)))
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """A copy of everything that the next epoch depends on: (tensors, metadata)."""
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        for i, moments in self.adam.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{name}": torch.as_tensor(t) for name, t in moments.items()}
+        return {name: t.detach().cpu().clone() for name, t in tensors.items()}, {"history": json.dumps(self.history)}
+
+    def restore(self, tensors: dict[str, torch.Tensor], meta: dict[str, str]) -> None:
+        self.model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
+        state = self.adam.state_dict()
+        for key, t in tensors.items():
+            if key.startswith("adam."):
+                _, i, name = key.split(".")
+                state["state"].setdefault(int(i), {})[name] = t
+        self.adam.load_state_dict(state)
+        self.history = json.loads(meta["history"])
+
+
+def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: float, device: torch.device) -> None:
+    """Train to the last epoch, from the checkpoint if there is one, and write weights and history."""
+    import pandas as pd
+
+    trainer = Trainer(spec, *(torch.from_numpy(read_split(data, part).x) for part in ("train", "test")), device)
+    code, digest = provenance.code_digest("train"), read_digest(data)
+    # undeclared to the workflow, which deletes declared outputs before it starts a job
+    resume = out.with_name(f".{out.stem}.resume-{provenance.spec_digest([spec, digest, code])}.safetensors")
+    if resume.exists():
+        trainer.restore(*store.read_weights(resume))
+        print(f"continuing after epoch {len(trainer.history)} from {resume}", flush=True)
+    good, saved, begun, first = trainer.state(), time.monotonic(), time.monotonic(), len(trainer.history)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        while len(trainer.history) < spec["train"]["epochs"]:
+            row = trainer.epoch()
+            good = trainer.state()
+            if time.monotonic() - saved >= checkpoint_seconds:
+                store.write_weights(resume, *good)
+                saved = time.monotonic()
+            _progress(row, spec["train"]["epochs"], time.monotonic() - begun, first)
+    except (store.DataError, SystemExit) as error:
+        store.write_weights(resume, *good)
+        kept = f"the checkpoint after epoch {len(json.loads(good[1]['history']))} is kept at {resume}"
+        if isinstance(error, SystemExit):
+            sys.exit(f"stopped; {kept}")
+        raise store.DataError(f"{out}: {error}; {kept}") from error
+    meta = {"spec": json.dumps({**spec, "shape": list(trainer.x.shape[1:])}), "code": code, "data": digest}
+    store.write_table(history, pd.DataFrame(trainer.history))
+    store.write_weights(out, trainer.model.state_dict(), {**provenance.record(), **meta})
+    resume.unlink(missing_ok=True)
+
+
+def _stop(signum, frame):
+    raise SystemExit(128 + signum)
+
+
+def _progress(row: dict, epochs: int, seconds: float, first: int) -> None:
+    left = seconds / (row["epoch"] - first) * (epochs - row["epoch"])
+    values = ", ".join(f"{name.replace('_', ' ')} {row[name]:.2f}" for name in ("loss", "log_likelihood", "kl", "held_out_elbo"))
+    print(f"epoch {row['epoch']}/{epochs}: {values} (nats per image); {left:.0f} s left", flush=True)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m vaepipe.train", description="Train one model of the grid.")
+    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: seed, family, beta, d_z, model, train")
+    parser.add_argument("--data", required=True, type=Path, help="prepared data set (.h5)")
+    parser.add_argument("--out", required=True, type=Path, help="weights to write (.safetensors)")
+    parser.add_argument("--history", required=True, type=Path, help="table to write, one row per epoch (.csv)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    parser.add_argument("--checkpoint-seconds", type=float, default=10, help="least time between checkpoints (default 10)")
+    args = parser.parse_args(argv)
+    train(args.spec, args.data, args.out, args.history, args.checkpoint_seconds, devices.setup(args.threads))
+
+
+if __name__ == "__main__":
+    store.run_stage(main)

@@ -3,12 +3,14 @@
 `config.yaml` spells the study; every file's path says which cell of the grid it belongs to.
 """
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.14.8")
 
 
-configfile: "config.yaml"
+configfile: Path(workflow.basedir) / "config.yaml"
 
 
 include: "rules/common.smk"

@@ -19,10 +19,8 @@ except ConfigError as error:
 # the interpreter that runs snakemake runs the jobs, unless a conda environment is asked for, and finds the package
 # from any --directory
 os.environ.update(
-    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
-    PYTHONPATH=os.pathsep.join(
-        filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")])
-    ),
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
+    PYTHONPATH=os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")])),
     VAEPIPE_DEVICE=study.device,
 )
 

@@ -79,7 +79,6 @@ rule headline:
     """The study in a few lines of text."""
     input:
         models="results/tables/models.csv",
-        images="results/tables/images.parquet",
         attacks="results/tables/attacks.parquet",
     output:
         "results/headline.txt",
@@ -97,4 +96,4 @@ rule headline:
         "sum up"
     shell:
         "python -m vaepipe.plot headline --spec {params.spec:q} --models {input.models:q}"
-        " --images {input.images:q} --attacks {input.attacks:q} --out {output:q} > {log:q} 2>&1"
+        " --attacks {input.attacks:q} --out {output:q} > {log:q} 2>&1"

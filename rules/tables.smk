@@ -1,5 +1,9 @@
 # INPUT   every evaluation and attack file
 # OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,columns.csv}, results/config.json
+localrules:
+    config,
+
+
 rule tables:
     """Tidy tables of the whole study."""
     input:
@@ -40,7 +44,6 @@ rule collect:
 
 rule config:
     """The configuration with every default written out."""
-    localrule: True
     output:
         "results/config.json",
     log:

@@ -1,6 +1,6 @@
 """Stage: attack one model at a block of λ.
 
-    python -m vaepipe.attack --spec JSON --data data.h5 --model model.safetensors --out attack.h5
+python -m vaepipe.attack --spec JSON --data data.h5 --model model.safetensors --out attack.h5
 """
 
 from __future__ import annotations
@@ -65,12 +65,16 @@ def attack(spec: dict, data: Path, model_path: Path, out: Path, device: torch.de
     attrs = {**cell, "loss": spec["loss"], "spec": spec, "code": provenance.code_digest("attack"), "data": read_digest(data)}
     store.write_h5(out, "attack", {name: (array, DESCRIPTIONS[name]) for name, array in arrays.items()}, attrs)
     rows, converged = result.converged.numel(), int(result.converged.sum())
-    print(f"{rows} rows, {converged} converged, {seconds:.1f} s, {float(result.iterations.float().mean()):.0f} evaluations per row")
+    print(
+        f"{rows} rows, {converged} converged, {seconds:.1f} s, {float(result.iterations.float().mean()):.0f} evaluations per row"
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m vaepipe.attack", description="Attack one model at a block of λ.")
-    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: loss, lambdas, pairs, pair_seed and the solver's options")
+    parser.add_argument(
+        "--spec", required=True, type=json.loads, help="JSON: loss, lambdas, pairs, pair_seed and the solver's options"
+    )
     parser.add_argument("--data", required=True, type=Path, help="prepared data set (.h5)")
     parser.add_argument("--model", required=True, type=Path, help="trained weights (.safetensors)")
     parser.add_argument("--out", required=True, type=Path, help="file to write (.h5)")

@@ -1,6 +1,6 @@
 """Stage: what all jobs measured, as tidy tables.
 
-    python -m vaepipe.collect --spec JSON --models models.csv --images images.parquet --attacks attacks.parquet --columns columns.csv
+python -m vaepipe.collect --spec JSON --models models.csv --images images.parquet --attacks attacks.parquet --columns columns.csv
 """
 
 from __future__ import annotations

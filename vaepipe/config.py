@@ -43,12 +43,14 @@ class Study:
         _check(config)
         top = _with_defaults(config, schema())
         self.names: list[str] = top["study"]
+        for key, names in (("study: {!r} is not a data set", self.names), ("datasets.{}: unknown", config.get("datasets", {}))):
+            for name in names:
+                if name not in DATASETS:
+                    raise ConfigError(f"{key.format(name)}; known: {', '.join(DATASETS)}{_hint(name, DATASETS)}")
         self.device: str = top["device"]
         self.plot: dict = _section("plot", {}, config)
         self.specs: dict[str, dict] = {}
         for name in self.names:
-            if name not in DATASETS:
-                raise ConfigError(f"study: {name!r} is not a data set; known: {', '.join(DATASETS)}{_hint(name, DATASETS)}")
             self.specs[name] = self._resolve(name, config)
         self.cells = [cell for name in self.names for cell in grid.cells(name, self.specs[name]["grid"])]
         self._cells = {cell.name: cell for cell in self.cells}
@@ -59,6 +61,8 @@ class Study:
         info = DATASETS[name]
         spec = {section: _section(section, info.defaults, config, own) for section in SECTIONS}
         spec["path"] = own.get("path")
+        if spec["path"] and info.generated:
+            raise ConfigError(f"datasets.{name}.path: {spec['path']!r} is not allowed; {name} is generated, expected null")
         if spec["path"] and not Path(spec["path"]).exists():
             raise ConfigError(f"datasets.{name}.path: {spec['path']!r} does not exist; give the file or folder of the data")
         if not info.images:
@@ -69,7 +73,9 @@ class Study:
         spec["attack"]["lambdas"] = values
         for key, numbers in (("grid.betas", spec["grid"]["betas"]), ("attack.lambdas", values)):
             if clash := grid.clashes(numbers):
-                raise ConfigError(f"{key}: two values are both written {clash[0]} in paths; let them differ in six digits")
+                raise ConfigError(
+                    f"datasets.{name}.{key}: two values are both written {clash[0]} in paths; let them differ in six digits"
+                )
         return spec
 
     def cell(self, wildcards) -> grid.Cell:
@@ -185,7 +191,11 @@ def allowed(node: dict) -> str:
     words = {"integer": "an integer", "number": "a number", "string": "a text", "null": "null", "object": "a mapping"}
     if kinds == ["array"]:
         few = "a non-empty list" if node.get("minItems") else "a list"
-        return f"{few} without duplicates, each {allowed(node['items'])}" if node.get("uniqueItems") else f"{few}, each {allowed(node['items'])}"
+        return (
+            f"{few} without duplicates, each {allowed(node['items'])}"
+            if node.get("uniqueItems")
+            else f"{few}, each {allowed(node['items'])}"
+        )
     text = " or ".join(words[kind] for kind in kinds)
     if kinds == ["object"] and "properties" in node:
         text += " with " + ", ".join(node["properties"])
@@ -227,7 +237,11 @@ def markdown() -> str:
 
 
 def _row(key: str, node: dict) -> str:
-    default = f"`{yaml.safe_dump(node['default'], default_flow_style=True).strip().removesuffix('...').strip()}`" if "default" in node else "the data set's"
+    default = (
+        f"`{yaml.safe_dump(node['default'], default_flow_style=True).strip().removesuffix('...').strip()}`"
+        if "default" in node
+        else "the data set's"
+    )
     return f"| `{key}` | {allowed(node)} | {default} | {node['description']} |".replace("|z)", "\\|z)")
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from vaepipe.store import DataError
 
+# MKL otherwise rounds a row of a matrix differently from place to place; read at its first use, free to be set outside
+os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
+
 _leases: list = []
 
 

@@ -1,6 +1,6 @@
 """Stage: measure one trained model on the held-out split.
 
-    python -m vaepipe.evaluate --spec JSON --data data.h5 --model model.safetensors --out evaluation.h5
+python -m vaepipe.evaluate --spec JSON --data data.h5 --model model.safetensors --out evaluation.h5
 """
 
 from __future__ import annotations
@@ -41,7 +41,12 @@ def measure(model, x: torch.Tensor, seed: int, keep: int) -> dict[str, np.ndarra
             "mean_norm": t.posterior.mean.norm(dim=1),
         }
         if start < keep:
-            kept = {"mean": t.posterior.mean, "log_std": t.posterior.log_std, "sample": t.z, "reconstruction": model.decode(t.z).mean}
+            kept = {
+                "mean": t.posterior.mean,
+                "log_std": t.posterior.log_std,
+                "sample": t.z,
+                "reconstruction": model.decode(t.z).mean,
+            }
             found |= {name: value[: keep - start] for name, value in kept.items()}
         for name, value in found.items():
             columns.setdefault(name, []).append(value.cpu().numpy())

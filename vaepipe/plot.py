@@ -27,6 +27,8 @@ def read(entry: Entry, spec: dict, tables: dict[str, Path | None], arrays: list[
             raise store.DataError(f"--{table} is missing: this figure reads it")
         try:
             frame = store.read_table(path)
+        except FileNotFoundError as error:
+            raise store.DataError(f"{path}: no such file") from error
         except ValueError as error:  # pyarrow's and pandas' errors for damaged files
             raise store.DataError(f"{path}: not a readable table; delete it to have it made again") from error
         if absent := [name for name in (*Cell.__dataclass_fields__, *columns) if name not in frame]:

@@ -24,7 +24,11 @@ def outcome(model, x: Tensor, target: Tensor, distortion: Tensor, seed: int, sam
         of the first sample: reconstruction, target_reconstruction (P, C, H, W), adversarial_reconstruction (L, P, C, H, W).
     """
     noise = torch.stack(
-        [torch.randn(samples, model.d_z, generator=devices.generator(x.device, "outcome", seed, p), device=x.device) for p in range(len(x))], 1
+        [
+            torch.randn(samples, model.d_z, generator=devices.generator(x.device, "outcome", seed, p), device=x.device)
+            for p in range(len(x))
+        ],
+        1,
     )  # S, P, d_z
 
     def decode(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 ARMIJO = 1e-4  # share of the predicted decrease that a step must reach
@@ -59,7 +60,8 @@ def minimise(
         memory: pairs of the L-BFGS history.
     """
     R, n = x.shape
-    state = _Slots(x, lambda_, slots, memory)
+    # zeros that never move: with every row on a 64-byte boundary, libraries round all rows alike
+    state = _Slots(F.pad(x, (0, -n % 16)), lambda_, slots, memory)
     out = Solution(
         *(x.new_full(s, torch.nan) for s in ((R, n), (R,), (R,), (R,), (R,))),
         torch.zeros(R, dtype=torch.int32, device=x.device),
@@ -68,11 +70,11 @@ def minimise(
     )
     while state.busy.any():
         trial = (state.u + state.t[:, None] * state.p).clamp(0, 1)
-        phi, grad = value_and_grad(trial, state.row)
-        done, converged = state.step(trial, phi, grad, tolerance, max_iterations)
+        phi, grad = value_and_grad(trial[:, :n].contiguous(), state.row)
+        done, converged = state.step(trial, phi, F.pad(grad, (0, -n % 16)), tolerance, max_iterations)
         if done.any():
             rows = state.row[done]
-            out.u[rows], out.divergence[rows], out.norm[rows] = state.u[done], state.phi[done], state.norm[done]
+            out.u[rows], out.divergence[rows], out.norm[rows] = state.u[done, :n], state.phi[done], state.norm[done]
             out.objective[rows], out.initial_divergence[rows] = state.f[done], state.initial[done]
             out.iterations[rows], out.converged[rows] = state.iteration[done], converged[done]
             out.residual[rows] = state.residual[done]
@@ -200,7 +202,9 @@ class _Slots:
         sg = torch.where(use, gram[slot, age, 2 * m], 0.0)
         yg = torch.where(use, gram[slot, m + age, 2 * m], 0.0)
         w = torch.linalg.solve_triangular(upper, sg[:, :, None], upper=True)  # A, m, 1
-        inner = torch.where(use, curvature, 0.0)[:, :, None] * w + gamma[:, :, None] * (torch.where(both, yy, 0.0) @ w - yg[:, :, None])
+        inner = torch.where(use, curvature, 0.0)[:, :, None] * w + gamma[:, :, None] * (
+            torch.where(both, yy, 0.0) @ w - yg[:, :, None]
+        )
         v = torch.linalg.solve_triangular(upper.transpose(1, 2), inner, upper=False)
         coefficient = gram.new_zeros(len(q), 2 * m + 1)
         coefficient[slot, age], coefficient[slot, m + age], coefficient[:, -1:] = -v[:, :, 0], gamma * w[:, :, 0], -gamma

@@ -49,7 +49,7 @@ def check(name: str, parts: dict[str, Part]) -> None:
 
 def _fault(part: Part) -> str | None:
     x, label, factors = part.x, part.label, part.factors
-    if not (x.dtype == np.uint8 and x.ndim == 4 or x.dtype == np.float32 and x.ndim == 2):
+    if not ((x.dtype == np.uint8 and x.ndim == 4) or (x.dtype == np.float32 and x.ndim == 2)):
         return f"expected images (N,C,H,W) uint8 or points (N,D) float32, found {x.shape} {x.dtype}"
     if not x.size:
         return f"empty, shape {x.shape}"

@@ -40,15 +40,12 @@ def draw_curves(ax: Axes, found: Points) -> dict[str, Line2D]:
         betas, intervals = line(found, family)
         if betas:
             # white edges and some transparency keep two lines that lie on each other apart
-            look = {
-                "color": style.COLOURS[family],
-                "marker": style.MARKERS[family],
-                "markeredgecolor": "white",
-                "markeredgewidth": 0.4,
-            }
-            (artist,) = ax.plot(betas, [i.estimate for i in intervals], gid=family, **look)
+            colour, edge = style.COLOURS[family], {"markeredgecolor": "white", "markeredgewidth": 0.4}
+            (artist,) = ax.plot(
+                betas, [i.estimate for i in intervals], gid=family, color=colour, marker=style.MARKERS[family], **edge
+            )
             ends = np.array([[i.low, i.high] for i in intervals]).T
-            band = ax.fill_between(betas, *ends, color=style.COLOURS[family], alpha=0.2, linewidth=0)
+            band = ax.fill_between(betas, *ends, color=colour, alpha=0.2, linewidth=0)
             band.set_gid(f"band {family}")
             handles[style.NAMES[family]] = artist
     if ("vae", 1.0) in found:
@@ -60,31 +57,39 @@ def draw_curves(ax: Axes, found: Points) -> dict[str, Line2D]:
     return handles
 
 
-def describe(frame, found: Points, what: str, axes: Mapping[str, str], clusters: Mapping[str, str], resamples: int) -> str:
+def describe(
+    frame, found: Points, what: str, axes: Mapping[str, str], clusters: Mapping[str, str], resamples: int, log=False
+) -> str:
     """How many rows each point has, what the band holds and what it does not.
 
     Args:
         what: plural of a row, such as ``trials``.
         axes: column → plural of the things that are averaged over.
         clusters: column → plural of the things that are resampled.
+        log: the y axis is logarithmic.
     """
     sizes = frame.groupby(["family", "beta"]).size()
-    counts = {name: frame[name].nunique() for name in (*axes, *clusters)}
+    counts = {name: frame[name].nunique() for name in axes}
     n = f"{sizes.max():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
     product = " × ".join(style.count(counts[name], plural) for name, plural in axes.items())
     full = np.prod([counts[name] for name in axes]) == sizes.min()
     lines = [f"n = {n} {what} per point ({'' if full else 'at most '}{product})."]
-    moved = [style.count(counts[name], plural) for name, plural in clusters.items() if counts[name] > 1]
-    fixed = [plural for name, plural in clusters.items() if counts[name] == 1]
-    band = f"95 % band: bootstrap over {' and '.join(moved)}, {resamples:,} resamples" if moved else "No band"
-    band += "".join(
-        f"; one {plural.removesuffix('s')}: variation between {BETWEEN.get(plural, plural)} is not in it" for plural in fixed
-    )
-    few = [plural for name, plural in clusters.items() if 1 < counts[name] < FEW]
-    lines.append(band + (f"; so few {' and '.join(few)} make it too narrow." if few else "."))
+    lines.append(resampled(frame, clusters, resamples, "band"))
     absent = [style.NAMES[f] for f in ("beta-vae", "beta-tcvae") if not any(family == f for family, _ in found)]
     absent += [] if ("vae", 1.0) in found else ["β = 1"]
     lines += [f"Not in this study: {', '.join(absent)}."] if absent else []
-    wild = [f"{style.NAMES[f]} at β = {b:g}" for (f, b), interval in found.items() if not np.isfinite(interval.estimate)]
-    lines += [f"Mean not finite, not drawn: {', '.join(wild)}."] if wild else []
+    drawn = {key: np.isfinite(i.estimate) and (i.estimate > 0 or not log) for key, i in found.items()}
+    wild = [f"{style.NAMES[f]} at β = {b:g} ({found[f, b].estimate:g})" for f, b in found if not drawn[f, b]]
+    lines += [f"Off the axis, not drawn: {', '.join(wild)}."] if wild else []
     return "\n".join(lines)
+
+
+def resampled(frame, clusters: Mapping[str, str], resamples: int, shown: str) -> str:
+    """What was resampled for the intervals, and which variation they therefore lack; ``shown``: band or interval."""
+    counts = {plural: frame[name].nunique() for name, plural in clusters.items()}
+    moved = [style.count(n, plural) for plural, n in counts.items() if n > 1]
+    text = f"95 % {shown}: bootstrap over {' and '.join(moved)}, {resamples:,} resamples" if moved else f"No {shown}"
+    for plural in (plural for plural, n in counts.items() if n == 1):
+        text += f"; one {plural.removesuffix('s')}: variation between {BETWEEN.get(plural, plural)} is not in it"
+    few = [plural for plural, n in counts.items() if 1 < n < FEW]
+    return text + (f"; so few {' and '.join(few)} make it too narrow." if few else ".")

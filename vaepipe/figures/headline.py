@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 
 from vaepipe.figures import Data, curves, style
-from vaepipe.figures.adversarial_loss import ZERO
+from vaepipe.figures.adversarial_loss import AXES, CLUSTERS, ZERO
 from vaepipe.stats import Interval, clustered_interval
 
 LINES = 40
+"""What a terminal shows at once; where there are more β, the verdict names those that the table leaves out."""
 KEY = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
 
 
@@ -17,15 +20,14 @@ def differences(frame, family: str, beta: float, resamples: int) -> Interval:
     base = frame[frame["family"] == "vae"]
     raised = frame[(frame["family"] == family) & (frame["beta"] == beta)]
     both = raised.merge(base, on=KEY, suffixes=("", "_1"))
-    return clustered_interval(
-        both["objective"] - both["objective_1"], {"pair": both["pair"], "seed": both["seed"]}, resamples=resamples
-    )
+    change = both["objective"] - both["objective_1"]
+    return clustered_interval(change, {name: both[name] for name in CLUSTERS}, resamples=resamples)
 
 
 def text(data: Data, options: dict) -> str:
     """Loss at each β with its interval, its ratio to β = 1, and whether the paired difference excludes 0; then the ELBO."""
     groups = list(data.attacks.groupby(["dataset", "loss"], sort=False))
-    room = (LINES - 1 - data.models["dataset"].nunique()) // max(1, len(groups)) - 8
+    room = (LINES - 1 - data.models["dataset"].nunique()) // max(1, len(groups)) - 10
     lines = []
     for (dataset, loss), frame in groups:
         lines += [*_attacked(dataset, loss, frame, options["resamples"], max(2, room)), ""]
@@ -41,19 +43,17 @@ def text(data: Data, options: dict) -> str:
 
 
 def _attacked(dataset: str, loss: str, frame, resamples: int, room: int) -> list[str]:
-    found = curves.points(frame, "objective", ("pair", "seed"), resamples)
+    found = curves.points(frame, "objective", tuple(CLUSTERS), resamples)
     base = found.get(("vae", 1.0))
     families = [f for f in ("beta-vae", "beta-tcvae") if any(name == f for name, _ in found)]
     change = {key: differences(frame, *key, resamples) for key in found if key[0] != "vae"}
     betas = sorted({beta for name, beta in found if name != "vae"})
     betas = betas if len(betas) <= room else [*betas[: room - 1], betas[-1]]
-    over = [
-        style.count(frame[c].nunique(), p) for c, p in (("pair", "pairs"), ("lambda", "λ"), ("d_z", "d_z"), ("seed", "seeds"))
-    ]
-    single = "; one seed: variation between trainings is not in it" if frame["seed"].nunique() == 1 else ""
+    over = [style.count(frame[name].nunique(), plural.replace("$", "")) for name, plural in AXES.items()]
     lines = [
         f"{dataset}, attack {loss}: adversarial loss Δ = divergence + λ‖d‖₂, nats",
-        f"  mean over {' × '.join(over)} [95 %: bootstrap over pairs and seeds{single}]",
+        f"  mean over {' × '.join(over)}",
+        textwrap.fill(curves.resampled(frame, CLUSTERS, resamples, "interval"), 98, initial_indent="  ", subsequent_indent="  "),
         "      β" + "".join(f"  {style.NAMES[f]:<27}× β=1  change " for f in families),
     ]
     lines += [f"      1  {_show(base)}"] if base else ["  no model at β = 1: nothing to compare with"]
@@ -73,7 +73,7 @@ def _show(interval: Interval) -> str:
 def _cell(interval: Interval | None, base: Interval | None, change: Interval | None) -> str:
     if interval is None:
         return f"{'–':<41}"
-    ratio = style.short(interval.estimate / base.estimate) if base else ""
+    ratio = style.short(interval.estimate / base.estimate) if base and base.estimate else ""
     return f"{_show(interval):<26}{ratio:>6}  {_sign(change) if base else '':<7}"
 
 
@@ -91,22 +91,18 @@ def _verdict(family: str, changes: dict[float, Interval]) -> str:
     for beta in sorted(beta for beta in changes if beta > 1):
         by[_sign(changes[beta])].append(f"{beta:g}")
     said = "; ".join(f"{word} at β = {', '.join(betas)}" for word, betas in by.items() if betas)
-    start = (
-        "raises the loss"
-        if not by["lower"] + by["unclear"]
-        else "does NOT raise the loss"
-        if not by["higher"]
-        else "raises it at some β only"
-    )
+    if by["higher"]:
+        start = "raises it at some β only" if by["lower"] + by["unclear"] else "raises the loss"
+    else:
+        start = "does NOT raise the loss"
     return f"{style.NAMES[family]}: β > 1 {start} ({said})." if said else f"{style.NAMES[family]}: no β > 1."
 
 
 def _shares(frame) -> str:
-    parts = []
+    parts = {"d ≈ 0": [], "converged": []}
     for family in style.FAMILIES:
         rows = frame[frame["family"] == family]
         if len(rows):
-            parts.append(
-                f"{style.NAMES[family]} {(rows['norm'] < ZERO).mean():.0%}, {rows['converged'].astype(float).mean():.1%}"
-            )
-    return f"Trials with d ≈ 0 (‖d‖₂ < {ZERO:g}), converged rows: {'; '.join(parts)}".replace("%", " %")
+            parts["d ≈ 0"].append(f"{style.NAMES[family]} {100 * (rows['norm'] < ZERO).mean():.0f} %")
+            parts["converged"].append(f"{style.NAMES[family]} {100 * rows['converged'].astype(float).mean():.1f} %")
+    return f"d ≈ 0 (‖d‖₂ < {ZERO:g}): {', '.join(parts['d ≈ 0'])}; converged: {', '.join(parts['converged'])}"

@@ -108,7 +108,7 @@ def draw(data: Data, options: dict) -> Figure:
         f", attack {losses.pop()}" if len(losses) == 1 else ""
     )
     figure.suptitle(title, fontsize=8)
-    figure.supxlabel(textwrap.fill(RULE, int(22 * width)), fontsize=5.8, color=style.GREY, gid="note", x=0.01, ha="left")
+    figure.supxlabel(textwrap.fill(RULE, int(22 * width)), gid="note", x=0.01, ha="left", **style.SMALL)
     return figure
 
 

@@ -33,66 +33,62 @@ def draw(data: Data, options: dict) -> Figure:
         keys = list(Cell.__dataclass_fields__)
         cells = chosen((Cell(*row) for row in frame[keys].drop_duplicates().itertuples(index=False)), options)
         _panel(ax, dataset, frame, cells)
-    lines = {style.NAMES[f]: Line2D([], [], color=style.COLOURS[f]) for f in style.FAMILIES}
-    style.legend(figure, lines | {"prior, √d_z": Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)})
+    present = [f for f in style.FAMILIES if (data.images["family"] == f).any()]
+    lines = {style.NAMES[f]: Line2D([], [], color=style.COLOURS[f]) for f in present}
+    style.legend(figure, lines | {"prior, $\\sqrt{d_z}$": Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)})
     return figure
 
 
 def _panel(ax: Axes, dataset: str, frame, cells: list[Cell]) -> None:
+    found = _values(frame, cells)
     prior = np.sqrt(cells[0].d_z)
+    ends = np.concatenate([[prior], *(np.quantile(values, (0.001, 0.999)) for values in found.values())])
+    margin = 0.06 * (np.ptp(ends) or 1.0)
+    x = np.linspace(max(0, ends.min() - margin), ends.max() + margin, 1200)
+    taller = _curves(ax, x, {key: density(values, x, BANDWIDTH * np.ptp(x)) for key, values in found.items()})
+    ax.axvline(prior, color=style.GREY, linestyle="--", linewidth=0.8, zorder=5, gid="prior")
+    label = f"√{cells[0].d_z}" + (f" = {prior:.3g}" if prior.is_integer() else f" ≈ {prior:.2f}")
+    look = {"ha": "center", "va": "bottom", "fontsize": 6, "color": style.GREY}
+    ax.annotate(label, (prior, 1), (0, 1), ("data", "axes fraction"), "offset points", **look)
+    betas = sorted({cell.beta for cell in cells if cell.family != "vae"})
+    ax.set_title(", ".join([dataset, *(f"β = {beta:g}" for beta in betas), f"$d_z$ = {cells[0].d_z}"]), pad=11)
+    ax.set(xlabel="‖σ(x)‖₂", ylabel="density", xlim=(x[0], x[-1]))
+    sizes = sorted({len(values) for values in found.values()})
+    absent = [style.NAMES[f] for f in style.FAMILIES if f not in {family for family, _ in found}]
+    lines = [f"n = {' or '.join(f'{n:,}' for n in sizes)} held-out {style.things(dataset)} per curve."]
+    lines += ["Gaussian kernel, Scott's bandwidth, at least 1/300 of the axis."]
+    lines += [f"y axis ends at {CUT} × the lowest peak; numbers: taller peaks."] if taller else []
+    lines += ["Thin: further training seeds."] if len({seed for _, seed in found}) > 1 else []
+    lines += [f"Not in this study: {', '.join(absent)}."] if absent else []
+    style.note(ax, "\n".join(lines))
+
+
+def _values(frame, cells: list[Cell]) -> dict[tuple[str, int], np.ndarray]:
+    """(family, seed) → ‖σ(x)‖₂ of the held-out rows, for every seed of the chosen cells."""
     found = {}
     for cell in cells:
         rows = frame[(frame["family"] == cell.family) & (frame["beta"] == cell.beta) & (frame["d_z"] == cell.d_z)]
         for seed, its in rows.groupby("seed"):
             values = its["sigma_norm"].to_numpy(float)
             found[cell.family, seed] = values[np.isfinite(values)]
-    found = {key: values for key, values in found.items() if len(values)}
-    ends = np.concatenate([[prior], *(np.quantile(values, (0.001, 0.999)) for values in found.values())])
-    width = np.ptp(ends) or 1.0
-    x = np.linspace(max(0, ends.min() - 0.06 * width), ends.max() + 0.06 * width, 1500)
-    curves = {key: density(values, x, BANDWIDTH * np.ptp(x)) for key, values in found.items()}
-    peaks = {key: curve.max() for key, curve in curves.items()}
-    top = min(max(peaks.values(), default=1), CUT * min(peaks.values(), default=1)) * 1.12
-    for (family, seed), curve in curves.items():
-        first = seed == min(s for f, s in curves if f == family)
-        ax.plot(x, curve, color=style.COLOURS[family], linewidth=1.2 if first else 0.5, gid=f"{family} {seed}")
-        if first:
-            ax.fill_between(x, curve, color=style.COLOURS[family], alpha=0.15, linewidth=0)
-            if peaks[family, seed] > top:
-                where = (x[curve.argmax()], 0.985 * top)
-                ax.annotate(
-                    f"↑{peaks[family, seed]:.3g}",
-                    where,
-                    (3, 0),
-                    textcoords="offset points",
-                    va="top",
-                    fontsize=6,
-                    color=style.COLOURS[family],
-                )
-    ax.axvline(prior, color=style.GREY, linestyle="--", linewidth=0.8, zorder=0, gid="prior")
-    ax.annotate(
-        f"√{cells[0].d_z}",
-        (prior, 1),
-        (0, 1),
-        ("data", "axes fraction"),
-        "offset points",
-        ha="center",
-        va="bottom",
-        fontsize=6,
-        color=style.GREY,
-    )
-    ax.set_xlim(x[0], x[-1])
+    return {key: values for key, values in found.items() if len(values)}
+
+
+def _curves(ax: Axes, x: np.ndarray, curves: dict[tuple[str, int], np.ndarray]) -> int:
+    """Draw the curves, cut the y axis, print the heights of the peaks that are cut; returns how many those are."""
+    peaks = [curve.max() for curve in curves.values()] or [1.0]
+    top = 1.12 * min(max(peaks), CUT * min(peaks))
     ax.set_ylim(0, top)
-    betas = sorted({cell.beta for cell in cells if cell.family != "vae"})
-    ax.set_title(", ".join([dataset, *(f"β = {beta:g}" for beta in betas), f"d_z = {cells[0].d_z}"]), pad=11)
-    ax.set_xlabel("‖σ(x)‖₂")
-    ax.set_ylabel("density")
-    sizes = sorted({len(values) for values in found.values()})
-    absent = [style.NAMES[f] for f in style.FAMILIES if f not in {family for family, _ in found}]
-    style.note(
-        ax,
-        f"{' or '.join(f'{n:,}' for n in sizes)} held-out rows per curve; Gaussian kernel, Scott's bandwidth, at least 1/300 of the axis. "
-        f"y axis cut at {CUT} × the lowest peak; ↑ height of a peak that is cut."
-        + (" Thin: further training seeds." if len({seed for _, seed in found}) > 1 else "")
-        + (f" Not in this study: {', '.join(absent)}." if absent else ""),
-    )
+    cut = 0
+    for (family, seed), curve in curves.items():
+        colour, first = style.COLOURS[family], seed == min(s for f, s in curves if f == family)
+        ax.plot(x, curve, color=colour, linewidth=1.2 if first else 0.5, gid=f"{family} {seed}")
+        if first:
+            ax.fill_between(x, curve, color=colour, alpha=0.15, linewidth=0)
+        if first and curve.max() > top:
+            # beside the right flank, each a line lower than the one before
+            where = (x[np.flatnonzero(curve > top)[-1]], 1 - 0.07 * cut)
+            look = {"va": "top", "fontsize": 6, "color": colour}
+            ax.annotate(f"{curve.max():.3g}", where, (4, -1), ("data", "axes fraction"), "offset points", **look)
+            cut += 1
+    return cut

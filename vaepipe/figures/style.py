@@ -9,7 +9,7 @@ from collections.abc import Callable
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from vaepipe.datasets import DATASETS
 
@@ -19,6 +19,8 @@ NAMES = {"vae": "VAE", "beta-vae": "β-VAE", "beta-tcvae": "β-TCVAE"}
 COLOURS = {"vae": "#222222", "beta-vae": "#0072B2", "beta-tcvae": "#D55E00"}
 MARKERS = {"vae": "s", "beta-vae": "o", "beta-tcvae": "^"}
 GREY = "#666666"
+SMALL = {"fontsize": 5.8, "color": GREY, "linespacing": 1.25}
+"""Look of notes."""
 COLUMN = 3.4
 """Width of a column of a printed page, inches."""
 
@@ -36,6 +38,8 @@ RC = {
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.4,
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "figure.constrained_layout.use": True,
@@ -94,24 +98,14 @@ def panels(n: int, height: float) -> tuple[Figure, list[Axes]]:
 def note(ax: Axes, text: str, *, below: float = 31, width: int = 66) -> None:
     """Small grey text under the axes, ``below`` points under the axis line, wrapped at ``width`` characters."""
     text = "\n".join(textwrap.fill(line, width) for line in text.splitlines())
-    ax.annotate(
-        text,
-        (0, 0),
-        (0, -below),
-        "axes fraction",
-        "offset points",
-        va="top",
-        fontsize=5.8,
-        color=GREY,
-        linespacing=1.25,
-        gid="note",
-    )
+    ax.annotate(text, (0, 0), (0, -below), "axes fraction", "offset points", va="top", gid="note", **SMALL)
 
 
 def legend(figure: Figure, handles: dict[str, object]) -> None:
     """One legend above all panels, label → artist."""
+    columns = len(handles) if figure.get_figwidth() > COLUMN or len(handles) < 4 else 2
     figure.legend(
-        handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), handlelength=1.8, columnspacing=1.2
+        handles.values(), handles.keys(), loc="outside upper center", ncols=columns, handlelength=1.8, columnspacing=1.2
     )
 
 
@@ -130,3 +124,12 @@ def beta_axis(ax: Axes, betas: list[float]) -> None:
     ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("β (log scale)" if log else "β")
+
+
+def log_ticks(ax: Axes) -> None:
+    """Label 1, 2, 5 in plain numbers on a short logarithmic y axis, powers of ten on a long one. Call it after plotting."""
+    low, high = ax.get_ylim()
+    if high / low < 100:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())

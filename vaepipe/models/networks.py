@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from torch import nn
@@ -17,7 +18,7 @@ def mlp(shape: tuple[int, ...], d_z: int, hidden: list[int]) -> tuple[nn.Module,
 
 def _chain(widths: list[int], activation: type[nn.Module]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:]):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), activation()]
     return nn.Sequential(*layers[:-1])
 
@@ -30,7 +31,7 @@ def conv(shape: tuple[int, ...], d_z: int, hidden: list[int]) -> tuple[nn.Module
         sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
         channels.append(32 if len(channels) < 3 else 64)
     down: list[nn.Module] = []
-    for before, after in zip(channels[:-1], channels[1:]):
+    for before, after in itertools.pairwise(channels):
         down += [nn.Conv2d(before, after, 4, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
     down += [nn.Conv2d(channels[-1], 512, sizes[-1]), nn.BatchNorm2d(512), nn.ReLU(), nn.Conv2d(512, 2 * d_z, 1), nn.Flatten()]
     up: list[nn.Module] = [nn.Unflatten(1, (d_z, 1, 1)), nn.ConvTranspose2d(d_z, 512, 1), nn.BatchNorm2d(512), nn.ReLU()]

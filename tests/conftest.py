@@ -1,0 +1,74 @@
+"""What several tests share: small models and data."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import vaepipe.device  # noqa: F401  sets how MKL rounds
+
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("VAEPIPE_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def spec():
+    """A small model of the digits: what `Study.model_spec` gives."""
+    return {
+        "dataset": "digits",
+        "family": "beta-tcvae",
+        "beta": 2.0,
+        "d_z": 3,
+        "seed": 0,
+        "model": {"network": "mlp", "hidden": [16], "likelihood": "bernoulli", "sigma_x": 0.1},
+        "train": {"epochs": 6, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine", "estimator": "mss"},
+    }
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """The prepared digits, as a file."""
+    from vaepipe.prepare import prepare
+
+    path = tmp_path_factory.mktemp("data") / "digits.h5"
+    prepare({"dataset": "digits", "path": None}, path)
+    return path
+
+
+def make_encoder(shape=(1, 8, 8), d_z=4, gain=2.0, seed=0):
+    """A model with random weights, sharper than at initialisation, so that attacking it is work."""
+    from vaepipe.models import build
+
+    model = build(
+        {"seed": seed, "d_z": d_z, "model": {"network": "mlp", "hidden": [32], "likelihood": "bernoulli", "sigma_x": 0.1}}, shape
+    )
+    with torch.no_grad():
+        for layer in model.encoder[1]:
+            if hasattr(layer, "weight"):
+                layer.weight.mul_(gain)
+        model.encoder[1][-1].bias[d_z:] -= math.log(4)
+    return model.eval().requires_grad_(False)
+
+
+def make_images(count, shape=(1, 8, 8), seed=1):
+    """Random images with a third of the pixels at each bound."""
+    random = torch.Generator().manual_seed(seed)
+    return (torch.rand(count, *shape, generator=random) * 3 - 1).clamp(0, 1)
+
+
+def run_stage(name, *arguments, **options):
+    """`python -m vaepipe.<name>` from outside; returns the finished process."""
+    command = [sys.executable, "-m", f"vaepipe.{name}", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "VAEPIPE_DEVICE": "cpu"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)

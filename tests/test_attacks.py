@@ -1,0 +1,229 @@
+"""Attacks against closed forms and SciPy; rows that do not know of each other."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_encoder, make_images
+from scipy.optimize import fmin_l_bfgs_b, minimize_scalar
+
+from vaepipe.attacks import run_attack
+from vaepipe.attacks.losses import latent_kl
+from vaepipe.attacks.outcome import outcome
+from vaepipe.attacks.pairs import draw_pairs
+from vaepipe.attacks.solver import minimise
+from vaepipe.datasets import Part
+from vaepipe.distributions import DiagonalNormal, Gaussian
+from vaepipe.store import DataError
+
+LAMBDAS = torch.tensor([2.0**k for k in range(-12, 13, 3)])
+
+
+def divergence_of(model, target):
+    return latent_kl(model, target, model.posterior(target))
+
+
+class Linear:
+    """q(z|x) = N(W x, s² I): the KL is |W (x + d − x_t)|² / 2s²."""
+
+    def __init__(self, weight, std=0.5):
+        self.weight, self.std, self.d_z = weight, std, len(weight)
+
+    def posterior(self, x):
+        mean = x.flatten(1) @ self.weight.T
+        return (DiagonalNormal(mean, torch.full_like(mean, math.log(self.std))),)
+
+    def decode(self, z):
+        return Gaussian((z @ self.weight).view(-1, 1, 2, 2), 0.1)
+
+
+def test_one_latent_dimension_has_a_closed_form():
+    # along w the problem is a t²/2 − ... in the step t: min_t (c − |w|t)²/2s² + λt, so t = (c − λ s²/|w|)₊ / |w|
+    w = torch.tensor([[0.3, -0.2, 0.5, 0.1]])
+    x, target = torch.full((1, 1, 2, 2), 0.5), torch.tensor([[0.6, 0.45, 0.7, 0.5]]).view(1, 1, 2, 2)
+    lambdas = torch.tensor([0.01, 0.05, 0.1, 0.2, 1.0])
+    result = run_attack(Linear(w), x, target, lambdas)
+    c, length, variance = float((w @ (target - x).flatten()).item()), float(w.norm()), 0.25
+    for row, lam in enumerate(lambdas.tolist()):
+        t = max(0.0, c - lam * variance / length) / length
+        expected = (t * w / length).flatten()
+        torch.testing.assert_close(result.distortion[row].flatten(), expected, atol=2e-4, rtol=0)
+        value = (c - length * t) ** 2 / (2 * variance) + lam * t
+        assert result.objective[row].item() == pytest.approx(value, rel=1e-3, abs=1e-6)
+    assert result.norm[-1].item() == 0 and result.converged.all()
+
+
+def test_zero_is_certified_exactly_from_the_projected_gradient_on():
+    model, x, target = make_encoder(), make_images(3), make_images(3, seed=2)
+    u = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(divergence_of(model, target)(u, torch.arange(3)).sum(), u)
+    blocked = ((x <= 0) & (grad > 0)) | ((x >= 1) & (grad < 0))
+    assert blocked.any()
+    threshold = torch.where(blocked, 0, grad).flatten(1).norm(dim=1)
+    for p in range(3):
+        above, below = run_attack(model, x[p : p + 1], target[p : p + 1], threshold[p] * torch.tensor([1.001, 0.98])).norm[:, 0]
+        assert above == 0 < below
+
+
+def scipy_reference(model, x, target, lam):
+    """The papers' solver on one row in float64: L-BFGS-B, m = 25, factr = 10, pixel bounds, start U(−1e−8, 1e−8)."""
+    model, x = model.double(), x.double()
+    divergence = divergence_of(model, target.double())
+    flat = x.flatten().numpy()
+
+    def value_and_grad(d):
+        u = torch.from_numpy(flat + d).view_as(x).requires_grad_()
+        value = divergence(u, torch.tensor([0]))[0]
+        (grad,) = torch.autograd.grad(value, u)
+        norm = np.linalg.norm(d)
+        return value.item() + lam * norm, grad.flatten().numpy() + lam * d / max(norm, 1e-300)
+
+    start = np.random.default_rng(0).uniform(-1e-8, 1e-8, flat.size).clip(-flat, 1 - flat)
+    return fmin_l_bfgs_b(value_and_grad, start, bounds=list(zip(-flat, 1 - flat)), m=25, factr=10)[1]
+
+
+def test_reaches_what_scipy_reaches():
+    x, target, lambdas = make_images(3), make_images(3, seed=2), LAMBDAS[2::2]
+    result = run_attack(make_encoder(), x, target, lambdas)
+
+    def one(p, lam):
+        return scipy_reference(make_encoder(), x[p : p + 1], target[p : p + 1], lam)
+
+    reference = np.array([[one(p, lam) for p in range(3)] for lam in lambdas.tolist()])
+    objective, initial = result.objective.numpy(), result.initial_divergence.numpy()
+    as_good = objective <= 1.01 * reference + 1e-4 * initial
+    assert as_good.mean() >= 0.9  # local minima differ for some rows
+    assert objective.mean() <= 1.02 * reference.mean()
+    assert (objective <= 1.3 * reference + 1e-3 * initial).all()
+
+
+def test_the_row_s_fields_belong_together():
+    model, x, target = make_encoder(), make_images(5), make_images(5, seed=2)
+    r = run_attack(model, x, target, LAMBDAS)
+    L, P = len(LAMBDAS), 5
+    assert r.distortion.shape == (L, P, 1, 8, 8)
+    assert all(getattr(r, name).shape == (L, P) for name in vars(r) if name != "distortion")
+    torch.testing.assert_close(r.objective, r.divergence + LAMBDAS[:, None] * r.norm)
+    torch.testing.assert_close(r.norm, r.distortion.flatten(2).norm(dim=2))
+    adversarial = x + r.distortion
+    assert adversarial.min() >= 0 and adversarial.max() <= 1
+    divergence = divergence_of(model, target)
+    for row in range(L):
+        found = divergence(adversarial[row], torch.arange(P))
+        torch.testing.assert_close(r.divergence[row], found, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(r.initial_divergence, divergence(x, torch.arange(P)).expand(L, P), rtol=1e-4, atol=1e-4)
+    assert (r.objective <= r.initial_divergence + 1e-6).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 13, 9)])
+def test_a_row_is_the_same_bit_for_bit_alone_in_any_company_and_in_any_block(shape):
+    model, x, target = make_encoder(shape), make_images(6, shape), make_images(6, shape, seed=2)
+    whole = run_attack(model, x, target, LAMBDAS, batch_size=16)
+    for row, p in [(0, 0), (3, 5), (8, 2)]:
+        alone = run_attack(model, x[p : p + 1], target[p : p + 1], LAMBDAS[row : row + 1], batch_size=16)
+        for name in vars(whole):
+            assert torch.equal(getattr(whole, name)[row, p], getattr(alone, name)[0, 0]), name
+    block = run_attack(model, x, target, LAMBDAS[2:5], batch_size=16)
+    assert torch.equal(whole.distortion[2:5], block.distortion)
+    turned = run_attack(model, x.flip(0), target.flip(0), LAMBDAS.flip(0), batch_size=16)
+    assert torch.equal(whole.distortion, turned.distortion.flip(0, 1))
+
+
+def test_a_row_that_is_not_finite_is_said_so_and_harms_no_other():
+    def value_and_grad(u, row):
+        value = (u - 0.7).square().sum(-1)
+        return torch.where(row == 1, torch.nan, value), 2 * (u - 0.7)
+
+    found = minimise(value_and_grad, torch.full((3, 4), 0.2), torch.full((3,), 1e-3), slots=2)
+    assert found.converged.tolist() == [True, False, True]
+    assert torch.equal(found.u[1], torch.full((4,), 0.2))
+    torch.testing.assert_close(found.u[0], torch.full((4,), 0.7), atol=1e-3, rtol=0)
+
+
+def test_bounds_hold_where_the_minimum_lies_outside():
+    goal = torch.tensor([1.5, -0.4, 0.3, 0.9])
+    found = minimise(lambda u, _: ((u - goal).square().sum(-1), 2 * (u - goal)), torch.full((1, 4), 0.5), torch.tensor([1e-6]))
+    torch.testing.assert_close(found.u[0], goal.clamp(0, 1), atol=1e-3, rtol=0)
+    assert found.residual[0] < 1e-2
+
+
+def test_a_curved_valley_in_many_dimensions_is_followed_to_its_end():
+    # Rosenbrock shifted into the box, against its known minimum
+    def value_and_grad(u, _):
+        with torch.enable_grad():
+            v = (u * 2 - 0.5).requires_grad_()
+            value = (100 * (v[:, 1:] - v[:, :-1] ** 2) ** 2 + (1 - v[:, :-1]) ** 2).sum(-1)
+            (grad,) = torch.autograd.grad(value.sum(), v)
+        return value.detach(), 2 * grad
+
+    x = torch.full((2, 10), 0.3)
+    found = minimise(value_and_grad, x, torch.tensor([1e-6, 1e-6]), max_iterations=2000, tolerance=1e-6)
+    assert (found.divergence < 1e-3).all() and (found.iterations < 500).all()
+
+
+def test_the_one_dimensional_optimum_by_golden_section():
+    model, x, target = make_encoder((1, 1, 1), d_z=1, gain=3.0), torch.tensor([[[[0.5]]]]), torch.tensor([[[[0.9]]]])
+    divergence = divergence_of(model, target)
+    for lam in (0.01, 0.3, 2.0):
+
+        def f(u, lam=lam):
+            return float(divergence(torch.tensor([[[[u]]]], dtype=torch.float32), torch.tensor([0]))) + lam * abs(u - 0.5)
+
+        best = minimize_scalar(f, bounds=(0, 1), method="bounded", options={"xatol": 1e-6}).fun
+        assert run_attack(model, x, target, torch.tensor([lam])).objective.item() <= min(best, f(0.5)) + 1e-4
+
+
+BAD = [
+    ({"lambdas": torch.tensor([1.0, -1.0])}, "positive"),
+    ({"lambdas": torch.tensor([math.nan])}, "positive"),
+    ({"x": torch.full((1, 1, 8, 8), 1.5)}, "x: holds values outside"),
+    ({"target": torch.full((1, 1, 8, 8), math.nan)}, "target: holds values outside"),
+    ({"target": torch.zeros(2, 1, 8, 8)}, "shapes"),
+    ({"loss": "kl"}, "'kl' is not one of latent-kl"),
+    ({"model": make_encoder().train()}, "training mode"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD, ids=[m for _, m in BAD])
+def test_bad_input_is_refused_at_once(change, message):
+    arguments = {"model": make_encoder(), "x": make_images(1), "target": make_images(1), "lambdas": torch.tensor([1.0])} | change
+    with pytest.raises(ValueError, match=message):
+        run_attack(**arguments)
+
+
+def test_outcome_measures_distances_over_samples():
+    torch.manual_seed(0)
+    model = Linear(torch.randn(2, 4), std=0.1)
+    x, target = torch.rand(3, 1, 2, 2), torch.rand(3, 1, 2, 2)
+    distortion = torch.stack([torch.zeros_like(x), target - x])
+    found = outcome(model, x, target, distortion, seed=0, samples=64)
+    torch.testing.assert_close(found["adversarial_distance"][0], found["original_distance"])
+    torch.testing.assert_close(found["adversarial_distance"][1], found["target_distance"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["input_distance"], (x - target).flatten(1).norm(dim=1))
+    # E ‖W'(Wx + sε) − x_t‖² = ‖W'Wx − x_t‖² + s²‖W‖²_F; the mean distance lies just below its root
+    rec = (x.flatten(1) @ model.weight.T) @ model.weight - target.flatten(1)
+    bound = (rec.square().sum(1) + 0.01 * model.weight.square().sum()).sqrt()
+    assert (found["original_distance"] <= bound * 1.1).all() and (found["original_distance"] >= 0.7 * rec.norm(dim=1)).all()
+    again = outcome(model, x, target, distortion[1:], seed=0, samples=64)
+    assert torch.equal(again["adversarial_distance"][0], found["adversarial_distance"][1])
+
+
+def test_pairs_have_targets_of_another_kind_and_longer_lists_begin_with_shorter_ones():
+    random = np.random.default_rng(0)
+    images = np.zeros((50, 1, 2, 2), np.uint8)
+    labelled = Part(images, label=random.integers(0, 3, 50))
+    pairs = draw_pairs(labelled, 20, seed=1)
+    assert pairs.shape == (20, 2) and len(set(pairs[:, 0])) == 20
+    assert (labelled.label[pairs[:, 0]] != labelled.label[pairs[:, 1]]).all()
+    assert np.array_equal(draw_pairs(labelled, 30, seed=1)[:20], pairs)
+    assert not np.array_equal(draw_pairs(labelled, 20, seed=2), pairs)
+    factored = Part(images, factors=random.integers(0, 4, (50, 5)), factor_names=tuple("abcde"))
+    pairs = draw_pairs(factored, 20, seed=1)
+    assert ((factored.factors[pairs[:, 0]] != factored.factors[pairs[:, 1]]).sum(1) >= 3).all()
+    plain = draw_pairs(Part(images), 50, seed=1)
+    assert (plain[:, 0] != plain[:, 1]).all()
+    with pytest.raises(DataError, match="51 is more than the 50"):
+        draw_pairs(labelled, 51, seed=1)
+    with pytest.raises(DataError, match="no image of another kind"):
+        draw_pairs(Part(images, label=np.zeros(50, int)), 2, seed=1)

@@ -1,0 +1,138 @@
+"""Training: interruptions that leave no trace, divergence that is said, seeds that decide."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT, run_stage
+
+from vaepipe import store
+from vaepipe.datasets.files import read_split
+from vaepipe.train import Trainer, train
+
+CPU = torch.device("cpu")
+
+
+def run(spec, data, folder, seconds=0.0):
+    train(spec, data, folder / "model.safetensors", folder / "history.csv", seconds, CPU)
+    return store.read_weights(folder / "model.safetensors")[0], pd.read_csv(folder / "history.csv")
+
+
+@pytest.fixture
+def whole(spec, digits, tmp_path):
+    """The uninterrupted training."""
+    return run(spec, digits, tmp_path / "whole")
+
+
+def assert_equal(first, second):
+    assert first[0].keys() == second[0].keys()
+    assert all(torch.equal(first[0][name], second[0][name]) for name in first[0])
+    pd.testing.assert_frame_equal(first[1], second[1])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(spec, digits, tmp_path, whole):
+    assert_equal(run(spec, digits, tmp_path / "again"), whole)
+    other, _ = run(spec | {"seed": 1}, digits, tmp_path / "other")
+    assert not torch.equal(other["encoder.1.0.weight"], whole[0]["encoder.1.0.weight"])
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+from vaepipe import train
+epoch, moment, spec, data, folder = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), *map(Path, sys.argv[4:])
+torch.set_num_threads(1)
+inner, save = train.Trainer.epoch, train.store.write_weights
+def die():
+    os.kill(os.getpid(), signal.SIGKILL if moment != "stopped" else signal.SIGTERM)
+def dies_in_epoch(self):
+    if len(self.history) == epoch and moment != "while saving":
+        self.model.state_dict()["decoder.0.0.bias"].fill_(7)  # a step of this epoch was already taken
+        die()
+    return inner(self)
+def dies_in_save(path, *rest):
+    if ".resume" in str(path) and moment == "while saving" and len(json.loads(rest[1]["history"])) == epoch + 1:
+        Path(str(path) + ".partial").write_bytes(b"half")
+        die()
+    return save(path, *rest)
+train.Trainer.epoch, train.store.write_weights = dies_in_epoch, dies_in_save
+train.train(spec, data, folder / "model.safetensors", folder / "history.csv", 0.0, torch.device("cpu"))
+"""
+
+
+@pytest.mark.parametrize("moment", ["killed", "while saving", "stopped"])
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_a_training_that_was_killed_ends_with_the_same_bits(spec, digits, tmp_path, whole, moment, epoch):
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    command = [sys.executable, "-c", KILLED, str(epoch), moment, json.dumps(spec), digits, folder]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    if moment == "stopped":
+        assert done.returncode == 1 and f"the checkpoint after epoch {epoch} is kept" in done.stderr
+    else:
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (folder / "model.safetensors").exists()
+    assert_equal(run(spec, digits, folder), whole)
+    assert not list(folder.glob(".*.resume*.safetensors"))
+
+
+def test_a_checkpoint_of_another_spec_is_not_taken(spec, digits, tmp_path, whole):
+    folder = tmp_path / "other"
+    shorter = spec | {"train": spec["train"] | {"learning_rate": 2e-3}}
+    trainer = Trainer(shorter, *(torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")), CPU)
+    trainer.epoch()
+    store.write_weights(folder / ".model.resume-0000000000000000.safetensors", *trainer.state())
+    assert_equal(run(spec, digits, folder), whole)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(spec, digits, tmp_path):
+    arguments = ["--data", digits, "--out", tmp_path / "m.safetensors", "--history", tmp_path / "h.csv"]
+    broken = spec | {"train": spec["train"] | {"learning_rate": 1e18, "schedule": "constant"}}
+    done = run_stage("train", "--spec", json.dumps(broken), *arguments)
+    assert done.returncode == 1
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and "training diverged: the loss is" in lines[0] and "epoch 1, step" in lines[0], done.stderr
+    assert "is kept at" in lines[0] and not (tmp_path / "m.safetensors").exists()
+    (kept,) = tmp_path.glob(".m.resume-*.safetensors")
+    assert all(torch.isfinite(t).all() for t in store.read_weights(kept)[0].values())
+
+
+def test_progress_is_a_line_per_epoch_with_loss_and_time_left(spec, digits, tmp_path):
+    arguments = ["--data", digits, "--out", tmp_path / "m.safetensors", "--history", tmp_path / "h.csv"]
+    done = run_stage("train", "--spec", json.dumps(spec), *arguments)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6 and lines[2].startswith("epoch 3/6: loss ") and lines[2].endswith("s left")
+
+
+def test_training_lowers_the_loss_and_the_history_is_what_was_optimised(whole):
+    history = whole[1]
+    assert history.loss.iloc[-1] < history.loss.iloc[0] - 1
+    assert history.held_out_elbo.iloc[-1] > history.held_out_elbo.iloc[0]
+    assert list(history.epoch) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_cosine_goes_from_the_learning_rate_to_nothing(spec, digits):
+    trainer = Trainer(spec, *(torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")), CPU)
+    rates = [trainer._learning_rate(step) for step in range(6 * trainer.steps + 1)]
+    assert rates[0] == 1e-3 and rates[-1] == pytest.approx(0, abs=1e-12) and np.all(np.diff(rates) < 0)
+    assert rates[3 * trainer.steps] == pytest.approx(5e-4)
+
+
+def test_every_image_is_seen_once_in_an_epoch(spec, digits):
+    x = torch.arange(130, dtype=torch.float32)[:, None].expand(130, 4).contiguous()
+    points = spec | {"model": spec["model"] | {"likelihood": "gaussian"}}
+    trainer = Trainer(points, x, x, CPU)
+    seen = []
+    inner = trainer.model.posterior
+    trainer.model.posterior = lambda batch: (seen.append(batch[:, 0]), inner(batch))[1]
+    trainer.held_out = lambda: 0.0
+    trainer.epoch()
+    assert len(torch.cat(seen).unique()) == len(torch.cat(seen)) == 128

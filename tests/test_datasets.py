@@ -483,7 +483,7 @@ FAULTY_PARTS = {
 @pytest.mark.parametrize("fault", FAULTY_PARTS)
 def test_faulty_parts_are_refused(fault):
     part, words = FAULTY_PARTS[fault]
-    with pytest.raises(DataError, match="^some") as caught:
+    with pytest.raises(DataError, match=r"^some") as caught:
         check("some", {"train": Part(IMAGES), "test": part})
     assert words in str(caught.value)
 

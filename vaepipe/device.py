@@ -45,7 +45,7 @@ def lease(names: list, folder: Path | None = None) -> int:
     """Index of the first device that no other process holds; waits for the first one if all are held."""
     folder = folder or Path(tempfile.gettempdir()) / f"vaepipe-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    files = [open(folder / f"gpu-{name}.lock", "w") for name in names]
+    files = [open(folder / f"gpu-{name}.lock", "w") for name in names]  # noqa: SIM115  held until the process ends
     for i, file in enumerate(files):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

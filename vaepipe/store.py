@@ -105,7 +105,8 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping, dict(file.metadata() or {})
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         reason = "no such file" if not Path(path).exists() else "not a readable safetensors file; delete it to have it made again"
         raise DataError(f"{path}: {reason}") from error

@@ -4,8 +4,9 @@ Each row has its own x, λ, line search, curvature history and stopping rule. A 
 a row that is done leaves its slot to the next. All arrays keep their shape throughout, so a row's result is the same, bit
 for bit on one machine, whatever the other rows are and how many.
 
-Directions: two-metric projection (Bertsekas 1982) with limited-memory BFGS on the free variables (Nocedal 1980). The norm has no gradient at u = x: there the subgradient of least norm within the box
-is used, so a row whose λ is at least the norm of φ's projected gradient stops at once, certified stationary.
+Directions: two-metric projection (Bertsekas 1982) with limited-memory BFGS on the free variables (Nocedal 1980). The norm
+has no gradient at u = x: there the subgradient of least norm within the box is used, so a row whose λ is at least the norm
+of φ's projected gradient stops at once, certified stationary.
 """
 
 from __future__ import annotations

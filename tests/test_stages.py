@@ -1,0 +1,152 @@
+"""evaluate, attack and collect: what is in their files and tables, recomputed by other means."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import torch
+from conftest import run_stage
+
+from vaepipe import models, store
+from vaepipe.attack import attack
+from vaepipe.attacks.pairs import draw_pairs
+from vaepipe.collect import TABLES, collect
+from vaepipe.datasets.files import read_split
+from vaepipe.evaluate import evaluate
+from vaepipe.grid import Cell
+from vaepipe.train import train
+
+CPU = torch.device("cpu")
+CELL = Cell("digits", "beta-tcvae", 2.0, 3, 0)
+ATTACK = {
+    "pairs": 3,
+    "pair_seed": 0,
+    "max_iterations": 60,
+    "tolerance": 1e-4,
+    "batch_size": 16,
+    "samples": 4,
+    "loss": "latent-kl",
+}
+LAMBDAS = [0.01, 0.5, 4.0, 1e6]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, digits):
+    """A trained, evaluated and attacked model at the paths of the workflow, attacked in one block and in four."""
+    spec = {**vars(CELL), "model": {"network": "mlp", "hidden": [16], "likelihood": "gaussian", "sigma_x": 0.3}}
+    spec["train"] = {"epochs": 20, "batch_size": 64, "learning_rate": 5e-3, "schedule": "cosine", "estimator": "mss"}
+    root = tmp_path_factory.mktemp("study")
+    model = root / CELL.model("model.safetensors")
+    train(spec, digits, model, root / CELL.model("history.csv"), 10, CPU)
+    evaluate({"max_images": 100, "keep": 7}, digits, model, root / CELL.model("evaluation.h5"), CPU)
+    attack(ATTACK | {"lambdas": LAMBDAS}, digits, model, root / CELL.attack("latent-kl", "all"), CPU)
+    for lam in LAMBDAS:
+        attack(ATTACK | {"lambdas": [lam]}, digits, model, root / CELL.attack("latent-kl", f"lambda~{lam:.6g}"), CPU)
+    return root
+
+
+def test_evaluation_holds_the_model_s_own_numbers(folder, digits):
+    model, _ = models.load(folder / CELL.model("model.safetensors"))
+    x = torch.from_numpy(read_split(digits, "test").x[:100]).float() / 255
+    (q,) = model.posterior(x)
+    with store.open_h5(folder / CELL.model("evaluation.h5"), "evaluation") as file:
+        assert file["kl"].shape == (100,) and file["sample"].shape == (7, 3)
+        sigma, mean = q.log_std.exp().numpy(), q.mean.numpy()
+        kl = 0.5 * (mean**2 + sigma**2 - 1 - np.log(sigma**2)).sum(1)
+        np.testing.assert_allclose(file["kl"][:], kl, rtol=1e-4)
+        np.testing.assert_allclose(file["sigma_norm"][:], np.sqrt((sigma**2).sum(1)), rtol=1e-5)
+        rec = model.decode(torch.from_numpy(file["sample"][:])).mean.numpy()
+        np.testing.assert_allclose(file["reconstruction"][:], rec, atol=1e-5)
+        log_likelihood = scipy.stats.norm.logpdf(x[:7].numpy(), rec, 0.3).reshape(7, -1).sum(1)
+        np.testing.assert_allclose(file["log_likelihood"][:7], log_likelihood, rtol=1e-4)
+        assert (np.abs(file["sample"][:] - mean[:7]) < 6 * sigma[:7]).all()
+
+
+def test_the_same_evaluation_twice_is_the_same(folder, digits, tmp_path):
+    evaluate({"max_images": 100, "keep": 7}, digits, folder / CELL.model("model.safetensors"), tmp_path / "e.h5", CPU)
+    with (
+        store.open_h5(tmp_path / "e.h5", "evaluation") as a,
+        store.open_h5(folder / CELL.model("evaluation.h5"), "evaluation") as b,
+    ):
+        assert all(np.array_equal(a[name][:], b[name][:]) for name in b)
+
+
+def test_attack_files_hold_what_belongs_together(folder, digits):
+    test = read_split(digits, "test")
+    with store.open_h5(folder / CELL.attack("latent-kl", "all"), "attack") as file:
+        pairs = draw_pairs(test, 3, 0)
+        assert np.array_equal(file["pairs"][:], pairs)
+        assert np.array_equal(file["x"][:], test.x[pairs[:, 0]]) and np.array_equal(file["target"][:], test.x[pairs[:, 1]])
+        adversarial = file["x"][:] / np.float32(255) + file["distortion"][:]
+        assert adversarial.min() >= 0 and adversarial.max() <= 1
+        norm = np.sqrt((file["distortion"][:] ** 2).sum((2, 3, 4)))
+        np.testing.assert_allclose(file["norm"][:], norm, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(file["objective"][:], file["divergence"][:] + np.array(LAMBDAS)[:, None] * norm, rtol=1e-5)
+        assert (norm[-1] == 0).all() and (norm[0] > 0).all()
+        # an attack at small λ brings the reconstruction nearer to the target than the image's own
+        assert (file["adversarial_distance"][0] < file["original_distance"][:]).all()
+        np.testing.assert_allclose(file["adversarial_distance"][-1], file["original_distance"][:], rtol=1e-5)
+        assert all("description" in file[name].attrs for name in file)
+
+
+def study(per_job):
+    grid = {"families": ["beta-tcvae"], "betas": [2.0], "d_z": [3], "seeds": [0]}
+    return {"digits": {"grid": grid, "losses": ["latent-kl"], "lambdas": LAMBDAS, "lambdas_per_job": per_job}}
+
+
+def test_tables_are_equal_bit_for_bit_however_lambda_was_divided(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    whole, single = collect(study("all")), collect(study(1))
+    for name in whole:
+        pd.testing.assert_frame_equal(whole[name], single[name], check_exact=True)
+
+
+def test_tables_are_tidy_and_documented(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    tables = collect(study("all"))
+    for name, columns in TABLES.items():
+        assert list(tables[name].columns) == list(columns)
+        documented = tables["columns"].query("table == @name")
+        assert list(documented["column"]) == list(columns) and documented["meaning"].str.len().min() > 3
+    images, row = tables["images"], tables["models"].iloc[0]
+    assert len(images) == 100 and len(tables["attacks"]) == 12
+    assert row["elbo"] == pytest.approx(images["elbo"].mean()) and row["family"] == "beta-tcvae"
+    assert row["elbo_se"] == pytest.approx(images["elbo"].std(ddof=1) / 10)
+    np.testing.assert_allclose(images["elbo"], images["log_likelihood"] - images["kl"])
+    with store.open_h5(CELL.attack("latent-kl", "all"), "attack") as file:
+        found = tables["attacks"].set_index(["lambda", "pair"])
+        for row, lam in enumerate(LAMBDAS):
+            for p in range(3):
+                assert found.loc[(lam, p), "objective"] == file["objective"][row, p]
+                assert found.loc[(lam, p), "target_distance"] == file["target_distance"][p]
+                assert found.loc[(lam, p), "image"] == file["pairs"][p, 0]
+
+
+def test_a_study_without_attacks_has_an_empty_table(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    spec = study("all")
+    spec["digits"]["losses"] = []
+    attacks = collect(spec)["attacks"]
+    assert len(attacks) == 0 and list(attacks.columns) == list(TABLES["attacks"])
+
+
+def test_a_damaged_or_missing_file_is_named_in_one_line(folder, digits, tmp_path):
+    half = tmp_path / "half model.safetensors"
+    half.write_bytes((folder / CELL.model("model.safetensors")).read_bytes()[:300])
+    for model, data, named in [
+        (half, digits, "half model"),
+        (tmp_path / "none", digits, "none: no such"),
+        (half, tmp_path / "no.h5", ""),
+    ]:
+        out = tmp_path / "e.h5"
+        done = run_stage(
+            "evaluate", "--spec", json.dumps({"max_images": 9, "keep": 1}), "--data", data, "--model", model, "--out", out
+        )
+        assert done.returncode == 1 and not out.exists()
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("error: ") and named in lines[0], done.stderr
+    done = run_stage("attack", "--spec", json.dumps(ATTACK | {"lambdas": LAMBDAS, "pairs": 400}), "--data", digits,
+                     "--model", folder / CELL.model("model.safetensors"), "--out", tmp_path / "a.h5")  # fmt: skip
+    assert done.stderr.strip() == "error: attack.pairs: 400 is more than the 360 held-out images"

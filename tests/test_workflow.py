@@ -1,0 +1,220 @@
+"""The workflow from outside: the smoke study, what reruns after which change, and bad input."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+PARTS = ["Snakefile", "rules", "vaepipe", "config.yaml", "configs", "profiles", "envs"]
+SMOKE = "configs/smoke.yaml"
+
+
+def copy_repository(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / part)
+    return folder
+
+
+def snakemake(folder, *arguments):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        [*SNAKEMAKE, *map(str, arguments)], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+    )
+
+
+def planned(folder, *arguments) -> dict[str, int]:
+    """Jobs per rule of a dry-run."""
+    done = snakemake(folder, "-n", "-q", "rules", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = done.stdout.split("Job stats:", 1)
+    if len(table) == 1:
+        assert "Nothing to be done" in done.stdout + done.stderr
+        return {}
+    rows = re.findall(r"^(\w+) +(\d+)$", table[1].split("Job stats:")[0], re.M)
+    return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
+
+
+def overlay(folder, **sections) -> str:
+    """A further configuration file of the study."""
+    path = folder / "change.yaml"
+    path.write_text(yaml.safe_dump(sections))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """The smoke study, run to its end in a folder with an awkward name."""
+    folder = copy_repository(tmp_path_factory.mktemp("run") / "a study; $HOME & 'more'")
+    done = snakemake(folder, "--cores", 2, "--configfile", SMOKE)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return folder, done
+
+
+@pytest.fixture
+def changed(study):
+    """The study's folder, whose sources are put back after the test."""
+    folder, _ = study
+    yield folder
+    for part in ("vaepipe", "rules"):
+        shutil.rmtree(folder / part)
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline(study):
+    folder, done = study
+    figures = {path.relative_to(folder / "results/figures").as_posix() for path in (folder / "results/figures").rglob("*.*")}
+    names = ["adversarial_loss", "likelihood", "elbo", "sigma_density", "swissroll", "montage/digits"]
+    assert figures == {f"{name}.{end}" for name in names for end in ("pdf", "png")}
+    attacks = pd.read_parquet(folder / "results/tables/attacks.parquet")
+    assert len(attacks) == 3 * 3 * 4 and attacks["objective"].gt(0).all()
+    assert sorted(attacks["lambda"].unique()) == [0.01, 1, 100]
+    models = pd.read_csv(folder / "results/tables/models.csv")
+    assert len(models) == 6 and np.isfinite(models["elbo"]).all()
+    assert set(models["family"]) == {"vae", "beta-vae", "beta-tcvae"}
+    headline = (folder / "results/headline.txt").read_text(encoding="utf-8")
+    assert headline.strip() in done.stdout and f"Figures: {folder}/results/figures" in done.stdout
+    config = json.loads((folder / "results/config.json").read_text())
+    assert config["datasets"]["digits"]["attack"]["lambdas_per_job"] == 1
+    logs = (folder / "logs/models/digits/vae/beta~1/dz~4/seed~0/train.log").read_text()
+    assert logs.count("epoch") == 5 and "s left" in logs
+    assert not list(folder.rglob(".*.resume*")) and not list(folder.rglob("*.tmp*"))
+
+
+def test_a_second_run_has_nothing_to_do(study):
+    folder, _ = study
+    done = snakemake(folder, "--cores", 2, "--configfile", SMOKE)
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_touching_commenting_and_checking_out_reruns_nothing(changed):
+    now = time.time() + 60
+    for path in [changed / "config.yaml", changed / "Snakefile", *changed.glob("rules/*"), *changed.rglob("vaepipe/**/*.py")]:
+        os.utime(path, (now, now))
+    for name in ("train.py", "store.py", "attacks/solver.py", "figures/style.py"):
+        path = changed / "vaepipe" / name
+        path.write_text("# a remark\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert planned(changed, "--configfile", SMOKE) == {}
+
+
+AFTER_ATTACK = {"collect": 1, "plot": 4, "headline": 1, "plot_montage": 1}
+AFTER_TRAIN = AFTER_ATTACK | {"evaluate": 6, "attack": 9, "plot_swissroll": 1}
+EDITS = [
+    ("objectives.py", AFTER_TRAIN | {"train": 6}),
+    ("attacks/solver.py", AFTER_ATTACK | {"attack": 9}),
+    ("evaluate.py", {"evaluate": 6, "collect": 1, "plot": 4, "headline": 1, "plot_swissroll": 1}),
+    ("datasets/digits.py", {"prepare": 1, "train": 3, "evaluate": 3, "attack": 9} | AFTER_ATTACK),
+    ("figures/montage.py", {"plot_montage": 1}),
+    ("figures/quality.py", {"plot": 2}),
+    ("config.py", {}),
+]
+
+
+@pytest.mark.parametrize(("file", "expected"), EDITS, ids=[file for file, _ in EDITS])
+def test_an_edit_of_meaning_reruns_the_stages_that_use_it_and_what_follows(changed, file, expected):
+    path = changed / "vaepipe" / file
+    path.write_text(path.read_text(encoding="utf-8") + "\nADDED = 1\n", encoding="utf-8")
+    assert planned(changed, "--configfile", SMOKE) == expected
+
+
+GRID = {"betas": [1, 4], "d_z": [4]}
+ATTACK = {"lambdas": [0.01, 1, 100]}
+GROWTH = [
+    ({"datasets": {"digits": {"grid": GRID | {"betas": [1, 4, 9]}}}}, {"train": 2, "evaluate": 2, "attack": 6}),
+    ({"datasets": {"digits": {"grid": GRID | {"d_z": [4, 5]}}}}, {"train": 3, "evaluate": 3, "attack": 9}),
+    ({"datasets": {"digits": {"grid": GRID | {"seeds": [0, 7]}}}}, {"train": 3, "evaluate": 3, "attack": 9}),
+    ({"datasets": {"digits": {"attack": {"lambdas": [0.01, 1, 10, 100]}}}}, {"attack": 3}),
+    ({"datasets": {"digits": {"train": {"threads": 2, "checkpoint_seconds": 1}}}}, {}),
+]
+
+
+@pytest.mark.parametrize(("change", "expected"), GROWTH, ids=["beta", "d_z", "seed", "lambda", "threads"])
+def test_what_is_added_is_all_that_is_made(study, change, expected):
+    folder, _ = study
+    jobs = planned(folder, "--configfile", SMOKE, overlay(folder, **change))
+    assert {rule: n for rule, n in jobs.items() if rule in ("prepare", "train", "evaluate", "attack")} == expected
+
+
+def test_what_was_lost_is_made_again_with_the_same_numbers(study):
+    folder, _ = study
+    tables = [folder / "results/tables" / name for name in ("models.csv", "images.parquet", "attacks.parquet")]
+    before = [path.read_bytes() for path in tables]
+    shutil.rmtree(folder / "results/models/digits/beta-tcvae")
+    (folder / "results/attacks/digits/vae/beta~1/dz~4/seed~0/latent-kl/lambda~1.h5").unlink()
+    for path in tables:
+        path.unlink()
+    done = snakemake(folder, "--cores", 1, "--configfile", SMOKE, "--", "results/tables/models.csv")
+    assert done.returncode == 0, done.stderr[-3000:]
+    for old, path in zip(before, tables):
+        assert path.read_bytes() == old, path.name
+
+
+def test_the_seeds_study_is_planned_whole(study):
+    jobs = planned(study[0], "--configfile", "configs/seed.yaml", "--directory", study[0].parent / "elsewhere")
+    assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "collect": 1, "config": 1, "headline": 1,
+                    "plot": 4, "plot_swissroll": 1, "plot_montage": 3}  # fmt: skip
+
+
+BAD = [
+    ({"train": {"epoch": 3}}, "config: train.epoch: unknown key; known: epochs"),
+    ({"train": {"learning_rate": "1e-3"}}, "config: train.learning_rate: '1e-3' is not allowed; expected a number > 0"),
+    (
+        {"study": ["mnist"], "datasets": {"mnist": {"path": "no $(touch such) file"}}},
+        "config: datasets.mnist.path: 'no $(touch such) file'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "line"), BAD, ids=["key", "type", "path"])
+def test_bad_input_is_one_line_before_any_job_and_nothing_is_written(tmp_path, change, line):
+    folder = copy_repository(tmp_path / "repo")
+    before = sorted(folder.rglob("*"))
+    file = tmp_path / "bad.yaml"
+    file.write_text(yaml.safe_dump(change))
+    done = snakemake(folder, "--cores", 2, "--configfile", file)
+    assert done.returncode != 0
+    said = [text for text in (done.stdout + done.stderr).splitlines() if not text.startswith(("Using workflow", "Config file"))]
+    assert len(said) == 1 and said[0].startswith(line), said
+    after = [path for path in folder.rglob("*") if "__pycache__" not in path.parts and ".snakemake" not in path.parts]
+    assert sorted(after) == before
+
+
+def test_a_data_path_with_spaces_quotes_and_shell_characters_is_only_a_path(tmp_path):
+    folder = copy_repository(tmp_path / "repo")
+    name = "my 'data' $(touch pwned) ; \"x\".npz"
+    random = np.random.default_rng(0)
+    classes = random.integers(0, 3, (40, 6))
+    np.savez(tmp_path / name, imgs=random.integers(0, 2, (40, 64, 64)).astype(np.uint8), latents_classes=classes)
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump({"study": ["dsprites"], "datasets": {"dsprites": {"path": str(tmp_path / name)}}}))
+    done = snakemake(folder, "--cores", 2, "--configfile", file, "--", "results/data/dsprites.h5")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (folder / "results/data/dsprites.h5").exists() and not list(tmp_path.rglob("pwned"))
+
+
+def test_a_planned_data_set_stops_in_one_line_that_says_so(tmp_path):
+    folder = copy_repository(tmp_path / "repo")
+    done = snakemake(folder, "--cores", 2, "--configfile", "configs/seed.yaml", "--", "results/data/chairs.h5")
+    assert done.returncode != 0
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "error: " in line]
+    assert len(said) >= 1 and "chairs" in said[0] and "dsprites" in said[0]
+
+
+def test_lint_is_clean():
+    done = snakemake(ROOT, "--lint")
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -9,7 +9,7 @@ run: .venv/installed
 	$(BIN)/snakemake --cores all
 
 test: .venv/installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest
 
 lint: .venv/installed
 	$(BIN)/ruff check .

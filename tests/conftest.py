@@ -32,7 +32,16 @@ def spec():
         "d_z": 3,
         "seed": 0,
         "model": {"network": "mlp", "hidden": [16], "likelihood": "bernoulli", "sigma_x": 0.1},
-        "train": {"epochs": 6, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine", "estimator": "mss"},
+        "train": {
+            "epochs": 6,
+            "batch_size": 64,
+            "learning_rate": 1e-3,
+            "schedule": "cosine",
+            "estimator": "mss",
+            "steps": None,
+            "beta_warmup": 0,
+            "clip": None,
+        },
     }
 
 
@@ -51,7 +60,13 @@ def make_encoder(shape=(1, 8, 8), d_z=4, gain=2.0, seed=0):
     from vaepipe.models import build
 
     model = build(
-        {"seed": seed, "d_z": d_z, "model": {"network": "mlp", "hidden": [32], "likelihood": "bernoulli", "sigma_x": 0.1}}, shape
+        {
+            "family": "vae",
+            "seed": seed,
+            "d_z": d_z,
+            "model": {"network": "mlp", "hidden": [32], "likelihood": "bernoulli", "sigma_x": 0.1},
+        },
+        shape,
     )
     with torch.no_grad():
         for layer in model.encoder[1]:

@@ -28,11 +28,15 @@ class Linear:
     """q(z|x) = N(W x, s² I): the KL is |W (x + d − x_t)|² / 2s²."""
 
     def __init__(self, weight, std=0.5):
-        self.weight, self.std, self.d_z = weight, std, len(weight)
+        self.weight, self.std, self.latent_sizes = weight, std, (len(weight),)
 
     def posterior(self, x):
         mean = x.flatten(1) @ self.weight.T
         return (DiagonalNormal(mean, torch.full_like(mean, math.log(self.std))),)
+
+    def infer(self, x, noise):
+        (q,) = self.posterior(x)
+        return (q,), (q.sample(noise),)
 
     def decode(self, z):
         return Gaussian((z @ self.weight).view(-1, 1, 2, 2), 0.1)

@@ -1,6 +1,7 @@
 """evaluate, attack and collect: what is in their files and tables, recomputed by other means."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from vaepipe.collect import TABLES, collect
 from vaepipe.datasets.files import read_split
 from vaepipe.evaluate import evaluate
 from vaepipe.grid import Cell
+from vaepipe.metrics import overlap
 from vaepipe.train import train
 
 CPU = torch.device("cpu")
@@ -29,6 +31,9 @@ ATTACK = {
     "samples": 4,
     "loss": "latent-kl",
 }
+EVALUATE = {"max_images": 100, "keep": 7, "importance_samples": 4, "aggregate_samples": 50}
+TRAIN = {"epochs": 20, "batch_size": 64, "learning_rate": 5e-3, "schedule": "cosine", "estimator": "mss"}
+TRAIN |= {"steps": None, "beta_warmup": 2, "clip": 50.0}
 LAMBDAS = [0.01, 0.5, 4.0, 1e6]
 
 
@@ -36,11 +41,11 @@ LAMBDAS = [0.01, 0.5, 4.0, 1e6]
 def folder(tmp_path_factory, digits):
     """A trained, evaluated and attacked model at the paths of the workflow, attacked in one block and in four."""
     spec = {**vars(CELL), "model": {"network": "mlp", "hidden": [16], "likelihood": "gaussian", "sigma_x": 0.3}}
-    spec["train"] = {"epochs": 20, "batch_size": 64, "learning_rate": 5e-3, "schedule": "cosine", "estimator": "mss"}
+    spec["train"] = TRAIN
     root = tmp_path_factory.mktemp("study")
     model = root / CELL.model("model.safetensors")
     train(spec, digits, model, root / CELL.model("history.csv"), 10, CPU)
-    evaluate({"max_images": 100, "keep": 7}, digits, model, root / CELL.model("evaluation.h5"), CPU)
+    evaluate(EVALUATE, digits, model, root / CELL.model("evaluation.h5"), CPU)
     attack(ATTACK | {"lambdas": LAMBDAS}, digits, model, root / CELL.attack("latent-kl", "all"), CPU)
     for lam in LAMBDAS:
         attack(ATTACK | {"lambdas": [lam]}, digits, model, root / CELL.attack("latent-kl", f"lambda~{lam:.6g}"), CPU)
@@ -65,12 +70,61 @@ def test_evaluation_holds_the_model_s_own_numbers(folder, digits):
 
 
 def test_the_same_evaluation_twice_is_the_same(folder, digits, tmp_path):
-    evaluate({"max_images": 100, "keep": 7}, digits, folder / CELL.model("model.safetensors"), tmp_path / "e.h5", CPU)
+    evaluate(EVALUATE, digits, folder / CELL.model("model.safetensors"), tmp_path / "e.h5", CPU)
     with (
         store.open_h5(tmp_path / "e.h5", "evaluation") as a,
         store.open_h5(folder / CELL.model("evaluation.h5"), "evaluation") as b,
     ):
-        assert all(np.array_equal(a[name][:], b[name][:]) for name in b)
+        for name in b:
+            np.testing.assert_array_equal(a[name][()], b[name][()])
+
+
+def test_what_is_measured_of_the_aggregate_posterior(folder, digits):
+    model, _ = models.load(folder / CELL.model("model.safetensors"))
+    x = torch.from_numpy(read_split(digits, "test").x[:100]).float() / 255
+    (q,) = model.posterior(x)
+    with store.open_h5(folder / CELL.model("evaluation.h5"), "evaluation") as file:
+        found = {name: file[name][()] for name in file}
+        assert file.attrs["state"] == "ok"
+    # the three parts are those of the KL; a Monte-Carlo estimate from 50 samples against the closed form
+    total = sum(found[name][0] for name in ("mutual_information", "total_correlation", "dimension_kl"))
+    assert total == pytest.approx(found["kl"].mean(), rel=0.25)
+    assert 0 < found["mutual_information"][0] <= np.log(100) + 1e-6
+    assert (found["bound"].mean() > (found["log_likelihood"] - found["kl"]).mean()) and found["kl_layers"].shape == (1,)
+    assert found["kl_layers"][0] == pytest.approx(found["kl"].mean(), rel=1e-5)
+    assert int(found["active_units"]) == int((q.mean.var(0, correction=0) > 0.01).sum())
+    assert found["overlap"][0] == pytest.approx(float(overlap(*q).coefficient.value)) and np.isnan(found["mig"])
+    error = np.sqrt(((x[:7].numpy() - found["reconstruction"]) ** 2).sum((1, 2, 3)))
+    np.testing.assert_allclose(found["reconstruction_error"][:7], error, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "layers"), [("ae", {}), ("seatbelt", {"layers": 2})])
+def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkeypatch, family, layers):
+    cell = Cell("digits", family, 0.0 if family == "ae" else 4.0, 3, 0)
+    spec = {**vars(cell), "model": {"network": "mlp", "hidden": [16], "likelihood": "gaussian", "sigma_x": 0.3} | layers}
+    spec["train"] = TRAIN | {"epochs": 3, "free_bits": 0.1}
+    monkeypatch.chdir(tmp_path)
+    train(spec, digits, Path(cell.model("model.safetensors")), Path(cell.model("history.csv")), 10, CPU)
+    evaluate(EVALUATE, digits, Path(cell.model("model.safetensors")), Path(cell.model("evaluation.h5")), CPU)
+    wanted = LAMBDAS[:2]
+    if family == "seatbelt":
+        attack(
+            ATTACK | {"lambdas": wanted},
+            digits,
+            Path(cell.model("model.safetensors")),
+            Path(cell.attack("latent-kl", "all")),
+            CPU,
+        )
+    grid = {"families": [family], "betas": [4.0], "d_z": [3], "seeds": [0]}
+    tables = collect({"digits": {"grid": grid, "losses": ["latent-kl"], "lambdas": wanted, "lambdas_per_job": "all"}})
+    row = tables["models"].iloc[0]
+    assert np.isfinite(row["log_likelihood"]) and len(tables["models"]) == 1
+    if family == "ae":
+        assert row["elbo"] == -np.inf and row["sigma_norm"] == 0 and len(tables["attacks"]) == 0
+    else:
+        assert len(row["kl_layers"].split()) == 2 and len(tables["attacks"]) == 6
+        assert sum(map(float, row["kl_layers"].split())) == pytest.approx(row["kl"], rel=1e-4)
+        assert (tables["attacks"]["objective"] <= tables["attacks"]["initial_divergence"] * (1 + 1e-5)).all()
 
 
 def test_attack_files_hold_what_belongs_together(folder, digits):
@@ -141,9 +195,7 @@ def test_a_damaged_or_missing_file_is_named_in_one_line(folder, digits, tmp_path
         (half, tmp_path / "no.h5", ""),
     ]:
         out = tmp_path / "e.h5"
-        done = run_stage(
-            "evaluate", "--spec", json.dumps({"max_images": 9, "keep": 1}), "--data", data, "--model", model, "--out", out
-        )
+        done = run_stage("evaluate", "--spec", json.dumps(EVALUATE), "--data", data, "--model", model, "--out", out)
         assert done.returncode == 1 and not out.exists()
         lines = done.stderr.strip().splitlines()
         assert len(lines) == 1 and lines[0].startswith("error: ") and named in lines[0], done.stderr

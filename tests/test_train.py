@@ -131,8 +131,52 @@ def test_every_image_is_seen_once_in_an_epoch(spec, digits):
     points = spec | {"model": spec["model"] | {"likelihood": "gaussian"}}
     trainer = Trainer(points, x, x, CPU)
     seen = []
-    inner = trainer.model.posterior
-    trainer.model.posterior = lambda batch: (seen.append(batch[:, 0]), inner(batch))[1]
+    inner = trainer.model.infer
+    trainer.model.infer = lambda batch, noise: (seen.append(batch[:, 0]), inner(batch, noise))[1]
     trainer.held_out = lambda: 0.0
     trainer.epoch()
     assert len(torch.cat(seen).unique()) == len(torch.cat(seen)) == 128
+
+
+def test_beta_rises_from_one_to_its_value(spec, digits):
+    warm = spec | {"beta": 9.0, "train": spec["train"] | {"beta_warmup": 3}}
+    trainer = Trainer(warm, *(torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")), CPU)
+    assert [trainer._beta(epoch) for epoch in range(6)] == [3.0, 5.0, 7.0, 9.0, 9.0, 9.0]
+    trainer.options["beta_warmup"] = 0
+    assert trainer._beta(0) == 9.0
+
+
+def test_steps_cut_the_last_epoch_short(spec, digits, tmp_path):
+    few = spec | {"train": spec["train"] | {"steps": 50, "epochs": 1}}
+    trainer = Trainer(few, *(torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")), CPU)
+    taken, inner = [], trainer.adam.step
+    trainer.adam.step = lambda: (taken.append(1), inner())
+    per_epoch = len(trainer.x) // 64
+    while len(trainer.history) < trainer.epochs:
+        trainer.epoch()
+    assert len(taken) == 50 and trainer.epochs == -(-50 // per_epoch)
+
+
+def test_clipping_bounds_the_gradient_that_adam_sees(spec, digits):
+    clipped = spec | {"train": spec["train"] | {"clip": 1e-3}}
+    trainer = Trainer(clipped, *(torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")), CPU)
+    norms, inner = [], trainer.adam.step
+    trainer.adam.step = lambda: (norms.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).norm()), inner())
+    trainer.epoch()
+    assert max(norms) <= 1e-3 * 1.001
+
+
+@pytest.mark.parametrize("family", ["ae", "seatbelt"])
+def test_the_other_families_train_and_resume_too(spec, digits, tmp_path, family):
+    layers = {"layers": 2} if family == "seatbelt" else {}
+    other = spec | {"family": family, "model": spec["model"] | layers, "train": spec["train"] | {"free_bits": 0.1}}
+    parts = [torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")]
+    first, second = Trainer(other, *parts, CPU), Trainer(other, *parts, CPU)
+    rows = [first.epoch() for _ in range(4)]
+    for _ in range(2):
+        second.epoch()
+    third = Trainer(other, *parts, CPU)
+    third.restore(*second.state())
+    assert [third.epoch() for _ in range(2)] == rows[2:]
+    assert rows[3]["loss"] < rows[0]["loss"]
+    assert all(torch.equal(a, b) for a, b in zip(first.model.state_dict().values(), third.model.state_dict().values()))

@@ -25,16 +25,32 @@ CELL = {
 IMAGE = {
     "image": "row of the held-out split",
     "log_likelihood": "log p(x|z), z ~ q(z|x), nats per image",
-    "kl": "KL(q(z|x) || p(z)), nats per image",
+    "kl": "KL summed over dimensions and layers, nats per image",
     "elbo": "log_likelihood - kl, the beta = 1 ELBO, nats per image",
-    "sigma_norm": "2-norm of the posterior's standard deviations",
-    "mean_norm": "2-norm of the posterior's means",
+    "bound": "importance-weighted bound on log p(x), nats per image",
+    "reconstruction_error": "2-norm of x - E[x|z], z ~ q(z|x), over all pixels",
+    "sigma_norm": "2-norm of the top layer's posterior standard deviations",
+    "mean_norm": "2-norm of the top layer's posterior means",
 }
-MEASURES = ("log_likelihood", "kl", "elbo", "sigma_norm", "mean_norm")
-MODEL = {"images": "held-out images measured"} | {
-    name + suffix: f"{'standard error over images of the' if suffix else 'mean over images of the'} column {name} of images"
-    for name in MEASURES
-    for suffix in ("", "_se")
+MEASURES = tuple(name for name in IMAGE if name != "image")
+AGGREGATE = {
+    "mutual_information": "I(z; x) of the top layer over the held-out images, nats",
+    "total_correlation": "KL(q(z) || prod q(z_k)) of the top layer over the held-out images, nats",
+    "dimension_kl": "sum of KL(q(z_k) || p(z_k)) of the top layer over the held-out images, nats",
+    "overlap": "mean Bhattacharyya coefficient of two images' posteriors, top layer",
+}
+MODEL = {"images": "held-out images measured", "state": "latent space: ok, collapsed or exploded"}
+for _name in MEASURES:
+    MODEL |= {
+        _name: f"mean over images of the column {_name} of images",
+        f"{_name}_se": f"standard error of {_name}, over images",
+    }
+for _name, _text in AGGREGATE.items():
+    MODEL |= {_name: _text, f"{_name}_se": f"Monte-Carlo standard error of {_name}"}
+MODEL |= {
+    "kl_layers": "mean KL of each layer, the bottom one first, nats per image, separated by blanks",
+    "active_units": "dimensions of the top layer whose means vary over images by more than 0.01",
+    "mig": "mutual information gap, top layer; empty where no factors are known",
 }
 ATTACK = {
     "loss": "what the attack minimises beside lambda * norm",
@@ -63,16 +79,20 @@ def image_rows(cell: Cell, path: str | Path) -> pd.DataFrame:
     with store.open_h5(path, "evaluation") as file:
         found = {name: file[name][:] for name in MEASURES if name != "elbo"}
     found["elbo"] = found["log_likelihood"] - found["kl"]
-    return _with_cell(cell, {"image": np.arange(len(found["kl"]))} | {name: found[name] for name in MEASURES}, TABLES["images"])
+    return _with_cell(cell, {"image": np.arange(len(found["kl"]))} | found, TABLES["images"])
 
 
-def model_row(images: pd.DataFrame) -> pd.DataFrame:
-    """One row per model: mean and standard error over its images."""
-    mean = images[list(MEASURES)].mean()
-    error = images[list(MEASURES)].std(ddof=1) / np.sqrt(len(images))
-    numbers = {name + suffix: value[name] for name in MEASURES for suffix, value in (("", mean), ("_se", error))}
-    row = images[list(CELL)].iloc[:1].assign(images=len(images), **{name: float(value) for name, value in numbers.items()})
-    return row[list(TABLES["models"])]
+def model_row(images: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    """One row per model: means and standard errors over its images, and what was measured of its aggregate posterior."""
+    with np.errstate(invalid="ignore"):  # the autoencoder's infinite KL
+        mean = images[list(MEASURES)].mean()
+        error = images[list(MEASURES)].std(ddof=1) / np.sqrt(len(images))
+    numbers = {name + suffix: float(value[name]) for name in MEASURES for suffix, value in (("", mean), ("_se", error))}
+    with store.open_h5(path, "evaluation") as file:
+        numbers |= {name + suffix: float(file[name][i]) for name in AGGREGATE for i, suffix in enumerate(("", "_se"))}
+        numbers |= {"active_units": int(file["active_units"][()]), "mig": float(file["mig"][()]), "state": file.attrs["state"]}
+        numbers["kl_layers"] = " ".join(f"{value:.6g}" for value in file["kl_layers"][:])
+    return images[list(CELL)].iloc[:1].assign(images=len(images), **numbers)[list(TABLES["models"])]
 
 
 def attack_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
@@ -97,15 +117,16 @@ def collect(study: dict) -> dict[str, pd.DataFrame]:
     Args:
         study: per data set its grid, losses, lambdas and lambdas_per_job, as `vaepipe.config.Study.collect_spec` gives them.
     """
-    images, attacks = [], []
+    models, images, attacks = [], [], []
     for dataset, spec in study.items():
         for cell in grid.cells(dataset, spec["grid"]):
             images.append(image_rows(cell, cell.model("evaluation.h5")))
-            for loss in spec["losses"]:
+            models.append(model_row(images[-1], cell.model("evaluation.h5")))
+            for loss in grid.losses(cell, spec["losses"]):
                 for block in grid.blocks(spec["lambdas"], spec["lambdas_per_job"]):
                     attacks.append(attack_rows(cell, loss, cell.attack(loss, block)))
     tables = {
-        "models": pd.concat(map(model_row, images), ignore_index=True),
+        "models": pd.concat(models, ignore_index=True),
         "images": pd.concat(images, ignore_index=True),
         "attacks": pd.concat(attacks, ignore_index=True) if attacks else pd.DataFrame(columns=list(TABLES["attacks"])),
     }

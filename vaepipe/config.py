@@ -91,19 +91,16 @@ class Study:
         return [
             (cell, loss, block)
             for cell in self.cells
-            for loss in self.specs[cell.dataset]["attack"]["losses"]
+            for loss in grid.losses(cell, self.specs[cell.dataset]["attack"]["losses"])
             for block in self.blocks(cell.dataset)
         ]
 
     def model_spec(self, cell: grid.Cell) -> dict:
         """All that decides a model's weights, apart from data and code."""
         spec = self.specs[cell.dataset]
-        runtime = ("threads", "checkpoint_seconds")
-        return {
-            **vars(cell),
-            "model": spec["model"],
-            "train": {key: value for key, value in spec["train"].items() if key not in runtime},
-        }
+        unused = {"threads", "checkpoint_seconds"} | ({"layers", "free_bits"} if cell.family != "seatbelt" else set())
+        parts = {part: {k: v for k, v in spec[part].items() if k not in unused} for part in ("model", "train")}
+        return {**vars(cell), **parts}
 
     def attack_spec(self, cell: grid.Cell, loss: str, block: str) -> dict:
         """All that decides an attack job's rows, apart from the model, data and code."""

@@ -32,15 +32,17 @@ class DiagonalNormal(NamedTuple):
         scaled = (z - self.mean) * (-self.log_std).exp()
         return -(0.5 * (scaled.square() + LOG_2PI) + self.log_std).sum(-1)
 
-    def kl(self, other: DiagonalNormal) -> Tensor:
-        """(B,) KL(self ‖ other), closed form, summed over dimensions."""
+    def kl_terms(self, other: DiagonalNormal | None = None) -> Tensor:
+        """(B, D) KL(self ‖ other) of each dimension, closed form; ``other`` is N(0, I) where it is None."""
+        if other is None:
+            return 0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std
         log_ratio = self.log_std - other.log_std
         scaled = (self.mean - other.mean) * (-other.log_std).exp()
-        return (0.5 * ((2 * log_ratio).exp() + scaled.square() - 1) - log_ratio).sum(-1)
+        return 0.5 * ((2 * log_ratio).exp() + scaled.square() - 1) - log_ratio
 
-    def kl_from_standard(self) -> Tensor:
-        """(B,) KL(self ‖ N(0, I)), closed form, summed over dimensions."""
-        return (0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std).sum(-1)
+    def kl(self, other: DiagonalNormal | None = None) -> Tensor:
+        """(B,) KL(self ‖ other), summed over dimensions."""
+        return self.kl_terms(other).sum(-1)
 
     def rows(self, index: Tensor) -> DiagonalNormal:
         return DiagonalNormal(self.mean[index], self.log_std[index])

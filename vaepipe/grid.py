@@ -50,16 +50,24 @@ class Cell:
 
 
 def cells(dataset: str, grid: dict) -> list[Cell]:
-    """All models of a data set, each once: at β = 1 every family is the one model ``vae``."""
-    wanted = itertools.product(grid["families"], grid["betas"], grid["d_z"], grid["seeds"])
-    found = [
-        Cell(dataset, "vae" if beta == 1 or family == "vae" else family, float(beta), d_z, seed)
-        for family, beta, d_z, seed in wanted
-        if family != "vae" or beta == 1
-    ]
-    if "vae" in grid["families"] and not any(cell.family == "vae" for cell in found):
-        found += [Cell(dataset, "vae", 1.0, d_z, seed) for d_z in grid["d_z"] for seed in grid["seeds"]]
+    """All models of a data set, each once.
+
+    At β = 1, β-VAE and β-TCVAE are the one model ``vae``; the autoencoder has no β and is the cell at 0.
+    """
+    found = []
+    for family, d_z, seed in itertools.product(grid["families"], grid["d_z"], grid["seeds"]):
+        betas = {"ae": [0], "vae": [1]}.get(family, grid["betas"])
+        found += [Cell(dataset, _shared(family, beta), float(beta), d_z, seed) for beta in betas]
     return list(dict.fromkeys(found))
+
+
+def _shared(family: str, beta: float) -> str:
+    return "vae" if beta == 1 and family in ("beta-vae", "beta-tcvae") else family
+
+
+def losses(cell: Cell, wanted: list[str]) -> list[str]:
+    """The attacks among ``wanted`` that the cell's family admits: a KL between posteriors without width is not one."""
+    return [loss for loss in wanted if cell.family != "ae" or "kl" not in loss]
 
 
 def lambdas(spec: dict | list) -> list[float]:

@@ -40,7 +40,9 @@ class Trainer:
         self.spec, self.options, self.device = spec, spec["train"], device
         self.x, self.test = train.to(device), as_float(test[:HELD_OUT].to(device))
         self.batch = min(self.options["batch_size"], len(train))
-        self.steps = len(train) // self.batch
+        self.steps = len(train) // self.batch  # per epoch
+        self.total = self.options["steps"] or self.options["epochs"] * self.steps
+        self.epochs = -(-self.total // self.steps)
         self.model = build(spec, tuple(train.shape[1:])).to(device)
         self.adam = torch.optim.Adam(self.model.parameters(), lr=self.options["learning_rate"], fused=True)
         self.objective = OBJECTIVES[spec["family"]]
@@ -56,24 +58,27 @@ class Trainer:
         random = devices.generator(self.device, "train", self.spec["seed"], epoch)
         order = torch.randperm(len(self.x), generator=random, device=self.device)
         sums = torch.zeros(3, device=self.device)
-        losses = torch.empty(self.steps, device=self.device)
+        steps = min(self.steps, self.total - epoch * self.steps)
+        losses = torch.empty(steps, device=self.device)
         self.model.train()
-        for step in range(self.steps):
+        for step in range(steps):
             for group in self.adam.param_groups:
                 group["lr"] = self._learning_rate(epoch * self.steps + step)
             x = as_float(self.x[order[step * self.batch : (step + 1) * self.batch]])
-            noise = torch.randn(self.batch, self.spec["d_z"], generator=random, device=self.device)
+            noise = torch.randn(self.batch, sum(self.model.latent_sizes), generator=random, device=self.device)
             t = terms(self.model, x, noise)
-            loss = self.objective(t, self.spec["beta"], len(self.x), self.options["estimator"])
+            loss = self.objective(t, self._beta(epoch), len(self.x), self.options)
             self.adam.zero_grad(set_to_none=True)
             loss.backward()
+            if self.options["clip"] is not None:
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip"])
             self.adam.step()
             losses[step] = loss.detach()
             sums += torch.stack([loss.detach(), t.log_likelihood.detach().mean(), t.kl.detach().mean()])
         if not (finite := losses.isfinite()).all():
             step = int((~finite).nonzero()[0])
             raise store.DataError(f"training diverged: the loss is {float(losses[step])} at epoch {epoch + 1}, step {step + 1}")
-        loss, log_likelihood, kl = (sums / self.steps).tolist()
+        loss, log_likelihood, kl = (sums / steps).tolist()
         row = {"epoch": epoch + 1, "loss": loss, "log_likelihood": log_likelihood, "kl": kl, "held_out_elbo": self.held_out()}
         self.history.append(row)
         return row
@@ -83,13 +88,17 @@ class Trainer:
         """β = 1 ELBO of the first held-out images, nats per image, with the same noise in every epoch."""
         self.model.eval()
         random = devices.generator(self.device, "held-out", self.spec["seed"])
-        noise = torch.randn(len(self.test), self.spec["d_z"], generator=random, device=self.device)
+        noise = torch.randn(len(self.test), sum(self.model.latent_sizes), generator=random, device=self.device)
         return float(terms(self.model, self.test, noise).elbo.mean())
 
     def _learning_rate(self, step: int) -> float:
         if self.options["schedule"] == "constant":
             return self.options["learning_rate"]
-        return self.options["learning_rate"] * 0.5 * (1 + math.cos(math.pi * step / (self.options["epochs"] * self.steps)))
+        return self.options["learning_rate"] * 0.5 * (1 + math.cos(math.pi * step / self.total))
+
+    def _beta(self, epoch: int) -> float:
+        """β of an epoch: it rises in equal steps from 1 over the first ``beta_warmup`` epochs."""
+        return 1 + (self.spec["beta"] - 1) * min(1.0, (epoch + 1) / (self.options["beta_warmup"] + 1))
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """A copy of everything that the next epoch depends on: (tensors, metadata)."""
@@ -123,13 +132,13 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
     good, saved, begun, first = trainer.state(), time.monotonic(), time.monotonic(), len(trainer.history)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        while len(trainer.history) < spec["train"]["epochs"]:
+        while len(trainer.history) < trainer.epochs:
             row = trainer.epoch()
             good = trainer.state()
             if time.monotonic() - saved >= checkpoint_seconds:
                 store.write_weights(resume, *good)
                 saved = time.monotonic()
-            _progress(row, spec["train"]["epochs"], time.monotonic() - begun, first)
+            _progress(row, trainer.epochs, time.monotonic() - begun, first)
     except (store.DataError, SystemExit) as error:
         store.write_weights(resume, *good)
         kept = f"the checkpoint after epoch {len(json.loads(good[1]['history']))} is kept at {resume}"

@@ -25,15 +25,17 @@ def outcome(model, x: Tensor, target: Tensor, distortion: Tensor, seed: int, sam
     """
     noise = torch.stack(
         [
-            torch.randn(samples, model.d_z, generator=devices.generator(x.device, "outcome", seed, p), device=x.device)
+            torch.randn(
+                samples, sum(model.latent_sizes), generator=devices.generator(x.device, "outcome", seed, p), device=x.device
+            )
             for p in range(len(x))
         ],
         1,
-    )  # S, P, d_z
+    )  # S, P, D of all layers
 
     def decode(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        (q,) = model.posterior(images)
-        likelihood = model.decode(q.sample(noise).flatten(0, 1))
+        latents = model.infer(images, noise)[1]
+        likelihood = model.decode(*(z.flatten(0, 1) for z in latents))
         pictures = likelihood.mean.unflatten(0, noise.shape[:2])  # S, P, C, H, W
         distance = (pictures - target).flatten(2).norm(dim=2).mean(0)  # P
         nll = -likelihood.log_prob(target.repeat(samples, 1, 1, 1)).unflatten(0, noise.shape[:2]).mean(0)

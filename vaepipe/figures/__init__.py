@@ -100,13 +100,13 @@ def nearest(values: Iterable[float], wanted: float) -> float:
 
 def chosen(cells: Iterable[Cell], options: Mapping) -> list[Cell]:
     """Of the cells of one data set, one of each family: d_z nearest ``options["d_z"]``, β nearest ``options["beta"]``
-    (the VAE is at β = 1), lowest seed. In the order vae, beta-vae, beta-tcvae."""
+    (the VAE is at β = 1), lowest seed. In the order vae, beta-vae, beta-tcvae, seatbelt."""
     cells = list(cells)
     if not cells:
         return []
     d_z = nearest({cell.d_z for cell in cells}, options["d_z"])
     found = []
-    for family in ("vae", "beta-vae", "beta-tcvae"):
+    for family in ("vae", "beta-vae", "beta-tcvae", "seatbelt"):
         its = [cell for cell in cells if cell.family == family and cell.d_z == d_z]
         if its:
             beta = nearest({cell.beta for cell in its}, options["beta"])

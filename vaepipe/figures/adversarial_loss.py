@@ -30,7 +30,7 @@ def draw(data: Data, options: dict) -> Figure:
         ax.set_yscale("log")
         handles |= curves.draw_curves(ax, found)
         start = frame.groupby(["family", "beta"])["initial_divergence"].mean().to_dict()
-        for family in ("beta-vae", "beta-tcvae"):
+        for family in style.LINES:
             ax.plot(*curves.line(start, family), ":", color=style.COLOURS[family], linewidth=0.9, gid=f"start {family}")
         if ("vae", 1.0) in start and len(found) == 1:
             ax.plot([1.0], [start["vae", 1.0]], "_", color=style.COLOURS["vae"], gid="start vae")
@@ -38,7 +38,6 @@ def draw(data: Data, options: dict) -> Figure:
         ax.set_title(f"{dataset}, attack {loss}")
         ax.set_ylabel("adversarial loss Δ, nats (log scale)")
         text = curves.describe(frame, found, "trials", AXES, CLUSTERS, options["resamples"], log=True)
-        zero = frame["norm"] < ZERO
         zero = 100 * (frame["norm"] < ZERO).mean()
         style.note(ax, f"{text}\nd ≈ 0 (‖d‖₂ < {ZERO:g}) in {zero:.0f} % of trials: there Δ ≈ Δ₀.")
     handles["mean Δ₀, at d = 0"] = Line2D([], [], linestyle=":", color=style.GREY, linewidth=0.9)

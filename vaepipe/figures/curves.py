@@ -27,7 +27,7 @@ def points(frame, column: str, clusters: tuple[str, ...], resamples: int) -> Poi
 
 def line(found: Mapping, family: str) -> tuple[list[float], list]:
     """(β, values) of a family's line, β increasing; the VAE is its point at β = 1. Empty where only the VAE was trained."""
-    its = {beta: value for (name, beta), value in found.items() if name in (family, "vae")}
+    its = {beta: value for (name, beta), value in found.items() if name == family or (name, beta) == (style.base(family), 1.0)}
     if not any(name == family for name, _ in found):
         return [], []
     return sorted(its), [its[beta] for beta in sorted(its)]
@@ -36,7 +36,7 @@ def line(found: Mapping, family: str) -> tuple[list[float], list]:
 def draw_curves(ax: Axes, found: Points) -> dict[str, Line2D]:
     """Draw a line with its band for every family, and the VAE as a point of both; returns artists by legend label."""
     handles = {}
-    for family in ("beta-vae", "beta-tcvae"):
+    for family in style.LINES:
         betas, intervals = line(found, family)
         if betas:
             # white edges and some transparency keep two lines that lie on each other apart
@@ -75,7 +75,7 @@ def describe(
     full = np.prod([counts[name] for name in axes]) == sizes.min()
     lines = [f"n = {n} {what} per point ({'' if full else 'at most '}{product})."]
     lines.append(resampled(frame, clusters, resamples, "band"))
-    absent = [style.NAMES[f] for f in ("beta-vae", "beta-tcvae") if not any(family == f for family, _ in found)]
+    absent = [style.NAMES[f] for f in style.USUAL[1:] if not any(family == f for family, _ in found)]
     absent += [] if ("vae", 1.0) in found else ["β = 1"]
     lines += [f"Not in this study: {', '.join(absent)}."] if absent else []
     drawn = {key: np.isfinite(i.estimate) and (i.estimate > 0 or not log) for key, i in found.items()}

@@ -17,7 +17,7 @@ KEY = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
 
 def differences(frame, family: str, beta: float, resamples: int) -> Interval:
     """Mean over trials of the loss at (family, β) less that at β = 1, trial by trial, with the clustered interval."""
-    base = frame[frame["family"] == "vae"]
+    base = frame[(frame["family"] == style.base(family)) & (frame["beta"] == 1)]
     raised = frame[(frame["family"] == family) & (frame["beta"] == beta)]
     both = raised.merge(base, on=KEY, suffixes=("", "_1"))
     change = both["objective"] - both["objective_1"]
@@ -44,10 +44,10 @@ def text(data: Data, options: dict) -> str:
 
 def _attacked(dataset: str, loss: str, frame, resamples: int, room: int) -> list[str]:
     found = curves.points(frame, "objective", tuple(CLUSTERS), resamples)
-    base = found.get(("vae", 1.0))
-    families = [f for f in ("beta-vae", "beta-tcvae") if any(name == f for name, _ in found)]
-    change = {key: differences(frame, *key, resamples) for key in found if key[0] != "vae"}
-    betas = sorted({beta for name, beta in found if name != "vae"})
+    families = [f for f in style.LINES if any(name == f for name, _ in found)]
+    base = {f: found.get((style.base(f), 1.0)) for f in families}
+    change = {key: differences(frame, *key, resamples) for key in found if key[0] in families and key[1] != 1}
+    betas = sorted({beta for _, beta in change})
     betas = betas if len(betas) <= room else [*betas[: room - 1], betas[-1]]
     over = [style.count(frame[name].nunique(), plural.replace("$", "")) for name, plural in AXES.items()]
     lines = [
@@ -56,12 +56,12 @@ def _attacked(dataset: str, loss: str, frame, resamples: int, room: int) -> list
         textwrap.fill(curves.resampled(frame, CLUSTERS, resamples, "interval"), 98, initial_indent="  ", subsequent_indent="  "),
         "      β" + "".join(f"  {style.NAMES[f]:<27}× β=1  change " for f in families),
     ]
-    lines += [f"      1  {_show(base)}"] if base else ["  no model at β = 1: nothing to compare with"]
+    starts = [f"{_show(base[f]) if base[f] else 'no model':<41}" for f in families]
+    lines.append("      1  " + "  ".join(starts))
     for beta in betas:
-        cells = [_cell(found.get((f, beta)), base, change.get((f, beta))) for f in families]
+        cells = [_cell(found.get((f, beta)), base[f], change.get((f, beta))) for f in families]
         lines.append(f"{beta:>7g}  " + "  ".join(cells))
-    if base:
-        lines += ["  " + _verdict(f, {beta: i for (name, beta), i in change.items() if name == f}) for f in families]
+    lines += ["  " + _verdict(f, {b: i for (name, b), i in change.items() if name == f}) for f in families if base[f]]
     return [*lines, "  " + _shares(frame)]
 
 

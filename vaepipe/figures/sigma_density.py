@@ -33,7 +33,7 @@ def draw(data: Data, options: dict) -> Figure:
         keys = list(Cell.__dataclass_fields__)
         cells = chosen((Cell(*row) for row in frame[keys].drop_duplicates().itertuples(index=False)), options)
         _panel(ax, dataset, frame, cells)
-    present = [f for f in style.FAMILIES if (data.images["family"] == f).any()]
+    present = [f for f in style.FAMILIES[1:] if (data.images["family"] == f).any()]
     lines = {style.NAMES[f]: Line2D([], [], color=style.COLOURS[f]) for f in present}
     style.legend(figure, lines | {"prior, $\\sqrt{d_z}$": Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)})
     return figure
@@ -54,7 +54,7 @@ def _panel(ax: Axes, dataset: str, frame, cells: list[Cell]) -> None:
     ax.set_title(", ".join([dataset, *(f"β = {beta:g}" for beta in betas), f"$d_z$ = {cells[0].d_z}"]), pad=11)
     ax.set(xlabel="‖σ(x)‖₂", ylabel="density", xlim=(x[0], x[-1]))
     sizes = sorted({len(values) for values in found.values()})
-    absent = [style.NAMES[f] for f in style.FAMILIES if f not in {family for family, _ in found}]
+    absent = [style.NAMES[f] for f in style.USUAL if f not in {family for family, _ in found}]
     lines = [f"n = {' or '.join(f'{n:,}' for n in sizes)} held-out {style.things(dataset)} per curve."]
     lines += ["Gaussian kernel, Scott's bandwidth, at least 1/300 of the axis."]
     lines += [f"y axis ends at {CUT} × the lowest peak; numbers: taller peaks."] if taller else []

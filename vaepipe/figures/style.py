@@ -13,11 +13,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from vaepipe.datasets import DATASETS
 
-FAMILIES = ("vae", "beta-vae", "beta-tcvae")
-NAMES = {"vae": "VAE", "beta-vae": "β-VAE", "beta-tcvae": "β-TCVAE"}
-# blue and vermilion of Okabe & Ito 2008, told apart by all common kinds of colour vision; markers serve grey prints
-COLOURS = {"vae": "#222222", "beta-vae": "#0072B2", "beta-tcvae": "#D55E00"}
-MARKERS = {"vae": "s", "beta-vae": "o", "beta-tcvae": "^"}
+FAMILIES = ("ae", "vae", "beta-vae", "beta-tcvae", "seatbelt")
+USUAL = ("vae", "beta-vae", "beta-tcvae")
+"""Families of the seed; a figure says which of them the study lacks."""
+LINES = ("beta-vae", "beta-tcvae", "seatbelt")
+"""Families that vary with β."""
+NAMES = {"ae": "AE", "vae": "VAE", "beta-vae": "β-VAE", "beta-tcvae": "β-TCVAE", "seatbelt": "Seatbelt"}
+# blue, vermilion and green of Okabe & Ito 2008, told apart by all common kinds of colour vision; markers serve grey prints
+COLOURS = {"ae": "#999999", "vae": "#222222", "beta-vae": "#0072B2", "beta-tcvae": "#D55E00", "seatbelt": "#009E73"}
+MARKERS = {"ae": "x", "vae": "s", "beta-vae": "o", "beta-tcvae": "^", "seatbelt": "D"}
 GREY = "#666666"
 SMALL = {"fontsize": 5.8, "color": GREY, "linespacing": 1.25}
 """Look of notes."""
@@ -67,6 +71,11 @@ def house(draw: Callable) -> Callable:
 def save(figure: Figure, path, suffix: str) -> None:
     """Write a figure; the same figure gives the same bytes."""
     figure.savefig(path, format=suffix[1:], metadata=METADATA[suffix])
+
+
+def base(family: str) -> str:
+    """The family whose model at β = 1 a family's line starts from: the VAE, but for the hierarchical family its own."""
+    return family if family == "seatbelt" else "vae"
 
 
 def things(dataset: str) -> str:

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import torch
 
-from vaepipe.models.vae import VAE
+from vaepipe.models.seatbelt import Seatbelt
+from vaepipe.models.vae import AE, VAE
 from vaepipe.store import DataError, read_weights
+
+MODELS = {"ae": AE, "vae": VAE, "beta-vae": VAE, "beta-tcvae": VAE, "seatbelt": Seatbelt}
 
 
 def build(spec: dict, shape) -> VAE:
-    """A model with random weights drawn from the spec's seed. ``spec``: keys seed, d_z and model, as in the config."""
+    """A model with random weights drawn from the spec's seed. ``spec``: family, seed, d_z and model, as in the config."""
     with torch.random.fork_rng():
         torch.manual_seed(spec["seed"])
-        return VAE(shape, spec["d_z"], **spec["model"])
+        return MODELS[spec["family"]](shape, spec["d_z"], **spec["model"])
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[VAE, dict]:

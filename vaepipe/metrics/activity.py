@@ -1,0 +1,43 @@
+"""Which latent dimensions a model uses, and whether training went out of bounds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vaepipe.distributions import DiagonalNormal
+
+ACTIVE_VARIANCE = 0.01
+"""Burda et al. 2016, section 5.2: the variances fall clearly on one side or the other."""
+
+EXPLODED_SCALE = 10.0
+"""In standard deviations of the prior. The aggregate posterior should match the prior, of scale 1; healthy models stay below 3,
+and a root mean square of 10 alone costs 10²/2 = 50 nats per image in one dimension: the KL term has lost control."""
+
+
+def active_units(mean: Tensor) -> Tensor:
+    """(D,) which dimensions' posterior means, ``mean`` (N, D), vary over images by more than `ACTIVE_VARIANCE`.
+
+    Source: Burda et al. 2016, section 5.2.
+    """
+    return mean.double().var(0, correction=0) > ACTIVE_VARIANCE
+
+
+def kl_per_dimension(mean: Tensor, log_std: Tensor) -> Tensor:
+    """(D,) KL(q(z_k|x) ‖ N(0,1)) in nats, averaged over images; ``mean``, ``log_std``: (N, D). Closed form."""
+    return DiagonalNormal(mean.double(), log_std.double()).kl_terms().mean(0)
+
+
+def name_state(mean: Tensor, log_std: Tensor) -> str:
+    """What became of a model, from its posteriors ``mean``, ``log_std`` (N, D) over a set of images.
+
+    ``exploded``: in some active dimension the root mean square of the means is above `EXPLODED_SCALE`, or in any dimension the
+    mean σ is, or a number is not finite. ``collapsed``: not exploded, and no dimension is active. ``ok``: neither.
+    """
+    mean, sigma = mean.double(), log_std.double().exp()
+    active = active_units(mean)
+    scales = torch.cat([mean.square().mean(0).sqrt()[active], sigma.mean(0)])
+    # ≤ of everything: false of NaN and of infinities as well
+    if not (mean.isfinite().all() and (scales <= EXPLODED_SCALE).all()):
+        return "exploded"
+    return "ok" if active.any() else "collapsed"

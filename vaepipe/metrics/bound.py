@@ -1,0 +1,19 @@
+"""A tighter bound on the likelihood than the ELBO."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def importance_weighted(log_weights: Tensor) -> Tensor:
+    """(B,) log 1/K Σ_k w_k: a lower bound on log p(x) in expectation, the ELBO at K = 1 and tighter with every sample.
+
+    Args:
+        log_weights: (K, B) log p(x|z_k) + log p(z_k) − log q(z_k|x) of K samples z_k ~ q(z|x), nats.
+
+    Source: Burda et al. 2016, eq. 8.
+    """
+    return torch.logsumexp(log_weights, dim=0) - math.log(len(log_weights))

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.text import Text
 
 from vaepipe import plot, store
-from vaepipe.figures import FIGURES, Data, cells_for, chosen, montage, nearest, sigma_density, style
+from vaepipe.figures import FIGURES, Data, cells_for, chosen, curves, montage, nearest, sigma_density, style
 from vaepipe.figures import headline as headlines
 from vaepipe.grid import Cell, cells
 from vaepipe.stats import clustered_interval
@@ -428,3 +428,10 @@ def test_wrong_input_is_one_line(arguments, tmp_path):
     argv.remove(argv[argv.index("--arrays") + 1])
     with pytest.raises(store.DataError, match="5 files for 6 cells"):
         plot.main(argv)
+
+
+def test_the_hierarchical_family_starts_from_its_own_model_at_beta_one():
+    found = {("vae", 1.0): 1, ("seatbelt", 1.0): 2, ("seatbelt", 4.0): 3, ("beta-vae", 4.0): 5, ("ae", 0.0): 9}
+    assert curves.line(found, "seatbelt") == ([1.0, 4.0], [2, 3])
+    assert curves.line(found, "beta-vae") == ([1.0, 4.0], [1, 5])
+    assert curves.line(found, "beta-tcvae") == ([], [])

@@ -55,3 +55,11 @@ def test_constraints_match_the_tokens_and_nothing_else():
     assert all(pattern.fullmatch(t) for t in ("1", "1.5", "1e-05"))
     assert not any(pattern.fullmatch(t) for t in ("1x5", "15", "", "1e-0"))
     assert not re.fullmatch(grid.constraint([]), "")
+
+
+def test_the_autoencoder_has_no_beta_and_the_seatbelt_its_own_model_at_one():
+    found = grid.cells("digits", AXES | {"families": ["ae", "seatbelt", "beta-vae"], "d_z": [4], "seeds": [0]})
+    assert [(cell.family, cell.beta) for cell in found] == [
+        ("ae", 0), ("seatbelt", 1), ("seatbelt", 2), ("seatbelt", 0.5), ("vae", 1), ("beta-vae", 2), ("beta-vae", 0.5),
+    ]  # fmt: skip
+    assert grid.losses(found[0], ["latent-kl"]) == [] and grid.losses(found[1], ["latent-kl"]) == ["latent-kl"]

@@ -1,6 +1,7 @@
 # The study as the rules see it: validated configuration, wildcards, functions that rules call. No rules here.
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -17,12 +18,14 @@ except ConfigError as error:
     raise SystemExit(f"config: {error}")
 
 # the interpreter that runs snakemake runs the jobs, unless a conda environment is asked for, and finds the package
-# from any --directory
+# from any --directory; the prefix serves conda, which drops the variable
+PACKAGES = os.pathsep.join(filter(None, [str(workflow.basedir), os.environ.get("PYTHONPATH")]))
 os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
-    PYTHONPATH=os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")])),
+    PYTHONPATH=PACKAGES,
     VAEPIPE_DEVICE=study.device,
 )
+shell.prefix(f"export PYTHONPATH={shlex.quote(PACKAGES)}; ")
 
 GPU = {"cpu": 0, "cuda": 1, "auto": min(1, visible_gpus())}[study.device]
 
@@ -45,6 +48,14 @@ def as_json(spec):
 def option(section, key):
     """A function of the wildcards: one key of the data set's section."""
     return lambda wildcards, **_: study.specs[wildcards.dataset][section][key]
+
+
+def own_files(wildcards):
+    """The files that the user gave for a data set, so that new ones there make it anew."""
+    path = study.specs[wildcards.dataset]["path"]
+    if path is None or Path(path).is_file():
+        return [path] if path else []
+    return sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
 
 
 def prepare_spec(wildcards):
@@ -73,31 +84,25 @@ def evaluations(cells):
     return [cell.model("evaluation.h5") for cell in cells]
 
 
-def attack_files(wildcards=None, cells=None):
-    """Attacks on the given cells, of all losses and blocks; on all cells by default."""
-    wanted = study.attacks()
-    return [c.attack(l, b) for c, l, b in wanted if cells is None or c in cells]
+def attack_files():
+    return [cell.attack(loss, block) for cell, loss, block in study.attacks()]
 
 
 def figure_cells(figure, dataset):
     """The cells whose arrays a figure shows."""
-    of_set = [cell for cell in study.cells if cell.dataset == dataset]
-    options = study.specs[dataset]["plot"]
-    return figure_registry.cells_for(figure, dataset, of_set, options)
+    its = [cell for cell in study.cells if cell.dataset == dataset]
+    return figure_registry.cells_for(figure, dataset, its, study.plot)
 
 
-def first_attacks(dataset):
-    """The attack files behind a data set's montage: the first loss, every block of λ."""
+def montage_attacks(dataset):
+    """(cell, path) of the attack files behind a data set's montage: the first loss, every block of λ."""
     loss = study.specs[dataset]["attack"]["losses"][0]
     cells = figure_cells("montage", dataset)
-    return [cell.attack(loss, block) for cell in cells for block in study.blocks(dataset)]
+    return [(c, c.attack(loss, block)) for c in cells for block in study.blocks(dataset)]
 
 
-def figure_spec(figure, dataset=None, per_cell=1):
-    cells = figure_cells(figure, dataset) if dataset else []
-    options = study.specs[dataset]["plot"] if dataset else study.plot
-    shown = [vars(cell) for cell in cells for _ in range(per_cell)]
-    return as_json({"plot": options, "cells": shown})
+def figure_spec(cells=()):
+    return as_json({"plot": study.plot, "cells": [vars(cell) for cell in cells]})
 
 
 def figure_code(figure):
@@ -109,17 +114,21 @@ def attacked():
     return list(dict.fromkeys(cell.dataset for cell, _, _ in study.attacks()))
 
 
-def figure_files(wildcards=None):
+def figure_files():
     """All pictures that the study has data for."""
-    names = ["likelihood", "elbo", "sigma_density"]
-    names += ["adversarial_loss"] if attacked() else []
-    names += ["swissroll"] if "swissroll" in study.names else []
+    pictures = {k: e for k, e in figure_registry.FIGURES.items() if ".png" in e.suffixes}
+    names = [name for name, entry in pictures.items() if entry.tables and ("attacks" not in entry.tables or attacked())]
+    names += ["swissroll"] if figure_cells("swissroll", "swissroll") else []
     names += [f"montage/{dataset}" for dataset in attacked()]
     return [f"results/figures/{name}.{end}" for name in names for end in ("pdf", "png")]
 
 
+HEADLINE = Path("results/headline.txt")
+HEADLINE_BEFORE = HEADLINE.stat().st_mtime if HEADLINE.exists() else None
+
+
 def print_headline():
-    path = Path("results/headline.txt")
-    if path.exists():
-        print(path.read_text(encoding="utf-8"))
-    print(f"Figures: {path.parent.resolve() / 'figures'}")
+    """At the end of a run that made it."""
+    if HEADLINE.exists() and HEADLINE.stat().st_mtime != HEADLINE_BEFORE:
+        print(HEADLINE.read_text(encoding="utf-8"))
+        print(f"Figures: {HEADLINE.parent.resolve() / 'figures'}")

@@ -8,6 +8,8 @@ rule data:
 
 rule prepare:
     """One data set as one HDF5 file."""
+    input:
+        own_files,
     output:
         "results/data/{dataset}.h5",
     log:

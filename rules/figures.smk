@@ -22,7 +22,7 @@ rule plot:
         mem_mb=4000,
         runtime=30,
     params:
-        spec=figure_spec("tables"),
+        spec=figure_spec(),
         code=lambda wildcards: figure_code(wildcards.figure),
     message:
         "plot {wildcards.figure}"
@@ -34,7 +34,7 @@ rule plot:
 rule plot_swissroll:
     """The swiss roll: q(z) and reconstructions."""
     input:
-        arrays=lambda wildcards: evaluations(figure_cells("swissroll", "swissroll")),
+        arrays=evaluations(figure_cells("swissroll", "swissroll")),
     output:
         multiext("results/figures/swissroll", ".pdf", ".png"),
     log:
@@ -45,7 +45,7 @@ rule plot_swissroll:
         mem_mb=4000,
         runtime=30,
     params:
-        spec=lambda wildcards: figure_spec("swissroll", "swissroll"),
+        spec=figure_spec(figure_cells("swissroll", "swissroll")),
         code=figure_code("swissroll"),
     message:
         "plot the swiss roll"
@@ -56,7 +56,7 @@ rule plot_swissroll:
 rule plot_montage:
     """Pictures of attacks on one data set."""
     input:
-        arrays=lambda wildcards: first_attacks(wildcards.dataset),
+        arrays=lambda wildcards: [path for _, path in montage_attacks(wildcards.dataset)],
     output:
         multiext("results/figures/montage/{dataset}", ".pdf", ".png"),
     log:
@@ -67,7 +67,7 @@ rule plot_montage:
         mem_mb=4000,
         runtime=30,
     params:
-        spec=lambda wildcards: figure_spec("montage", wildcards.dataset, len(study.blocks(wildcards.dataset))),
+        spec=lambda wildcards: figure_spec(cell for cell, _ in montage_attacks(wildcards.dataset)),
         code=figure_code("montage"),
     message:
         "plot attacks on {wildcards.dataset}"
@@ -90,7 +90,7 @@ rule headline:
         mem_mb=4000,
         runtime=30,
     params:
-        spec=figure_spec("tables"),
+        spec=figure_spec(),
         code=figure_code("headline"),
     message:
         "sum up"

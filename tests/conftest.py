@@ -14,7 +14,6 @@ import torch
 import vaepipe.device  # noqa: F401  sets how MKL rounds
 
 ROOT = Path(__file__).parent.parent
-SHARED = Path(os.environ.get("VAEPIPE_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,7 +13,7 @@ from vaepipe.attacks.losses import latent_kl
 from vaepipe.attacks.outcome import outcome
 from vaepipe.attacks.pairs import draw_pairs
 from vaepipe.attacks.solver import minimise
-from vaepipe.datasets import Part
+from vaepipe.datasets.part import Part
 from vaepipe.distributions import DiagonalNormal, Gaussian
 from vaepipe.store import DataError
 
@@ -136,12 +136,13 @@ def test_a_row_is_the_same_bit_for_bit_alone_in_any_company_and_in_any_block(sha
 
 def test_a_row_that_is_not_finite_is_said_so_and_harms_no_other():
     def value_and_grad(u, row):
-        value = (u - 0.7).square().sum(-1)
-        return torch.where(row == 1, torch.nan, value), 2 * (u - 0.7)
+        value, grad = (u - 0.7).square().sum(-1), 2 * (u - 0.7)
+        return torch.where(row == 1, torch.nan, value), torch.where((row == 3)[:, None], torch.nan, grad)
 
-    found = minimise(value_and_grad, torch.full((3, 4), 0.2), torch.full((3,), 1e-3), slots=2)
-    assert found.converged.tolist() == [True, False, True]
-    assert torch.equal(found.u[1], torch.full((4,), 0.2))
+    found = minimise(value_and_grad, torch.full((4, 4), 0.2), torch.full((4,), 1e-3), slots=2)
+    assert found.converged.tolist() == [True, False, True, False]
+    assert torch.equal(found.u[[1, 3]], torch.full((2, 4), 0.2))
+    assert found.objective[1].isnan() and found.divergence[1].isnan() and found.residual[[1, 3]].isnan().all()
     torch.testing.assert_close(found.u[0], torch.full((4,), 0.7), atol=1e-3, rtol=0)
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from vaepipe import prepare as stage
-from vaepipe.datasets import DATASETS, Part, hold_out
+from vaepipe.datasets import DATASETS
 from vaepipe.datasets.files import check, read_split
+from vaepipe.datasets.part import Part, hold_out
 from vaepipe.store import DataError, open_h5
 
 ROOT = Path(__file__).parent.parent

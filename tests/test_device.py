@@ -36,6 +36,11 @@ def test_two_processes_get_two_devices_and_a_third_waits_until_one_dies(tmp_path
     third.communicate()
 
 
+def test_a_process_that_asks_again_keeps_its_device(tmp_path):
+    assert device.lease(["a", "b"], tmp_path) == 0
+    assert device.lease(["a", "b"], tmp_path) == 0
+
+
 @pytest.mark.parametrize(("visible", "count"), [("0,1", 2), ("", 0), ("-1", 0), ("GPU-abc", 1)])
 def test_cuda_visible_devices_is_respected(monkeypatch, visible, count):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

@@ -130,6 +130,7 @@ EDITS = {  # module → the stages whose results an edit of its meaning changes
     "models/networks.py": {"train", "evaluate", "attack"},
     "store.py": set(STAGES),
     "config.py": set(),
+    "datasets/__init__.py": {"prepare", "plot"},
 }
 
 

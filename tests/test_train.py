@@ -13,6 +13,7 @@ import torch
 from conftest import ROOT, run_stage
 
 from vaepipe import store
+from vaepipe.attacks import run_attack
 from vaepipe.datasets.files import read_split
 from vaepipe.train import Trainer, train
 
@@ -43,6 +44,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(spec, digit
 
 
 KILLED = """
+STOPS = {"stopped": 15, "interrupted": 2}
 import json, os, signal, sys
 from pathlib import Path
 import torch
@@ -51,7 +53,7 @@ epoch, moment, spec, data, folder = int(sys.argv[1]), sys.argv[2], json.loads(sy
 torch.set_num_threads(1)
 inner, save = train.Trainer.epoch, train.store.write_weights
 def die():
-    os.kill(os.getpid(), signal.SIGKILL if moment != "stopped" else signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGKILL if moment not in STOPS else STOPS[moment])
 def dies_in_epoch(self):
     if len(self.history) == epoch and moment != "while saving":
         self.model.state_dict()["decoder.0.0.bias"].fill_(7)  # a step of this epoch was already taken
@@ -67,14 +69,14 @@ train.train(spec, data, folder / "model.safetensors", folder / "history.csv", 0.
 """
 
 
-@pytest.mark.parametrize("moment", ["killed", "while saving", "stopped"])
+@pytest.mark.parametrize("moment", ["killed", "while saving", "stopped", "interrupted"])
 @pytest.mark.parametrize("epoch", [0, 3])
 def test_a_training_that_was_killed_ends_with_the_same_bits(spec, digits, tmp_path, whole, moment, epoch):
     folder = tmp_path / "killed"
     folder.mkdir()
     command = [sys.executable, "-c", KILLED, str(epoch), moment, json.dumps(spec), digits, folder]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    if moment == "stopped":
+    if moment in ("stopped", "interrupted"):
         assert done.returncode == 1 and f"the checkpoint after epoch {epoch} is kept" in done.stderr
     else:
         assert done.returncode == -signal.SIGKILL, done.stderr
@@ -102,6 +104,50 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(spec
     assert "is kept at" in lines[0] and not (tmp_path / "m.safetensors").exists()
     (kept,) = tmp_path.glob(".m.resume-*.safetensors")
     assert all(torch.isfinite(t).all() for t in store.read_weights(kept)[0].values())
+
+
+def test_weights_that_are_not_finite_are_never_a_result_nor_a_checkpoint(spec, digits, tmp_path):
+    # one step an epoch: the loss is computed before the step that spoils the weights
+    broken = spec | {"train": spec["train"] | {"learning_rate": 1e38, "schedule": "constant", "batch_size": 1437, "epochs": 1}}
+    with pytest.raises(store.DataError, match="weights are not finite after epoch 1, step 1"):
+        run(broken, digits, tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
+    (kept,) = tmp_path.glob(".model.resume-*.safetensors")
+    assert all(torch.isfinite(t).all() for t in store.read_weights(kept)[0].values())
+
+
+def test_two_processes_at_the_same_model_do_not_disturb_each_other(spec, digits, tmp_path, whole):
+    folder = tmp_path / "both"
+    arguments = [
+        "--data",
+        digits,
+        "--out",
+        folder / "model.safetensors",
+        "--history",
+        folder / "history.csv",
+        "--checkpoint-seconds",
+        0,
+    ]
+    command = [sys.executable, "-m", "vaepipe.train", "--spec", json.dumps(spec), *map(str, arguments)]
+    both = [subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT), "VAEPIPE_DEVICE": "cpu"}) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    assert_equal((store.read_weights(folder / "model.safetensors")[0], pd.read_csv(folder / "history.csv")), whole)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_trains_resumes_and_measures_as_the_cpu_does(spec, digits, tmp_path):
+    parts = [torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")]
+    gpu = torch.device("cuda", 0)
+    on_gpu, on_cpu, again = Trainer(spec, *parts, gpu), Trainer(spec, *parts, CPU), Trainer(spec, *parts, gpu)
+    rows = [(on_gpu.epoch()["loss"], on_cpu.epoch()["loss"]) for _ in range(3)]
+    assert rows == pytest.approx(np.array(rows).mean(1, keepdims=True).repeat(2, 1), rel=0.05)  # other shuffling, same training
+    again.restore(*on_gpu.state())
+    assert again.epoch()["loss"] == pytest.approx(on_gpu.epoch()["loss"], rel=1e-4)
+    x = parts[1][:4].float().to(gpu) / 255
+    model = on_gpu.model.eval().requires_grad_(False)
+    found = run_attack(model, x, x.flip(0), torch.tensor([0.1, 1.0]), batch_size=16)
+    expected = run_attack(model.cpu(), x.cpu(), x.flip(0).cpu(), torch.tensor([0.1, 1.0]), batch_size=16)
+    torch.testing.assert_close(found.objective.cpu(), expected.objective, rtol=0.02, atol=1e-3)
 
 
 def test_progress_is_a_line_per_epoch_with_loss_and_time_left(spec, digits, tmp_path):

@@ -139,7 +139,7 @@ GROWTH = [
     ({"datasets": {"digits": {"grid": GRID | {"d_z": [4, 5]}}}}, {"train": 3, "evaluate": 3, "attack": 9}),
     ({"datasets": {"digits": {"grid": GRID | {"seeds": [0, 7]}}}}, {"train": 3, "evaluate": 3, "attack": 9}),
     ({"datasets": {"digits": {"attack": {"lambdas": [0.01, 1, 10, 100]}}}}, {"attack": 3}),
-    ({"datasets": {"digits": {"train": {"threads": 2, "checkpoint_seconds": 1}}}}, {}),
+    ({"datasets": {"digits": {"train": {"threads": 2}}}}, {}),
 ]
 
 
@@ -198,13 +198,16 @@ def test_a_data_path_with_spaces_quotes_and_shell_characters_is_only_a_path(tmp_
     folder = copy_repository(tmp_path / "repo")
     name = "my 'data' $(touch pwned) ; \"x\".npz"
     random = np.random.default_rng(0)
-    classes = random.integers(0, 3, (40, 6))
-    np.savez(tmp_path / name, imgs=random.integers(0, 2, (40, 64, 64)).astype(np.uint8), latents_classes=classes)
+    classes = random.integers(0, 3, (50, 6))
+    np.savez(tmp_path / name, imgs=random.integers(0, 2, (40, 64, 64)).astype(np.uint8), latents_classes=classes[:40])
     file = tmp_path / "own.yaml"
     file.write_text(yaml.safe_dump({"study": ["dsprites"], "datasets": {"dsprites": {"path": str(tmp_path / name)}}}))
     done = snakemake(folder, "--cores", 2, "--configfile", file, "--", "results/data/dsprites.h5")
     assert done.returncode == 0, done.stderr[-3000:]
     assert (folder / "results/data/dsprites.h5").exists() and not list(tmp_path.rglob("pwned"))
+    assert planned(folder, "--configfile", file, "--", "results/data/dsprites.h5") == {}
+    np.savez(tmp_path / name, imgs=1 - random.integers(0, 2, (50, 64, 64)).astype(np.uint8), latents_classes=classes[:50])
+    assert planned(folder, "--configfile", file, "--", "results/data/dsprites.h5") == {"prepare": 1}
 
 
 def test_a_planned_data_set_stops_in_one_line_that_says_so(tmp_path):

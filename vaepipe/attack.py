@@ -62,7 +62,8 @@ def attack(spec: dict, data: Path, model_path: Path, out: Path, device: torch.de
     arrays |= {name: (arrays[name] * 255).round().clip(0, 255).astype("uint8") for name in PICTURES}
     arrays |= {"lambdas": lambdas.numpy(), "pairs": pairs, "x": images, "target": targets}
     cell = {key: model_spec[key] for key in ("dataset", "family", "beta", "d_z", "seed")}
-    attrs = {**cell, "loss": spec["loss"], "spec": spec, "code": provenance.code_digest("attack"), "data": read_digest(data)}
+    made_from = {"model": model_spec, "weights": provenance.file_digest(model_path), "data": read_digest(data)}
+    attrs = {**cell, **made_from, "loss": spec["loss"], "spec": spec, "code": provenance.code_digest("attack")}
     store.write_h5(out, "attack", {name: (array, DESCRIPTIONS[name]) for name, array in arrays.items()}, attrs)
     rows, converged = result.converged.numel(), int(result.converged.sum())
     print(

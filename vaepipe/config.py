@@ -17,7 +17,8 @@ import yaml
 from vaepipe import grid
 from vaepipe.datasets import DATASETS
 
-SECTIONS = ("grid", "model", "train", "evaluate", "attack", "plot")
+SECTIONS = ("grid", "model", "train", "evaluate", "attack")
+"""Sections that may differ from data set to data set; `plot` is one for all."""
 
 
 class ConfigError(ValueError):
@@ -46,7 +47,7 @@ class Study:
         for key, names in (("study: {!r} is not a data set", self.names), ("datasets.{}: unknown", config.get("datasets", {}))):
             for name in names:
                 if name not in DATASETS:
-                    raise ConfigError(f"{key.format(name)}; known: {', '.join(DATASETS)}{_hint(name, DATASETS)}")
+                    raise ConfigError(f"{key.format(name)}; known: {', '.join(DATASETS)}{_hint(str(name), DATASETS)}")
         self.device: str = top["device"]
         self.plot: dict = _section("plot", {}, config)
         self.specs: dict[str, dict] = {}
@@ -69,7 +70,10 @@ class Study:
             spec["attack"]["losses"] = []
             if spec["model"]["network"] == "conv":
                 raise ConfigError(f"datasets.{name}.model.network: 'conv' needs images; {name} has points: use mlp")
-        values = grid.lambdas(spec["attack"]["lambdas"])
+        lambdas = spec["attack"]["lambdas"]
+        if isinstance(lambdas, dict) and lambdas["log2_min"] > lambdas["log2_max"]:
+            raise ConfigError(f"attack.lambdas: log2_min {lambdas['log2_min']} is above log2_max {lambdas['log2_max']}")
+        values = grid.lambdas(lambdas)
         spec["attack"]["lambdas"] = values
         for key, numbers in (("grid.betas", spec["grid"]["betas"]), ("attack.lambdas", values)):
             if clash := grid.clashes(numbers):
@@ -98,7 +102,7 @@ class Study:
     def model_spec(self, cell: grid.Cell) -> dict:
         """All that decides a model's weights, apart from data and code."""
         spec = self.specs[cell.dataset]
-        unused = {"threads", "checkpoint_seconds"} | ({"layers", "free_bits"} if cell.family != "seatbelt" else set())
+        unused = {"threads"} | ({"layers", "free_bits"} if cell.family != "seatbelt" else set())
         parts = {part: {k: v for k, v in spec[part].items() if k not in unused} for part in ("model", "train")}
         return {**vars(cell), **parts}
 
@@ -197,7 +201,9 @@ def allowed(node: dict) -> str:
     if kinds == ["object"] and "properties" in node:
         text += " with " + ", ".join(node["properties"])
     if "minimum" in node:
-        text += f" ≥ {node['minimum']}"
+        text += f" ≥ {node['minimum']:g}"
+    if "maximum" in node:
+        text += f" ≤ {node['maximum']:g}"
     if "exclusiveMinimum" in node:
         text += f" > {node['exclusiveMinimum']}"
     return text
@@ -222,7 +228,7 @@ def markdown() -> str:
     ]
     for name, node in schema()["properties"].items():
         target = node.get("$ref", "").rsplit("/", 1)[-1]
-        if target in SECTIONS:
+        if target in (*SECTIONS, "plot"):
             lines.append(f"| **`{name}`** | | | {node['description']} |")
             lines += [_row(f"{name}.{key}", sub) for key, sub in schema()["$defs"][target]["properties"].items()]
         elif name == "datasets":

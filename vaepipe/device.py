@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from vaepipe.store import DataError
@@ -13,14 +14,14 @@ from vaepipe.store import DataError
 # MKL otherwise rounds a row of a matrix differently from place to place; read at its first use, free to be set outside
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
-_leases: list = []
+_leases: dict = {}
 
 
 def setup(threads: int):
     """Prepare torch for one job and return its `torch.device`.
 
     ``VAEPIPE_DEVICE`` (auto, cpu, cuda) decides; ``auto`` takes a GPU where there is one. A GPU is leased by a lock on
-    a file that the kernel releases when the process ends, so that no two jobs of one machine share one.
+    a file that the kernel releases when the process ends, so that no two jobs of a user on one machine share one.
     """
     import torch
 
@@ -30,6 +31,7 @@ def setup(threads: int):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise DataError("device: cuda was asked for, but torch sees no GPU; set device: auto or cpu")
+    torch.backends.cudnn.allow_tf32 = False  # its rounding is coarser than the attacks' line search
     return torch.device("cuda", lease([torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())]))
 
 
@@ -42,20 +44,25 @@ def visible_gpus() -> int:
 
 
 def lease(names: list, folder: Path | None = None) -> int:
-    """Index of the first device that no other process holds; waits for the first one if all are held."""
+    """Index of a device that no other process of this user holds; waits for the first one that is given back.
+
+    A process keeps what it has: asked again, it gets the same device.
+    """
     folder = folder or Path(tempfile.gettempdir()) / f"vaepipe-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    files = [open(folder / f"gpu-{name}.lock", "w") for name in names]  # noqa: SIM115  held until the process ends
-    for i, file in enumerate(files):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _leases.append(file)
-            return i
-        except BlockingIOError:
-            continue
-    fcntl.flock(files[0], fcntl.LOCK_EX)
-    _leases.append(files[0])
-    return 0
+    paths = [folder / f"gpu-{name}.lock" for name in names]
+    while True:
+        for i, path in enumerate(paths):
+            if path in _leases:
+                return i
+            file = open(path, "w")  # noqa: SIM115  held until the process ends
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _leases[path] = file
+                return i
+            except BlockingIOError:
+                file.close()
+        time.sleep(0.2)
 
 
 def seed_of(*parts) -> int:

@@ -117,6 +117,7 @@ def evaluate(spec: dict, data: Path, model_path: Path, out: Path, device: torch.
     attrs = {
         "spec": spec,
         "model": model_spec,
+        "weights": provenance.file_digest(model_path),
         "state": state,
         "code": provenance.code_digest("evaluate"),
         "data": read_digest(data),

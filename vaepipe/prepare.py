@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from vaepipe import provenance
-from vaepipe.datasets import DATASETS, Part
+from vaepipe.datasets import DATASETS
 from vaepipe.datasets.files import check
+from vaepipe.datasets.part import Part
 from vaepipe.store import DataError, run_stage, write_h5
 
 

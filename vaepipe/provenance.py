@@ -39,6 +39,12 @@ def spec_digest(spec) -> str:
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def record() -> dict[str, str]:
     """Versions of what computes, and the git revision if the package lies in a repository."""
     versions = {}

@@ -13,6 +13,7 @@ Used for training only: no minibatch value of the total correlation is ever repo
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -37,6 +38,12 @@ def log_weights(batch_size: int, dataset_size: int, estimator: str) -> Tensor:
     return weights.fill_diagonal_(1 / N).log()
 
 
+@lru_cache(maxsize=8)
+def _cached_weights(batch_size: int, dataset_size: int, estimator: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Made once, not in every step."""
+    return log_weights(batch_size, dataset_size, estimator).to(device, dtype)
+
+
 def log_aggregate_posterior(
     z: Tensor, mean: Tensor, log_std: Tensor, dataset_size: int, estimator: str = "mss"
 ) -> tuple[Tensor, Tensor]:
@@ -54,7 +61,7 @@ def log_aggregate_posterior(
     Raises:
         ValueError: unknown estimator, or for MSS a batch of one or larger than the data set.
     """
-    weights = log_weights(len(z), dataset_size, estimator).to(z)  # i j
+    weights = _cached_weights(len(z), dataset_size, estimator, z.dtype, z.device)  # i j
     scaled = (z.T[:, :, None] - mean.T[:, None]) * (-log_std).exp().T[:, None]  # k i j
     log_q = -0.5 * scaled.square() - (log_std + 0.5 * LOG_2PI).T[:, None]  # k i j: log q(z_i,k | x_j)
     log_qz = _logsumexp(weights + log_q.sum(0))  # i

@@ -10,6 +10,7 @@ state at its start.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import math
 import signal
@@ -78,6 +79,8 @@ class Trainer:
         if not (finite := losses.isfinite()).all():
             step = int((~finite).nonzero()[0])
             raise store.DataError(f"training diverged: the loss is {float(losses[step])} at epoch {epoch + 1}, step {step + 1}")
+        if not all(p.isfinite().all() for p in self.model.parameters()):
+            raise store.DataError(f"training diverged: weights are not finite after epoch {epoch + 1}, step {steps}")
         loss, log_likelihood, kl = (sums / steps).tolist()
         row = {"epoch": epoch + 1, "loss": loss, "log_likelihood": log_likelihood, "kl": kl, "held_out_elbo": self.held_out()}
         self.history.append(row)
@@ -125,12 +128,17 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
     trainer = Trainer(spec, *(torch.from_numpy(read_split(data, part).x) for part in ("train", "test")), device)
     code, digest = provenance.code_digest("train"), read_digest(data)
     # undeclared to the workflow, which deletes declared outputs before it starts a job
+    out.parent.mkdir(parents=True, exist_ok=True)
     resume = out.with_name(f".{out.stem}.resume-{provenance.spec_digest([spec, digest, code])}.safetensors")
+    # an orphan of a killed workflow may still be training: wait for it to end, and end with the same weights
+    lock = open(out.with_name(f".{out.stem}.lock"), "w")  # noqa: SIM115  held until the process ends
+    fcntl.flock(lock, fcntl.LOCK_EX)
     if resume.exists():
         trainer.restore(*store.read_weights(resume))
         print(f"continuing after epoch {len(trainer.history)} from {resume}", flush=True)
     good, saved, begun, first = trainer.state(), time.monotonic(), time.monotonic(), len(trainer.history)
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     try:
         while len(trainer.history) < trainer.epochs:
             row = trainer.epoch()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vaepipe.datasets import Part
+from vaepipe.datasets.part import Part
 from vaepipe.store import DataError
 
 

@@ -123,8 +123,8 @@ class _Slots:
         f = phi + lam * norm
         g = self._gradient(trial, d, norm, grad, lam)
         fresh = self.iteration == 0
-        predicted = torch.where(fresh, 0.0, (self.g * (trial - self.u)).sum(-1))
-        accept = torch.where(fresh, f.isfinite(), f <= self.f + ARMIJO * predicted)
+        predicted = torch.where(fresh, 0.0, (self.g * (trial - self.u)).sum(-1)).clamp(max=0)  # never a step upwards
+        accept = torch.where(fresh, f.isfinite(), f <= self.f + ARMIJO * predicted) & g.isfinite().all(-1)
         self.iteration += 1
         self.initial = torch.where(fresh, phi, self.initial)
 
@@ -132,7 +132,7 @@ class _Slots:
         a = accept[:, None]
         self.u, self.g = torch.where(a, trial, self.u), torch.where(a, g, self.g)
         old = self.f
-        self.f, self.phi = torch.where(accept, f, self.f), torch.where(accept, phi, self.phi)
+        self.f, self.phi = torch.where(accept | fresh, f, self.f), torch.where(accept | fresh, phi, self.phi)
         self.norm = torch.where(accept, norm, self.norm)
         self.residual = torch.where(accept, _norm((trial - g).clamp(0, 1) - trial), self.residual)
 

@@ -15,22 +15,7 @@ import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-
-@dataclass(frozen=True)
-class Part:
-    """A split. ``x``: (N,C,H,W) uint8 images in [0,255], or (N,D) float32 points; ``label``: (N,) integers, optional;
-    ``factors``: (N,F) integer classes of the known generating factors, named by ``factor_names``, optional."""
-
-    x: np.ndarray
-    label: np.ndarray | None = None
-    factors: np.ndarray | None = None
-    factor_names: tuple[str, ...] = ()
-
-    def __getitem__(self, rows) -> Part:
-        pick = [None if a is None else a[rows] for a in (self.x, self.label, self.factors)]
-        return Part(*pick, self.factor_names)
+from vaepipe.datasets.part import Part
 
 
 @dataclass(frozen=True)
@@ -49,12 +34,6 @@ class Dataset:
         return importlib.import_module(f"vaepipe.datasets.{self.module}").load(name, path, downloads)
 
 
-def hold_out(part: Part, n: int, seed: int = 0) -> dict[str, Part]:
-    """Split at random, the same way each time: ``n`` rows for the test part, the others for training, order kept."""
-    order = np.random.default_rng(seed).permutation(len(part.x))
-    return {"train": part[np.sort(order[n:])], "test": part[np.sort(order[:n])]}
-
-
 BINARY = {"model": {"network": "mlp", "hidden": [1200, 1200], "likelihood": "bernoulli", "sigma_x": 0.1}}
 GREY_CONV = {"model": {"network": "conv", "hidden": [256], "likelihood": "bernoulli", "sigma_x": 0.1}}
 COLOUR_CONV = {"model": {"network": "conv", "hidden": [256], "likelihood": "gaussian", "sigma_x": 0.1}}
@@ -70,7 +49,6 @@ DATASETS: dict[str, Dataset] = {
         defaults={
             # a sigma at which β = 128 can pay for the position along the roll (about 2.5 nats) but not for the height
             "model": {"network": "mlp", "hidden": [128, 128], "likelihood": "gaussian", "sigma_x": 0.35},
-            "grid": {"betas": [1, 8, 32, 128], "d_z": [2]},
         },
     ),
     "digits": Dataset(

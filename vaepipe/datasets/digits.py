@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from vaepipe.datasets import Part, hold_out
+from vaepipe.datasets.part import Part, hold_out
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:

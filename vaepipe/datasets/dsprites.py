@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 import pooch
 
-from vaepipe.datasets import Part, hold_out
 from vaepipe.datasets.files import not_fetched
+from vaepipe.datasets.part import Part, hold_out
 from vaepipe.store import DataError
 
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.hdf5"

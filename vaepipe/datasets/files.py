@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaepipe.datasets import Part
+from vaepipe.datasets.part import Part
 from vaepipe.store import DataError, open_h5
 
 

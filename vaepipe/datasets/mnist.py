@@ -10,8 +10,8 @@ from pathlib import Path
 from torchvision.datasets import MNIST, FashionMNIST
 from torchvision.datasets.utils import check_integrity, download_url
 
-from vaepipe.datasets import Part
 from vaepipe.datasets.files import not_fetched, one_line
+from vaepipe.datasets.part import Part
 from vaepipe.store import DataError
 
 KINDS = {"mnist": MNIST, "fashion-mnist": FashionMNIST}

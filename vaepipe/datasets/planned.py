@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vaepipe.datasets import DATASETS, Part
+from vaepipe.datasets import DATASETS
+from vaepipe.datasets.part import Part
 from vaepipe.store import DataError
 
 

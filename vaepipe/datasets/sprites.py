@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaepipe.datasets import Part, hold_out
+from vaepipe.datasets.part import Part, hold_out
 
 FACTORS = {"shape": 3, "scale": 6, "orientation": 10, "x": 8, "y": 8}
 PATCH, STEP = 36, 4

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import make_swiss_roll
 
-from vaepipe.datasets import Part, hold_out
+from vaepipe.datasets.part import Part, hold_out
 
 HEIGHT = 21.0
 """scikit-learn draws the height uniformly from [0, HEIGHT]."""

@@ -16,7 +16,7 @@ MODELS = {"ae": AE, "vae": VAE, "beta-vae": VAE, "beta-tcvae": VAE, "seatbelt": 
 
 def build(spec: dict, shape) -> VAE:
     """A model with random weights drawn from the spec's seed. ``spec``: family, seed, d_z and model, as in the config."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # the weights are drawn on the CPU; other GPUs are not ours to touch
         torch.manual_seed(spec["seed"])
         return MODELS[spec["family"]](shape, spec["d_z"], **spec["model"])
 
@@ -28,9 +28,12 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[VAE, dic
         DataError: missing or damaged file, or weights that are not finite.
     """
     tensors, meta = read_weights(path)
-    spec = json.loads(meta["spec"])
-    model = build(spec, spec["shape"])
-    model.load_state_dict(tensors)
+    try:
+        spec = json.loads(meta["spec"])
+        model = build(spec, spec["shape"])
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise DataError(f"{path}: not weights that this version can load; delete it to have it made again") from error
     if not all(torch.isfinite(t).all() for t in tensors.values()):
         raise DataError(f"{path}: holds weights that are not finite")
     return model.to(device).eval().requires_grad_(False), spec

@@ -17,7 +17,7 @@ from vaepipe.collect import TABLES, collect
 from vaepipe.datasets.files import read_split
 from vaepipe.evaluate import evaluate
 from vaepipe.grid import Cell
-from vaepipe.metrics import overlap
+from vaepipe.metrics import pairwise_overlap
 from vaepipe.train import train
 
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def test_what_is_measured_of_the_aggregate_posterior(folder, digits):
     assert (found["bound"].mean() > (found["log_likelihood"] - found["kl"]).mean()) and found["kl_layers"].shape == (1,)
     assert found["kl_layers"][0] == pytest.approx(found["kl"].mean(), rel=1e-5)
     assert int(found["active_units"]) == int((q.mean.var(0, correction=0) > 0.01).sum())
-    assert found["overlap"][0] == pytest.approx(float(overlap(*q).coefficient.value)) and np.isnan(found["mig"])
+    assert found["overlap"][0] == pytest.approx(float(pairwise_overlap(*q).coefficient.value)) and np.isnan(found["mig"])
     error = np.sqrt(((x[:7].numpy() - found["reconstruction"]) ** 2).sum((1, 2, 3)))
     np.testing.assert_allclose(found["reconstruction_error"][:7], error, rtol=1e-4)
 

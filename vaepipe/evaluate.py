@@ -102,7 +102,7 @@ def _aggregate(mean, log_std, sample, factors, seed: int, samples: int) -> dict[
         rows = torch.randperm(len(mean), generator=devices.generator("cpu", "aggregate", seed))[:samples].to(mean.device)
         split = metrics.decompose(mean, log_std, sample[rows], rows)
         found |= {"mutual_information": [*split.mutual_information], "total_correlation": [*split.total_correlation]}
-        found |= {"dimension_kl": [*split.dimension_wise_kl], "overlap": [*metrics.overlap(mean, log_std).coefficient]}
+        found |= {"dimension_kl": [*split.dimension_wise_kl], "overlap": [*metrics.pairwise_overlap(mean, log_std).coefficient]}
         if factors is not None:
             found["mig"] = metrics.mutual_information_gap(mean, log_std, sample, factors).value
     return found

@@ -10,7 +10,7 @@ from vaepipe.metrics.bound import importance_weighted
 from vaepipe.metrics.decomposition import Decomposition, decompose
 from vaepipe.metrics.estimate import Estimate
 from vaepipe.metrics.mig import MutualInformationGap, mutual_information_gap
-from vaepipe.metrics.overlap import Overlap, overlap
+from vaepipe.metrics.overlap import Overlap, pairwise_overlap
 
 __all__ = [
     "Decomposition",
@@ -23,5 +23,5 @@ __all__ = [
     "kl_per_dimension",
     "mutual_information_gap",
     "name_state",
-    "overlap",
+    "pairwise_overlap",
 ]

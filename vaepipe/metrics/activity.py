@@ -11,8 +11,8 @@ ACTIVE_VARIANCE = 0.01
 """Burda et al. 2016, section 5.2: the variances fall clearly on one side or the other."""
 
 EXPLODED_SCALE = 10.0
-"""In standard deviations of the prior. The aggregate posterior should match the prior, of scale 1; healthy models stay below 3,
-and a root mean square of 10 alone costs 10²/2 = 50 nats per image in one dimension: the KL term has lost control."""
+"""In standard deviations of the prior. The aggregate posterior should match the prior, of scale 1;
+a root mean square of 10 costs 10²/2 = 50 nats per image in one dimension: the KL term has lost control."""
 
 
 def active_units(mean: Tensor) -> Tensor:

@@ -14,6 +14,6 @@ def importance_weighted(log_weights: Tensor) -> Tensor:
     Args:
         log_weights: (K, B) log p(x|z_k) + log p(z_k) − log q(z_k|x) of K samples z_k ~ q(z|x), nats.
 
-    Source: Burda et al. 2016, eq. 8.
+    Source: Burda et al. 2016, section 3.
     """
     return torch.logsumexp(log_weights, dim=0) - math.log(len(log_weights))

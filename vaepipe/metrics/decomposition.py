@@ -34,6 +34,7 @@ class Decomposition(NamedTuple):
     dimensions: Tensor
 
 
+@torch.no_grad()
 def decompose(mean: Tensor, log_std: Tensor, samples: Tensor, rows: Tensor | None = None, *, block: int = BLOCK) -> Decomposition:
     """Split the KL of N posteriors; exact but for the expectation over q(z), which is a mean over the samples.
 
@@ -57,7 +58,6 @@ def decompose(mean: Tensor, log_std: Tensor, samples: Tensor, rows: Tensor | Non
     return Decomposition(*map(estimate, terms.T), estimate(terms.sum(1)), terms, marginals.mean(0))
 
 
-@torch.no_grad()
 def pointwise_information(
     mean: Tensor, log_std: Tensor, samples: Tensor, rows: Tensor | None = None, *, block: int = BLOCK
 ) -> tuple[Tensor, Tensor, Tensor]:

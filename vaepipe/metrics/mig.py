@@ -19,8 +19,9 @@ class MutualInformationGap(NamedTuple):
     information: Tensor
 
 
+@torch.no_grad()
 def mutual_information_gap(
-    mean: Tensor, log_std: Tensor, samples: Tensor, factors: Tensor, *, block: int = BLOCK
+    mean: Tensor, log_std: Tensor, samples: Tensor, factors: Tensor, *, dimensions: Tensor | None = None, block: int = BLOCK
 ) -> MutualInformationGap:
     """Mean over factors v of (largest − second largest I(z_k; v)) / H(v), negative estimates counted as 0.
 
@@ -33,25 +34,26 @@ def mutual_information_gap(
         mean, log_std: (N, D) posteriors.
         samples: (N, D), one of each posterior.
         factors: (N, F) integer classes.
+        dimensions: (D,) I(z_k; x), as `decompose` gives of these samples; computed where it is None, most of the work.
         block: pairs (sample, component) in memory at once; it does not change the result.
 
-    Source: Chen et al. 2018, eq. 6, and their ``disentanglement_metrics.py``, which takes H(v) of equally frequent values.
+    Source: Chen et al. 2018, section 4, and their ``disentanglement_metrics.py``, which takes H(v) of equally frequent values.
     """
 
     def information(rows) -> Tensor:
-        """(n, D) log q(z_k|x) − log q(z_k), with the images of these rows as the whole set."""
-        return pointwise_information(mean[rows], log_std[rows], samples[rows], block=block)[1]
+        """(D,) I(z_k; x), with the images of these rows as the whole set."""
+        return pointwise_information(mean[rows], log_std[rows], samples[rows], block=block)[1].mean(0)
 
     N, D = mean.shape
-    whole = information(slice(None))  # i k
+    whole = information(slice(None)) if dimensions is None else dimensions  # k
     table, entropies = whole.new_full((factors.shape[1], D), torch.nan), whole.new_zeros(factors.shape[1])
     for v, values in enumerate(factors.T):
         classes, counts = values.unique(return_counts=True)
         if len(classes) == 1:
             continue
-        within = sum(information(values == value).sum(0) for value in classes) / N  # k
-        table[v] = whole.mean(0) - within
-        entropies[v] = torch.special.entr(counts.double() / N).sum()
+        frequencies = counts.double() / N
+        table[v] = whole - sum(f * information(values == value) for f, value in zip(frequencies, classes))  # k
+        entropies[v] = torch.special.entr(frequencies).sum()
     # a dimension of no information beside them: the second of a model with one dimension
     best = torch.cat([table.clamp(min=0), torch.zeros_like(table[:, :1])], dim=1).topk(2).values
     gaps = (best[:, 0] - best[:, 1]) / entropies

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -24,7 +23,7 @@ class Overlap(NamedTuple):
 
 
 @torch.no_grad()
-def overlap(mean: Tensor, log_std: Tensor, *, limit: int = 1000, block: int = BLOCK) -> Overlap:
+def pairwise_overlap(mean: Tensor, log_std: Tensor, *, limit: int = 1000, block: int = BLOCK) -> Overlap:
     """Pairwise overlap of the first ``limit`` of the posteriors ``mean``, ``log_std`` (N, D), N ≥ 2.
 
     ``block``: pairs of posteriors, times D, in memory at once; it does not change the result.
@@ -44,12 +43,12 @@ def log_bhattacharyya(mean_i: Tensor, log_std_i: Tensor, mean_j: Tensor, log_std
     """(…) log BC of diagonal normals (…, D) that broadcast; a sum over dimensions, never above 0."""
     variance = ((2 * log_std_i).exp() + (2 * log_std_j).exp()) / 2
     distance = (mean_i - mean_j).square() / (8 * variance)
-    return -(distance + 0.5 * (variance.log() - log_std_i - log_std_j)).sum(-1)
+    return -(distance + 0.5 * (variance.log() - (log_std_i + log_std_j))).sum(-1)
 
 
 def _jackknife(sums: Tensor) -> Estimate:
     """Mean over pairs from each image's sum over its pairs, (N,)."""
     N, total = len(sums), sums.sum()
-    without = (total - 2 * sums) / ((N - 1) * (N - 2)) if N > 2 else sums * math.nan
+    without = (total - 2 * sums) / ((N - 1) * (N - 2))  # 0/0 of two images
     variance = (N - 1) * without.var(correction=0)
     return Estimate(float(total / (N * (N - 1))), float(variance) ** 0.5)

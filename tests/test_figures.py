@@ -291,7 +291,8 @@ def test_montage_shows_the_chosen_lambda(data, attack_files):
         for p, label in enumerate(labels):
             row = brute_best(list(whole["adversarial_distance"][:, p]))
             norm, loss = whole["norm"][row, p], whole["objective"][row, p]
-            assert label == f"λ {LAMBDAS[row]:.2g}\n‖d‖ {norm:#.2g}\nΔ {style.short(loss)}"
+            numbers = [style.short(value) for value in (LAMBDAS[row], norm, loss)]
+            assert label == "λ {}\n‖d‖ {}\nΔ {}".format(*numbers)
 
 
 def test_montage_scales_the_distortion_about_grey(data, attack_files):

@@ -120,7 +120,10 @@ def _mosaic(ax, group: list[Column], reach: float) -> None:
     tiles = [np.concatenate([_tile(picture) for picture in column], axis=0) for column in shown]
     ax.imshow(np.concatenate(tiles, axis=1), interpolation="nearest")
     side = tiles[0].shape[1]
-    texts = [f"λ {c.lambda_:.2g}\n‖d‖ {c.norm:#.2g}\nΔ {style.short(c.objective)}" for c in group]
+    texts = [
+        "\n".join(f"{name} {style.short(v)}" for name, v in (("λ", c.lambda_), ("‖d‖", c.norm), ("Δ", c.objective)))
+        for c in group
+    ]
     ax.set_xticks([(i + 0.5) * side - 0.5 for i in range(len(group))], texts, fontsize=5.2)
     ax.set_yticks([])
     ax.tick_params(length=0, pad=1)

@@ -64,6 +64,7 @@ MISTAKES = [
     ),
     ({"datasets": {"digits": {"path": "config.yaml"}}}, "datasets.digits.path", "is generated"),
     ({"datasets": {"swissroll": {"model": {"network": "conv"}}}}, "datasets.swissroll.model.network: 'conv'", "needs images"),
+    ({"model": {"network": "burgess"}}, "datasets.swissroll.model.network: 'burgess'", "needs images"),
     ({"device": "gpu"}, "device: 'gpu'", "one of auto, cpu, cuda"),
 ]
 

@@ -68,8 +68,8 @@ class Study:
             raise ConfigError(f"datasets.{name}.path: {spec['path']!r} does not exist; give the file or folder of the data")
         if not info.images:
             spec["attack"]["losses"] = []
-            if spec["model"]["network"] == "conv":
-                raise ConfigError(f"datasets.{name}.model.network: 'conv' needs images; {name} has points: use mlp")
+            if (network := spec["model"]["network"]) != "mlp":
+                raise ConfigError(f"datasets.{name}.model.network: {network!r} needs images; {name} has points: use mlp")
         lambdas = spec["attack"]["lambdas"]
         if isinstance(lambdas, dict) and lambdas["log2_min"] > lambdas["log2_max"]:
             raise ConfigError(f"attack.lambdas: log2_min {lambdas['log2_min']} is above log2_max {lambdas['log2_max']}")

@@ -29,14 +29,13 @@ class Entry:
     """A registry entry.
 
     ``tables``: which it reads, and the columns it needs beside those of the cell; ``arrays``: kind of the HDF5 files it reads;
-    ``per_dataset``: there is one such figure for each attacked data set; ``keywords`` go to the module's function.
+    ``keywords`` go to the module's function.
     """
 
     module: str
     caption: str
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
     arrays: str = ""
-    per_dataset: bool = False
     function: str = "draw"
     suffixes: tuple[str, ...] = (".pdf", ".png")
     keywords: dict = field(default_factory=dict)
@@ -81,7 +80,6 @@ FIGURES: dict[str, Entry] = {
         "montage",
         "Attacks in pictures: the first pairs, from the original to the target.",
         arrays="attack",
-        per_dataset=True,
     ),
     "headline": Entry(
         "headline",

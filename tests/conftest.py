@@ -40,6 +40,7 @@ def spec():
             "steps": None,
             "beta_warmup": 0,
             "clip": None,
+            "precision": "float32",
         },
     }
 

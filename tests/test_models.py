@@ -6,10 +6,12 @@ import pytest
 import torch
 from conftest import make_encoder
 from test_distributions import as_torch
+from torch import nn
 from torch.distributions import kl_divergence
 
 from vaepipe import models, store
 from vaepipe.distributions import DiagonalNormal
+from vaepipe.models.doubling import Doubling
 from vaepipe.models.networks import NETWORKS, burgess, conv, mlp
 from vaepipe.objectives import OBJECTIVES, terms
 from vaepipe.total_correlation import total_correlation
@@ -197,3 +199,18 @@ def test_the_autoencoder_is_deterministic_and_has_no_elbo(spec):
     loss = OBJECTIVES["ae"](t, 0.0, 100, OPTIONS)
     assert float(loss) == pytest.approx(-float(t.log_likelihood.mean()))
     assert all(g is None or g.isfinite().all() for g in torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("channels", "size", "goal"), [(1, (4, 4), (8, 8)), (1, (3, 5), (7, 10)), (3, (5, 4), (10, 8)), (32, (4, 4), (9, 8))]
+)
+def test_doubling_is_pytorch_s_transposed_convolution(memory_format, channels, size, goal):
+    layer = Doubling(6, channels, size, goal).double().to(memory_format=memory_format)
+    x = torch.randn(3, 6, *size, dtype=torch.float64).to(memory_format=memory_format).requires_grad_()
+    variables = [x, *layer.parameters()]
+    found, expected = layer(x), nn.ConvTranspose2d.forward(layer, x)
+    assert found.shape[2:] == goal
+    torch.testing.assert_close(found, expected)
+    g = torch.randn_like(expected)
+    torch.testing.assert_close(torch.autograd.grad(found, variables, g), torch.autograd.grad(expected, variables, g))

@@ -168,3 +168,21 @@ def test_what_cannot_be_estimated_is_refused():
         log_aggregate_posterior(z, mean, log_std, 30, "tc")
     far = torch.full((4, 2), 1e4, dtype=torch.float32)
     assert torch.isfinite(log_aggregate_posterior(far, -far, torch.zeros(4, 2), 30)[0]).all()
+
+
+@pytest.mark.parametrize("block", [1, 60, 10**6])
+def test_dimensions_taken_one_by_one_or_together_give_one_answer(monkeypatch, block):
+    import vaepipe.total_correlation as module
+
+    variables = [v.requires_grad_() for v in batch(6, 5)]
+    monkeypatch.setattr(module, "BLOCK", {"cpu": block})
+    found = total_correlation(*variables, 50)
+    gradients = torch.autograd.grad(found, variables)
+    z, mean, log_std = variables
+    log_q = DiagonalNormal(mean, log_std)
+    dense = torch.stack([-0.5 * ((z - m) / s.exp()) ** 2 - s - 0.5 * math.log(2 * math.pi) for m, s in zip(*log_q)], 1)  # i j k
+    w = log_weights(6, 50, "mss")
+    expected = (torch.logsumexp(w + dense.sum(-1), 1) - torch.logsumexp(w[:, :, None] + dense, 1).sum(-1)).mean()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
+    for a, b in zip(gradients, torch.autograd.grad(expected, variables)):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,10 @@ import pytest
 import torch
 from conftest import ROOT, run_stage
 
+from vaepipe import device as devices
 from vaepipe import store
 from vaepipe.attacks import run_attack
-from vaepipe.datasets.files import read_split
+from vaepipe.datasets.resident import Resident
 from vaepipe.train import Trainer, train
 
 CPU = torch.device("cpu")
@@ -88,7 +90,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(spec, digits, tmp_pa
 def test_a_checkpoint_of_another_spec_is_not_taken(spec, digits, tmp_path, whole):
     folder = tmp_path / "other"
     shorter = spec | {"train": spec["train"] | {"learning_rate": 2e-3}}
-    trainer = Trainer(shorter, *(torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")), CPU)
+    trainer = Trainer(shorter, *(Resident.read(digits, p) for p in ("train", "test")), CPU)
     trainer.epoch()
     store.write_weights(folder / ".model.resume-0000000000000000.safetensors", *trainer.state())
     assert_equal(run(spec, digits, folder), whole)
@@ -136,14 +138,17 @@ def test_two_processes_at_the_same_model_do_not_disturb_each_other(spec, digits,
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_trains_resumes_and_measures_as_the_cpu_does(spec, digits, tmp_path):
-    parts = [torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")]
+    parts = [Resident.read(digits, p) for p in ("train", "test")]
     gpu = torch.device("cuda", 0)
     on_gpu, on_cpu, again = Trainer(spec, *parts, gpu), Trainer(spec, *parts, CPU), Trainer(spec, *parts, gpu)
     rows = [(on_gpu.epoch()["loss"], on_cpu.epoch()["loss"]) for _ in range(3)]
     assert rows == pytest.approx(np.array(rows).mean(1, keepdims=True).repeat(2, 1), rel=0.05)  # other shuffling, same training
     again.restore(*on_gpu.state())
     assert again.epoch()["loss"] == pytest.approx(on_gpu.epoch()["loss"], rel=1e-4)
-    x = parts[1][:4].float().to(gpu) / 255
+    eager = Trainer(spec, *parts, gpu)
+    eager._taker = lambda beta: partial(eager.step, beta)
+    assert [eager.epoch()["loss"] for _ in range(3)] == pytest.approx([row[0] for row in rows], rel=1e-5)  # without a graph
+    x = parts[1][:4].to(gpu)
     model = on_gpu.model.eval().requires_grad_(False)
     found = run_attack(model, x, x.flip(0), torch.tensor([0.1, 1.0]), batch_size=16)
     expected = run_attack(model.cpu(), x.cpu(), x.flip(0).cpu(), torch.tensor([0.1, 1.0]), batch_size=16)
@@ -166,7 +171,7 @@ def test_training_lowers_the_loss_and_the_history_is_what_was_optimised(whole):
 
 
 def test_the_cosine_goes_from_the_learning_rate_to_nothing(spec, digits):
-    trainer = Trainer(spec, *(torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")), CPU)
+    trainer = Trainer(spec, *(Resident.read(digits, p) for p in ("train", "test")), CPU)
     rates = [trainer._learning_rate(step) for step in range(6 * trainer.steps + 1)]
     assert rates[0] == 1e-3 and rates[-1] == pytest.approx(0, abs=1e-12) and np.all(np.diff(rates) < 0)
     assert rates[3 * trainer.steps] == pytest.approx(5e-4)
@@ -175,7 +180,7 @@ def test_the_cosine_goes_from_the_learning_rate_to_nothing(spec, digits):
 def test_every_image_is_seen_once_in_an_epoch(spec, digits):
     x = torch.arange(130, dtype=torch.float32)[:, None].expand(130, 4).contiguous()
     points = spec | {"model": spec["model"] | {"likelihood": "gaussian"}}
-    trainer = Trainer(points, x, x, CPU)
+    trainer = Trainer(points, Resident(x), Resident(x), CPU)
     seen = []
     inner = trainer.model.infer
     trainer.model.infer = lambda batch, noise: (seen.append(batch[:, 0]), inner(batch, noise))[1]
@@ -186,7 +191,7 @@ def test_every_image_is_seen_once_in_an_epoch(spec, digits):
 
 def test_beta_rises_from_one_to_its_value(spec, digits):
     warm = spec | {"beta": 9.0, "train": spec["train"] | {"beta_warmup": 3}}
-    trainer = Trainer(warm, *(torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")), CPU)
+    trainer = Trainer(warm, *(Resident.read(digits, p) for p in ("train", "test")), CPU)
     assert [trainer._beta(epoch) for epoch in range(6)] == [3.0, 5.0, 7.0, 9.0, 9.0, 9.0]
     trainer.options["beta_warmup"] = 0
     assert trainer._beta(0) == 9.0
@@ -194,7 +199,7 @@ def test_beta_rises_from_one_to_its_value(spec, digits):
 
 def test_steps_cut_the_last_epoch_short(spec, digits, tmp_path):
     few = spec | {"train": spec["train"] | {"steps": 50, "epochs": 1}}
-    trainer = Trainer(few, *(torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")), CPU)
+    trainer = Trainer(few, *(Resident.read(digits, p) for p in ("train", "test")), CPU)
     taken, inner = [], trainer.adam.step
     trainer.adam.step = lambda: (taken.append(1), inner())
     per_epoch = len(trainer.x) // 64
@@ -205,7 +210,7 @@ def test_steps_cut_the_last_epoch_short(spec, digits, tmp_path):
 
 def test_clipping_bounds_the_gradient_that_adam_sees(spec, digits):
     clipped = spec | {"train": spec["train"] | {"clip": 1e-3}}
-    trainer = Trainer(clipped, *(torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")), CPU)
+    trainer = Trainer(clipped, *(Resident.read(digits, p) for p in ("train", "test")), CPU)
     norms, inner = [], trainer.adam.step
     trainer.adam.step = lambda: (norms.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).norm()), inner())
     trainer.epoch()
@@ -216,7 +221,7 @@ def test_clipping_bounds_the_gradient_that_adam_sees(spec, digits):
 def test_the_other_families_train_and_resume_too(spec, digits, tmp_path, family):
     layers = {"layers": 2} if family == "seatbelt" else {}
     other = spec | {"family": family, "model": spec["model"] | layers, "train": spec["train"] | {"free_bits": 0.1}}
-    parts = [torch.from_numpy(read_split(digits, p).x) for p in ("train", "test")]
+    parts = [Resident.read(digits, p) for p in ("train", "test")]
     first, second = Trainer(other, *parts, CPU), Trainer(other, *parts, CPU)
     rows = [first.epoch() for _ in range(4)]
     for _ in range(2):
@@ -226,3 +231,37 @@ def test_the_other_families_train_and_resume_too(spec, digits, tmp_path, family)
     assert [third.epoch() for _ in range(2)] == rows[2:]
     assert rows[3]["loss"] < rows[0]["loss"]
     assert all(torch.equal(a, b) for a, b in zip(first.model.state_dict().values(), third.model.state_dict().values()))
+
+
+def test_convolutions_continue_with_the_same_bits_too(spec, digits):
+    conv = spec | {"model": spec["model"] | {"network": "conv"}}
+    parts = [Resident.read(digits, p) for p in ("train", "test")]
+    whole, first, second = (Trainer(conv, *parts, CPU) for _ in range(3))
+    rows = [whole.epoch() for _ in range(2)]
+    first.epoch()
+    second.restore(*first.state())
+    assert second.epoch() == rows[1]
+    assert all(torch.equal(a, b) for a, b in zip(whole.model.state_dict().values(), second.model.state_dict().values()))
+    assert whole.model.encoder[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("network", ["mlp", "burgess"])
+def test_bfloat16_trains_to_the_same_quality(spec, digits, network):
+    parts = [Resident.read(digits, p) for p in ("train", "test")]
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        its = spec | {"model": spec["model"] | {"network": network}, "train": spec["train"] | {"precision": precision}}
+        trainer = Trainer(its, *parts, CPU)
+        before = trainer.held_out()
+        found[precision] = [trainer.epoch()["held_out_elbo"] for _ in range(3)]
+        assert all(p.dtype == torch.float32 and p.grad.dtype == torch.float32 for p in trainer.parameters)
+    gain = found["float32"][-1] - before
+    assert gain > 5 and found["bfloat16"][-1] == pytest.approx(found["float32"][-1], abs=0.05 * gain)
+    assert found["bfloat16"] != found["float32"]
+
+
+@pytest.mark.parametrize(("flags", "fast"), [("fpu amx_bf16 amx_tile", "bfloat16"), ("fpu avx2", "float32")])
+def test_the_precision_follows_the_hardware_unless_it_is_given(monkeypatch, flags, fast):
+    monkeypatch.setattr(devices.Path, "read_text", lambda self, **_: f"flags: {flags}")
+    assert devices.precision("auto", CPU) == fast
+    assert devices.precision("float32", CPU) == "float32" and devices.precision("bfloat16", CPU) == "bfloat16"

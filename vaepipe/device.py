@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -14,6 +15,8 @@ from vaepipe.store import DataError
 # MKL otherwise rounds a row of a matrix differently from place to place; read at its first use, free to be set outside
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
+
 _leases: dict = {}
 
 
@@ -25,14 +28,39 @@ def setup(threads: int):
     """
     import torch
 
+    keep_memory()
     torch.set_num_threads(threads)
     wanted = os.environ.get("VAEPIPE_DEVICE", "auto")
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise DataError("device: cuda was asked for, but torch sees no GPU; set device: auto or cpu")
+    torch.backends.cudnn.deterministic = True  # a training that is continued ends with the same bits
     torch.backends.cudnn.allow_tf32 = False  # its rounding is coarser than the attacks' line search
     return torch.device("cuda", lease([torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())]))
+
+
+def keep_memory() -> None:
+    """Let the C library keep memory that is freed, where it is glibc: by default large tensors are given back to the system and
+    come again as pages to be zeroed, which can cost half of a training on a CPU."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "gnu_get_libc_version"):
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26)):
+            libc.mallopt(option, value)
+
+
+def precision(wanted: str, device) -> str:
+    """``float32`` or ``bfloat16``: as wanted, or for ``auto`` bfloat16 where the device multiplies it in hardware of its own."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        flags = Path("/proc/cpuinfo")
+        fast = flags.exists() and "amx_bf16" in flags.read_text()
+    return "bfloat16" if fast else "float32"
 
 
 def visible_gpus() -> int:

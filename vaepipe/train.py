@@ -16,14 +16,17 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from vaepipe import device as devices
 from vaepipe import provenance, store
-from vaepipe.datasets.files import read_digest, read_split
-from vaepipe.models import as_float, build
+from vaepipe.datasets.files import read_digest
+from vaepipe.datasets.resident import Resident
+from vaepipe.models import build
 from vaepipe.objectives import OBJECTIVES, terms
 
 HELD_OUT = 1000  # images of the held-out split that the ELBO is watched on during training
@@ -34,19 +37,31 @@ class Trainer:
 
     Args:
         spec: seed, family, beta, d_z, model and train, as `vaepipe.config.Study.model_spec` gives them.
-        train, test: (N, …) uint8 images or float points.
+        train, test: the images, or points.
     """
 
-    def __init__(self, spec: dict, train: torch.Tensor, test: torch.Tensor, device: torch.device):
+    def __init__(self, spec: dict, train: Resident, test: Resident, device: torch.device):
         self.spec, self.options, self.device = spec, spec["train"], device
-        self.x, self.test = train.to(device), as_float(test[:HELD_OUT].to(device))
+        self.x, self.test = train.to(device), test.to(device)[:HELD_OUT]
         self.batch = min(self.options["batch_size"], len(train))
         self.steps = len(train) // self.batch  # per epoch
         self.total = self.options["steps"] or self.options["epochs"] * self.steps
         self.epochs = -(-self.total // self.steps)
-        self.model = build(spec, tuple(train.shape[1:])).to(device)
-        self.adam = torch.optim.Adam(self.model.parameters(), lr=self.options["learning_rate"], fused=True)
+        self.precision = devices.precision(self.options["precision"], device)
+        self.model = build(spec, train.shape).to(device)
+        if len(train.shape) == 3:
+            self.model.to(memory_format=torch.channels_last)  # twice as fast on CPUs, and what tensor cores want
+        self.parameters = list(self.model.parameters())
+        # a tensor on a GPU, where the graph of a step reads it
+        rate = torch.tensor(self.options["learning_rate"], device=device) if device.type == "cuda" else 0.0
+        self.adam = torch.optim.Adam(self.parameters, lr=rate, fused=True, capturable=device.type == "cuda")
+        for p in self.parameters:
+            step = torch.zeros((), device=device)
+            self.adam.state[p] = {"step": step, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
         self.objective = OBJECTIVES[spec["family"]]
+        self.index = torch.zeros(self.batch, dtype=torch.long, device=device)
+        self.noise = torch.zeros(self.batch, sum(self.model.latent_sizes), device=device)
+        self.graph: StepGraph | None = None
         self.history: list[dict] = []
 
     def epoch(self) -> dict:
@@ -58,33 +73,58 @@ class Trainer:
         epoch = len(self.history)
         random = devices.generator(self.device, "train", self.spec["seed"], epoch)
         order = torch.randperm(len(self.x), generator=random, device=self.device)
-        sums = torch.zeros(3, device=self.device)
         steps = min(self.steps, self.total - epoch * self.steps)
-        losses = torch.empty(steps, device=self.device)
+        values = torch.empty(steps, 3, device=self.device)
         self.model.train()
+        take = self._taker(self._beta(epoch))
         for step in range(steps):
-            for group in self.adam.param_groups:
-                group["lr"] = self._learning_rate(epoch * self.steps + step)
-            x = as_float(self.x[order[step * self.batch : (step + 1) * self.batch]])
-            noise = torch.randn(self.batch, sum(self.model.latent_sizes), generator=random, device=self.device)
-            t = terms(self.model, x, noise)
-            loss = self.objective(t, self._beta(epoch), len(self.x), self.options)
-            self.adam.zero_grad(set_to_none=True)
-            loss.backward()
-            if self.options["clip"] is not None:
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip"])
-            self.adam.step()
-            losses[step] = loss.detach()
-            sums += torch.stack([loss.detach(), t.log_likelihood.detach().mean(), t.kl.detach().mean()])
-        if not (finite := losses.isfinite()).all():
+            self._set_learning_rate(self._learning_rate(epoch * self.steps + step))
+            self.index.copy_(order[step * self.batch : (step + 1) * self.batch])
+            self.noise.normal_(generator=random)
+            values[step] = take()
+        if not (finite := values[:, 0].isfinite()).all():
             step = int((~finite).nonzero()[0])
-            raise store.DataError(f"training diverged: the loss is {float(losses[step])} at epoch {epoch + 1}, step {step + 1}")
-        if not all(p.isfinite().all() for p in self.model.parameters()):
+            raise store.DataError(
+                f"training diverged: the loss is {float(values[step, 0])} at epoch {epoch + 1}, step {step + 1}"
+            )
+        if not all(p.isfinite().all() for p in self.parameters):
             raise store.DataError(f"training diverged: weights are not finite after epoch {epoch + 1}, step {steps}")
-        loss, log_likelihood, kl = (sums / steps).tolist()
+        loss, log_likelihood, kl = values.mean(0).tolist()
         row = {"epoch": epoch + 1, "loss": loss, "log_likelihood": log_likelihood, "kl": kl, "held_out_elbo": self.held_out()}
         self.history.append(row)
         return row
+
+    def step(self, beta: float) -> torch.Tensor:
+        """One step of Adam on the images ``self.index`` with ``self.noise``: (3,) loss, log p(x|z) and KL before it."""
+        x = self.x[self.index]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            t = terms(self.model, x, self.noise)
+        loss = self.objective(t, beta, len(self.x), self.options)
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.options["clip"] is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.options["clip"])
+        self.adam.step()
+        return torch.stack([loss.detach(), t.log_likelihood.detach().mean(), t.kl.detach().mean()])
+
+    def _taker(self, beta: float) -> Callable[[], torch.Tensor]:
+        """`step` at this β: on a GPU the replay of its graph, one launch for hundreds of kernels."""
+        if self.device.type != "cuda":
+            return partial(self.step, beta)
+        if self.graph is None or self.graph.beta != beta:
+            try:
+                self.graph = StepGraph(self, beta)
+            except RuntimeError as error:
+                print(f"no CUDA graph ({str(error).splitlines()[0]}): kernels are launched one by one", flush=True)
+                return partial(self.step, beta)
+        return self.graph.replay
+
+    def _set_learning_rate(self, rate: float) -> None:
+        for group in self.adam.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     @torch.no_grad()
     def held_out(self) -> float:
@@ -106,26 +146,50 @@ class Trainer:
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """A copy of everything that the next epoch depends on: (tensors, metadata)."""
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
-        for i, moments in self.adam.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{name}": torch.as_tensor(t) for name, t in moments.items()}
+        for i, p in enumerate(self.parameters):
+            tensors |= {f"adam.{i}.{name}": t for name, t in self.adam.state[p].items()}
         return {name: t.detach().cpu().clone() for name, t in tensors.items()}, {"history": json.dumps(self.history)}
 
+    @torch.no_grad()
     def restore(self, tensors: dict[str, torch.Tensor], meta: dict[str, str]) -> None:
-        self.model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
-        state = self.adam.state_dict()
-        for key, t in tensors.items():
-            if key.startswith("adam."):
-                _, i, name = key.split(".")
-                state["state"].setdefault(int(i), {})[name] = t
-        self.adam.load_state_dict(state)
+        """Go back to a `state`, in place: a graph goes on with the same memory."""
+        for name, t in self.model.state_dict().items():
+            t.copy_(tensors[f"model.{name}"])
+        for i, p in enumerate(self.parameters):
+            for name, t in self.adam.state[p].items():
+                t.copy_(tensors[f"adam.{i}.{name}"])
         self.history = json.loads(meta["history"])
+
+
+class StepGraph:
+    """A step of a `Trainer` as one CUDA graph, for one β. ``replay()`` takes it and returns what `Trainer.step` returns."""
+
+    def __init__(self, trainer: Trainer, beta: float):
+        self.beta = beta
+        before = trainer.state()
+        try:
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(3):  # libraries choose their kernels and take their memory before the capture
+                    trainer.step(beta)
+            torch.cuda.current_stream().wait_stream(side)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._values = trainer.step(beta)
+        finally:
+            trainer.restore(*before)  # the steps that warmed up were none of the training's
+
+    def replay(self) -> torch.Tensor:
+        self._graph.replay()
+        return self._values
 
 
 def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: float, device: torch.device) -> None:
     """Train to the last epoch, from the checkpoint if there is one, and write weights and history."""
     import pandas as pd
 
-    trainer = Trainer(spec, *(torch.from_numpy(read_split(data, part).x) for part in ("train", "test")), device)
+    trainer = Trainer(spec, Resident.read(data, "train"), Resident.read(data, "test", HELD_OUT), device)
     code, digest = provenance.code_digest("train"), read_digest(data)
     # undeclared to the workflow, which deletes declared outputs before it starts a job
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +217,12 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
         if isinstance(error, SystemExit):
             sys.exit(f"stopped; {kept}")
         raise store.DataError(f"{out}: {error}; {kept}") from error
-    meta = {"spec": json.dumps({**spec, "shape": list(trainer.x.shape[1:])}), "code": code, "data": digest}
+    meta = {
+        "spec": json.dumps({**spec, "shape": list(trainer.x.shape)}),
+        "precision": trainer.precision,
+        "code": code,
+        "data": digest,
+    }
     store.write_table(history, pd.DataFrame(trainer.history))
     store.write_weights(out, trainer.model.state_dict(), {**provenance.record(), **meta})
     resume.unlink(missing_ok=True)

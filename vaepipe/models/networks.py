@@ -10,6 +10,8 @@ import math
 
 from torch import nn
 
+from vaepipe.models.doubling import Doubling
+
 
 def mlp(shape: tuple[int, ...], code: int, latent: int, hidden: list[int]) -> tuple[nn.Module, nn.Module]:
     """Chen et al. 2018's MLP: ReLU encoder, Tanh decoder with one hidden layer more."""
@@ -32,13 +34,24 @@ def conv(shape: tuple[int, ...], code: int, latent: int, hidden: list[int]) -> t
     channels = [shape[0], 32, 32, *[64] * len(sizes)][: len(sizes)]
     down: list[nn.Module] = []
     for before, after in itertools.pairwise(channels):
-        down += [nn.Conv2d(before, after, 4, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
-    down += [nn.Conv2d(channels[-1], 512, sizes[-1]), nn.BatchNorm2d(512), nn.ReLU(), nn.Conv2d(512, code, 1), nn.Flatten()]
-    up: list[nn.Module] = [nn.Unflatten(1, (latent, 1, 1)), nn.ConvTranspose2d(latent, 512, 1), nn.BatchNorm2d(512), nn.ReLU()]
-    up += [nn.ConvTranspose2d(512, channels[-1], sizes[-1]), nn.BatchNorm2d(channels[-1]), nn.ReLU()]
+        down += [nn.Conv2d(before, after, 4, 2, 1), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+    down += [
+        nn.Conv2d(channels[-1], 512, sizes[-1]),
+        nn.BatchNorm2d(512),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(512, code, 1),
+        nn.Flatten(),
+    ]
+    up: list[nn.Module] = [
+        nn.Unflatten(1, (latent, 1, 1)),
+        nn.ConvTranspose2d(latent, 512, 1),
+        nn.BatchNorm2d(512),
+        nn.ReLU(inplace=True),
+    ]
+    up += [nn.ConvTranspose2d(512, channels[-1], sizes[-1]), nn.BatchNorm2d(channels[-1]), nn.ReLU(inplace=True)]
     for i in range(len(sizes) - 1, 0, -1):
-        up.append(_doubling(channels[i], channels[i - 1], sizes[i], sizes[i - 1]))
-        up += [nn.BatchNorm2d(channels[i - 1]), nn.ReLU()] if i > 1 else []
+        up.append(Doubling(channels[i], channels[i - 1], sizes[i], sizes[i - 1]))
+        up += [nn.BatchNorm2d(channels[i - 1]), nn.ReLU(inplace=True)] if i > 1 else []
     return nn.Sequential(*down), nn.Sequential(*up)
 
 
@@ -49,10 +62,10 @@ def burgess(shape: tuple[int, ...], code: int, latent: int, hidden: list[int]) -
     small = (channels[-1], *sizes[-1])
     down: list[nn.Module] = []
     for before, after in itertools.pairwise(channels):
-        down += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU()]
+        down += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU(inplace=True)]
     up: list[nn.Module] = [_chain([latent, 256, 256, math.prod(small)], nn.ReLU), nn.Unflatten(1, small)]
     for i in range(len(sizes) - 1, 0, -1):
-        up += [nn.ReLU(), _doubling(channels[i], channels[i - 1], sizes[i], sizes[i - 1])]
+        up += [nn.ReLU(inplace=True), Doubling(channels[i], channels[i - 1], sizes[i], sizes[i - 1])]
     return nn.Sequential(*down, nn.Flatten(), _chain([math.prod(small), 256, 256, code], nn.ReLU)), nn.Sequential(*up)
 
 
@@ -62,12 +75,6 @@ def _halvings(size: tuple[int, int]) -> list[tuple[int, int]]:
     while min(sizes[-1]) >= 8:
         sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
     return sizes
-
-
-def _doubling(channels: int, after: int, size: tuple[int, int], goal: tuple[int, int]) -> nn.Module:
-    """The transpose of a halving convolution; ``goal`` may be odd."""
-    odd = (goal[0] - 2 * size[0], goal[1] - 2 * size[1])
-    return nn.ConvTranspose2d(channels, after, 4, 2, 1, output_padding=odd)
 
 
 NETWORKS = {"mlp": mlp, "conv": conv, "burgess": burgess}

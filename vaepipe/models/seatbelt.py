@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaepipe.distributions import DiagonalNormal
 from vaepipe.models.networks import NETWORKS
-from vaepipe.models.vae import VAE
+from vaepipe.models.vae import VAE, single
 
 CONTEXT = 128
 """Numbers that tell the upper posteriors of x. Assumption."""
@@ -64,4 +64,4 @@ class Between(nn.Sequential):
         super().__init__(*layers, nn.Linear(width, outputs))
 
     def forward(self, v: Tensor) -> Tensor:
-        return super().forward(v.flatten(0, -2)).unflatten(0, v.shape[:-1])
+        return single(super().forward(v.flatten(0, -2))).unflatten(0, v.shape[:-1])

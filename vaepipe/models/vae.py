@@ -37,7 +37,7 @@ class VAE(nn.Module):
 
     def infer(self, x: Tensor, noise: Tensor | None = None) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
         """(posteriors, samples), a layer each, with standard normal ``noise`` (…, B, Σ D_l); without noise, the means."""
-        q = DiagonalNormal(*self.encoder(x).chunk(2, dim=1))
+        q = DiagonalNormal(*single(self.encoder(x)).chunk(2, dim=1))
         return (q,), (q.mean if noise is None else q.sample(noise),)
 
     def priors(self, *samples: Tensor) -> tuple[DiagonalNormal | None, ...]:
@@ -46,7 +46,7 @@ class VAE(nn.Module):
 
     def decode(self, *samples: Tensor) -> Bernoulli | Gaussian:
         """p(x|z) of ``z`` (B, D_l), a tensor per layer."""
-        out = self.decoder(torch.cat(samples, -1))
+        out = single(self.decoder(torch.cat(samples, -1)))
         return Bernoulli(out) if self.likelihood == "bernoulli" else Gaussian(out, self.sigma_x)
 
 
@@ -57,3 +57,8 @@ class AE(VAE):
         ((q,), _) = super().infer(x)
         mean = q.mean if noise is None else q.mean.expand_as(noise)
         return (DiagonalNormal(q.mean, torch.full_like(q.log_std, -torch.inf)),), (mean,)
+
+
+def single(v: Tensor) -> Tensor:
+    """What a network says, in float32 where it computed in bfloat16: densities are sums of many terms."""
+    return v.float() if v.dtype == torch.bfloat16 else v

@@ -1,10 +1,12 @@
-"""Training speed: the same network, batch and β-TCVAE loss by vaepipe, by the loop that people write, and by pythae.
+"""Training speed: the same network, batch and β-TCVAE loss by vaepipe, by the loop that people write, and by pythae, in turns.
 
-    .venv/bin/python scripts/bench_training.py [--data dsprites.npz] [--network burgess] [--batch 64 256] [--threads 2]
+    .venv/bin/python scripts/bench_training.py --data dsprites.npz --batch 64 256 2048 --pythae ENVIRONMENT/bin/python
+    .venv/bin/python scripts/bench_training.py --memory        a data set of dSprites' size: peak memory of its training
 
-Prints, per batch size, images/s of each (median and range over rounds in which they take turns), the ratio to ours, ours as a
-share of this machine's float32 matrix rate, and peak memory. The data are 64×64 images: of a dSprites .npz, or drawn sprites.
-pythae (https://github.com/clementchadebec/benchmark_VAE) takes part where it is installed: pip install pythae.
+Per batch size and way: images/s (median and range over the rounds), the ratio of ours to it within each round (median), the
+β = 1 ELBO of 1,000 images after the same number of steps from the same weights, peak memory of the process; for ours also the
+share of this machine's matrix rate, measured between the rounds. --data is a dSprites .npz, otherwise sprites are drawn.
+pythae (https://github.com/clementchadebec/benchmark_VAE): any environment with `pip install pythae` and vaepipe's requirements.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-D_Z, BETA, LEARNING_RATE, WARM_UP = 10, 4.0, 1e-3, 3
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+D_Z, BETA, LEARNING_RATE, WARM_UP, WATCHED = 10, 4.0, 1e-3, 3, 1000
 
 
 def images(path: str | None, count: int) -> np.ndarray:
@@ -36,40 +39,57 @@ def images(path: str | None, count: int) -> np.ndarray:
     return sprites.load("sprites", None, Path("."))["train"].x[:count]
 
 
-def spec(network: str, batch: int) -> dict:
+def spec(network: str, batch: int, precision: str = "auto") -> dict:
     model = {"network": network, "hidden": [1200, 1200], "likelihood": "bernoulli", "sigma_x": 0.1}
     train = {"epochs": 1, "steps": None, "batch_size": batch, "learning_rate": LEARNING_RATE, "schedule": "constant"}
-    train |= {"estimator": "mss", "beta_warmup": 0, "clip": None}
+    train |= {"estimator": "mss", "beta_warmup": 0, "clip": None, "precision": precision}
     return {"dataset": "bench", "family": "beta-tcvae", "beta": BETA, "d_z": D_Z, "seed": 0, "model": model, "train": train}
 
 
-def ours(x: np.ndarray, network: str, batch: int, steps: int) -> float:
-    """Seconds of ``steps`` steps of `vaepipe.train.Trainer`, after warm-up."""
+def ours(x: np.ndarray, options) -> tuple[float, object]:
+    """(seconds of the timed steps of `vaepipe.train.Trainer`, encoder and decoder)."""
     import torch
 
+    from vaepipe import device as devices
+    from vaepipe.datasets.resident import Resident
     from vaepipe.train import Trainer
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(spec(network, batch), torch.from_numpy(x), torch.from_numpy(x[:1]), device)
+    device, batch = devices.setup(options.threads), options.batch[0]
+    data = Resident(torch.from_numpy(x))
+    trainer = Trainer(spec(options.network, batch, options.precision), data, data, device)
     trainer.held_out = lambda: 0.0  # the others measure nothing beside training
     trainer.total, trainer.steps = 10**9, WARM_UP
     trainer.epoch()
-    trainer.steps = min(steps, len(x) // batch)
     begun, done = time.perf_counter(), 0
-    while done < steps:
+    while done < options.steps:
+        trainer.steps = min(options.steps - done, len(x) // batch)
         trainer.epoch()
         done += trainer.steps
-    return (time.perf_counter() - begun) / done * steps
+    return time.perf_counter() - begun, trainer.model
 
 
-def loop(x: np.ndarray, network: str, batch: int, steps: int) -> float:
-    """The same model in the usual loop: DataLoader, a transform per image, .item() of every term in every step."""
+def plain(network: str, batch: int):
+    """The same network of PyTorch's own layers alone, from the same weights."""
+    from torch import nn
+
+    from vaepipe.models import build
+    from vaepipe.models.doubling import Doubling
+
+    model = build(spec(network, batch), (1, 64, 64))
+    for layer in model.modules():
+        if isinstance(layer, Doubling):
+            layer.__class__ = nn.ConvTranspose2d
+    return model
+
+
+def loop(x: np.ndarray, options) -> tuple[float, object]:
+    """The usual loop: DataLoader, a transform per image, every term's .item() in every step, autograd's total correlation."""
     import torch
+    from torch.distributions import Normal
     from torch.utils.data import DataLoader, Dataset
     from torchvision.transforms import ToTensor
 
-    from vaepipe.models import build
-    from vaepipe.total_correlation import total_correlation
+    from vaepipe.total_correlation import log_weights
 
     class Images(Dataset):
         transform = ToTensor()
@@ -81,7 +101,9 @@ def loop(x: np.ndarray, network: str, batch: int, steps: int) -> float:
             return self.transform(x[i].transpose(1, 2, 0))
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build(spec(network, batch), x.shape[1:]).to(device)
+    batch, steps = options.batch[0], options.steps
+    model = plain(options.network, batch).to(device)
+    weights = log_weights(batch, len(x), "mss").float().to(device)
     adam = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     done, begun = -WARM_UP, time.perf_counter()
     while done < steps:
@@ -89,11 +111,14 @@ def loop(x: np.ndarray, network: str, batch: int, steps: int) -> float:
             if done == 0:
                 begun = time.perf_counter()
             data = data.to(device)
-            (q,) = model.posterior(data)
-            z = q.sample(torch.randn_like(q.mean))
-            reconstruction = -model.decode(z).log_prob(data).mean()
-            kl = q.kl().mean()
-            tc = total_correlation(z, *q, len(x))
+            mean, log_std = model.encoder(data).chunk(2, dim=1)
+            z = mean + log_std.exp() * torch.randn_like(mean)
+            bce = torch.nn.functional.binary_cross_entropy_with_logits
+            reconstruction = bce(model.decoder(z), data, reduction="sum") / batch
+            kl = (0.5 * (mean**2 + (2 * log_std).exp() - 1) - log_std).sum(1).mean()
+            log_q = Normal(mean[None], log_std.exp()[None]).log_prob(z[:, None])  # i j k
+            joint = torch.logsumexp(weights + log_q.sum(2), 1)
+            tc = (joint - torch.logsumexp(weights[:, :, None] + log_q, 1).sum(1)).mean()
             loss = reconstruction + kl + (BETA - 1) * tc
             adam.zero_grad()
             loss.backward()
@@ -102,10 +127,10 @@ def loop(x: np.ndarray, network: str, batch: int, steps: int) -> float:
             done += 1
             if done >= steps:
                 break
-    return time.perf_counter() - begun
+    return time.perf_counter() - begun, model
 
 
-def pythae(x: np.ndarray, network: str, batch: int, steps: int) -> float:
+def pythae(x: np.ndarray, options) -> tuple[float, object]:
     """pythae's own trainer and β-TCVAE around the same encoder and decoder."""
     import logging
 
@@ -117,10 +142,9 @@ def pythae(x: np.ndarray, network: str, batch: int, steps: int) -> float:
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
     from pythae.trainers.training_callbacks import TrainingCallback
 
-    from vaepipe.models import build
-
     logging.disable(logging.CRITICAL)
-    net = build(spec(network, batch), x.shape[1:])
+    batch, steps = options.batch[0], options.steps
+    net = plain(options.network, batch)
 
     class Encoder(BaseEncoder):
         def __init__(self):
@@ -128,8 +152,8 @@ def pythae(x: np.ndarray, network: str, batch: int, steps: int) -> float:
             self.net = net.encoder
 
         def forward(self, data):
-            mean, log_covariance = self.net(data).chunk(2, dim=1)
-            return ModelOutput(embedding=mean, log_covariance=log_covariance)
+            mean, log_std = self.net(data).chunk(2, dim=1)
+            return ModelOutput(embedding=mean, log_covariance=2 * log_std)
 
     class Decoder(BaseDecoder):
         def __init__(self):
@@ -154,106 +178,142 @@ def pythae(x: np.ndarray, network: str, batch: int, steps: int) -> float:
     data = torch.from_numpy(np.resize(x, (count, *x.shape[1:])).astype(np.float32) / 255)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        training = BaseTrainerConfig(
-            output_dir=folder, per_device_train_batch_size=batch, num_epochs=1, learning_rate=LEARNING_RATE
-        )
-        BaseTrainer(
-            BetaTCVAE(config, Encoder(), Decoder()),
-            BaseDataset(data, torch.zeros(count)),
-            training_config=training,
-            callbacks=[clock],
-        ).train()
-    return clock.seconds
+        sizes = {"per_device_train_batch_size": batch, "num_epochs": 1}
+        training = BaseTrainerConfig(output_dir=folder, learning_rate=LEARNING_RATE, **sizes)
+        vae = BetaTCVAE(config, Encoder(), Decoder())
+        BaseTrainer(vae, BaseDataset(data, torch.zeros(count)), training_config=training, callbacks=[clock]).train()
+    return clock.seconds, net
 
 
 WAYS = {"vaepipe": ours, "loop": loop, "pythae": pythae}
 
 
-def matrix_rate(threads: int) -> float:
-    """GFLOP/s of a 1024³ float32 matrix product, the best of ten."""
+def elbo(model, x: np.ndarray) -> float:
+    """β = 1 ELBO of the first images, nats per image."""
     import torch
 
-    torch.set_num_threads(threads)
-    a = torch.randn(1024, 1024)
+    from vaepipe.objectives import terms
+
+    images = torch.from_numpy(x[:WATCHED]).float() / 255
+    noise = torch.randn(len(images), D_Z, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return float(terms(model.cpu().float().eval(), images, noise).elbo.mean())
+
+
+def child(options) -> None:
+    """One way, one batch size, in a process of its own; prints JSON."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    x = images(options.data, options.images)
+    seconds, model = WAYS[options.way](x, options)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rate = options.steps * options.batch[0] / seconds
+    print(json.dumps({"rate": rate, "memory": memory, "elbo": elbo(model, x)}), flush=True)
+
+
+def matrix_rate(options) -> float:
+    """GFLOP/s of a 2048³ matrix product in the precision of ours, the best of ten."""
+    import torch
+
+    from vaepipe.device import precision
+
+    torch.set_num_threads(options.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    a = torch.randn(2048, 2048, device=device, dtype=getattr(torch, precision(options.precision, device)))
     times = []
     for _ in range(10):
         begun = time.perf_counter()
-        a @ a
+        (a @ a)[0, 0].item()
         times.append(time.perf_counter() - begun)
-    return 2 * 1024**3 / min(times) / 1e9
+    return 2 * 2048**3 / min(times) / 1e9
 
 
 def flops(network: str) -> float:
-    """Multiply-adds count two; forward and backward of one image: three times the forward pass of both networks."""
+    """Of one image, multiply-adds counted two, forward and backward: three times the forward pass of both networks."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from vaepipe.models import build
-
-    model = build(spec(network, 2), (1, 64, 64)).eval()
+    model = plain(network, 2).eval()
     with FlopCounterMode(display=False) as counter:
         model.decode(model.posterior(torch.zeros(1, 1, 64, 64))[0].mean)
     return 3 * counter.get_total_flops()
 
 
-def child(arguments) -> None:
-    """One way, one batch size, in a process of its own; prints JSON."""
-    import torch
+def compare(options) -> None:
+    work = flops(options.network)
+    print(f"{options.network}, {work / 1e6:.0f} MFLOP per image, {options.threads} threads, {options.rounds} rounds")
+    for batch in options.batch:
+        found: dict[str, list[dict]] = {way: [] for way in options.ways}
+        rates = []
+        for _ in range(options.rounds):
+            rates.append(matrix_rate(options))
+            for way in options.ways:
+                given = vars(options) | {"way": way, "batch": batch}
+                keys = ("way", "batch", "steps", "threads", "network", "images", "data", "precision")
+                words = [str(part) for key in keys if given[key] is not None for part in (f"--{key}", given[key])]
+                python = options.pythae or sys.executable if way == "pythae" else sys.executable
+                # MKL as PyTorch finds it for the others; ours chooses for itself
+                environment = os.environ if way == "vaepipe" else os.environ | {"MKL_CBWR": "AUTO"}
+                done = subprocess.run([python, __file__, *words], capture_output=True, text=True, env=environment)
+                if done.returncode:
+                    print(f"  batch {batch}: {way} did not run: {(done.stderr.splitlines() or ['?'])[-1]}")
+                else:
+                    found[way].append(json.loads(done.stdout.splitlines()[-1]))
+        for way, its in found.items():
+            if its:
+                print(line(batch, way, its, found.get("vaepipe", []), work / statistics.median(rates) / 1e9))
 
-    torch.set_num_threads(arguments.threads)
-    x = images(arguments.data, arguments.images)
-    seconds = WAYS[arguments.way](x, arguments.network, arguments.batch[0], arguments.steps)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"rate": arguments.steps * arguments.batch[0] / seconds, "memory": memory}), flush=True)
+
+def line(batch: int, way: str, its: list[dict], ours: list[dict], per_image: float) -> str:
+    rate, elbos = [r["rate"] for r in its], statistics.median(r["elbo"] for r in its)
+    text = f"  batch {batch:>4} {way:<8}{statistics.median(rate):>7.0f} images/s [{min(rate):.0f}, {max(rate):.0f}]"
+    text += f", ELBO {elbos:.1f}, {max(r['memory'] for r in its):.0f} MiB"
+    if way == "vaepipe":
+        return f"{text}, {100 * statistics.median(rate) * per_image:.0f} % of the matrix rate"
+    return f"{text}, ours {statistics.median(a['rate'] / b['rate'] for a, b in zip(ours, its)):.2f}×" if ours else text
+
+
+def memory(options) -> None:
+    """Write 737,280 black-and-white 64×64 images, train on them in a process of its own, print its peak."""
+    import h5py
+
+    with tempfile.TemporaryDirectory() as folder:
+        path, count = Path(folder) / "data.h5", 737_280
+        block = images(None, 1024)
+        with h5py.File(path, "w") as file:
+            file.attrs.update({"kind": "data", "schema": 1, "digest": "", "factor_names": "[]"})
+            packed = {"chunks": (256, 1, 64, 64), "compression": "gzip", "compression_opts": 1}
+            x = file.create_dataset("train/x", (count, 1, 64, 64), "uint8", **packed)
+            for start in range(0, count, len(block)):
+                x[start : start + len(block)] = block[: count - start]
+            file["test/x"] = block
+        its = spec(options.network, options.batch[-1])
+        its["train"]["steps"] = options.steps
+        words = ["--spec", json.dumps(its), "--data", path, "--out", path.with_name("m.safetensors")]
+        words += ["--history", path.with_name("h.csv"), "--threads", str(options.threads)]
+        begun = time.monotonic()
+        subprocess.run([sys.executable, "-m", "vaepipe.train", *words], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        peak, seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, time.monotonic() - begun
+        print(f"{count} images, batch {options.batch[-1]}, {options.steps} steps: peak {peak:.2f} GiB, {seconds:.0f} s")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="dSprites .npz; default: drawn sprites")
     parser.add_argument("--network", default="burgess", choices=["burgess", "conv", "mlp"])
-    parser.add_argument("--batch", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--batch", type=int, nargs="+", default=[64, 256, 2048])
     parser.add_argument("--steps", type=int, default=30, help="timed steps per round (default 30)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds in which the ways take turns (default 3)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--images", type=int, default=20000)
+    parser.add_argument("--images", type=int, default=20000, help="images of the data set used (default 20000)")
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"], help="of ours (default auto)")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS, help="who takes part")
+    parser.add_argument("--pythae", help="python of the environment that has pythae; default: this one")
+    parser.add_argument("--memory", action="store_true", help="measure the memory of a data set of dSprites' size instead")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.way:
-        return child(arguments)
-    rate, work = matrix_rate(arguments.threads), flops(arguments.network)
-    print(
-        f"{arguments.network}, {work / 1e6:.0f} MFLOP per image; matrix product {rate:.0f} GFLOP/s on {arguments.threads} threads"
-    )
-    for batch in arguments.batch:
-        found: dict[str, list[dict]] = {way: [] for way in WAYS}
-        for _ in range(arguments.rounds):
-            for way in WAYS:
-                options = {"way": way, "batch": batch, "steps": arguments.steps, "threads": arguments.threads}
-                options |= {"network": arguments.network, "images": arguments.images}
-                options |= {"data": arguments.data} if arguments.data else {}
-                command = [
-                    sys.executable,
-                    __file__,
-                    *(str(part) for key, value in options.items() for part in (f"--{key}", value)),
-                ]
-                done = subprocess.run(command, capture_output=True, text=True)
-                if done.returncode == 0:
-                    found[way].append(json.loads(done.stdout.splitlines()[-1]))
-        for way, rounds in found.items():
-            if not rounds:
-                print(f"  batch {batch}: {way} did not run")
-                continue
-            rates = [r["rate"] for r in rounds]
-            middle, base = statistics.median(rates), statistics.median(r["rate"] for r in found["vaepipe"])
-            share = (
-                f", {100 * middle * work / rate / 1e9:.0f} % of the matrix rate"
-                if way == "vaepipe"
-                else f", ours {base / middle:.2f}×"
-            )
-            memory = max(r["memory"] for r in rounds)
-            print(
-                f"  batch {batch}: {way:<8}{middle:>8.0f} images/s [{min(rates):.0f}, {max(rates):.0f}], {memory:.0f} MiB{share}"
-            )
+    options = parser.parse_args()
+    (child if options.way else memory if options.memory else compare)(options)
 
 
 if __name__ == "__main__":

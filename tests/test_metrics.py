@@ -242,15 +242,27 @@ def test_negative_estimates_count_as_nothing():
     assert [result.value for result in results] == pytest.approx((information.clamp(min=0) / math.log(2)).tolist())
 
 
-def test_blocks_and_reuse_do_not_change_the_gap():
+def test_blocks_do_not_change_the_gap():
     args = (*posteriors(60, 3), torch.arange(60)[:, None] % 4)
-    whole = mutual_information_gap(*args).information
-    torch.testing.assert_close(mutual_information_gap(*args, block=7).information, whole)
-    torch.testing.assert_close(mutual_information_gap(*args, dimensions=decompose(*args[:3]).dimensions).information, whole)
+    torch.testing.assert_close(mutual_information_gap(*args, block=7).information, mutual_information_gap(*args).information)
+
+
+def test_the_gap_s_standard_error_is_the_spread_of_new_samples():
+    """Other samples of the same posteriors: independent, one of each posterior, so the error is an upper bound and near."""
+    mean, log_std, _ = posteriors(200, 2, log_std=-1)
+    factors = (mean[:, :1] > 0).long()
+    found = [
+        mutual_information_gap(mean, log_std, mean + log_std.exp() * torch.randn(200, 2, generator=generator(s)), factors)
+        for s in range(60)
+    ]
+    spread, error = np.std([f.value for f in found], ddof=1), np.mean([f.standard_error for f in found])
+    assert 0.9 * spread < error < 6 * spread
+    assert found[0].standard_error > 0
 
 
 def test_gap_without_any_varying_factor():
-    assert math.isnan(mutual_information_gap(*posteriors(5, 2), torch.zeros(5, 1, dtype=torch.int64)).value)
+    found = mutual_information_gap(*posteriors(5, 2), torch.zeros(5, 1, dtype=torch.int64))
+    assert math.isnan(found.value) and math.isnan(found.standard_error)
 
 
 # --- overlap
@@ -372,3 +384,14 @@ def test_bound_tightens_up_to_the_likelihood():
 
 def test_everything_public_says_what_it_is():
     assert all(inspect.getdoc(getattr(metrics, name)) for name in metrics.__all__)
+
+
+def test_the_count_of_active_units_is_as_uncertain_as_other_images_make_it():
+    """A dimension of variance 0.01 is active in half of all draws of images, one of variance 0 in none, one of 1 in all."""
+    scale = torch.tensor([0.1, 0.0, 1.0]).double()
+    draws = [torch.randn(400, 3, generator=generator(s)).double() * scale for s in range(100)]
+    counts = [metrics.count_active(mean) for mean in draws]
+    assert {count.value for count in counts} == {1, 2}
+    spread = np.std([count.value for count in counts], ddof=1)
+    assert np.mean([count.standard_error for count in counts]) == pytest.approx(spread, rel=0.35)
+    assert metrics.count_active(torch.tensor([1.0, -1.0, 0.0]).repeat(100)[:, None]).standard_error == 0

@@ -33,7 +33,7 @@ ATTACK = {
 }
 EVALUATE = {"max_images": 100, "keep": 7, "importance_samples": 4, "aggregate_samples": 50}
 TRAIN = {"epochs": 20, "batch_size": 64, "learning_rate": 5e-3, "schedule": "cosine", "estimator": "mss"}
-TRAIN |= {"steps": None, "beta_warmup": 2, "clip": 50.0}
+TRAIN |= {"steps": None, "beta_warmup": 2, "clip": 50.0, "precision": "float32"}
 LAMBDAS = [0.01, 0.5, 4.0, 1e6]
 
 
@@ -90,10 +90,10 @@ def test_what_is_measured_of_the_aggregate_posterior(folder, digits):
     total = sum(found[name][0] for name in ("mutual_information", "total_correlation", "dimension_kl"))
     assert total == pytest.approx(found["kl"].mean(), rel=0.25)
     assert 0 < found["mutual_information"][0] <= np.log(100) + 1e-6
-    assert (found["bound"].mean() > (found["log_likelihood"] - found["kl"]).mean()) and found["kl_layers"].shape == (1,)
-    assert found["kl_layers"][0] == pytest.approx(found["kl"].mean(), rel=1e-5)
-    assert int(found["active_units"]) == int((q.mean.var(0, correction=0) > 0.01).sum())
-    assert found["overlap"][0] == pytest.approx(float(pairwise_overlap(*q).coefficient.value)) and np.isnan(found["mig"])
+    assert (found["bound"].mean() > (found["log_likelihood"] - found["kl"]).mean()) and found["kl_layers"].shape == (2, 1)
+    assert found["kl_layers"][:, 0] == pytest.approx([found["kl"].mean(), found["kl"].std(ddof=1) / 10], rel=1e-4)
+    assert found["active_units"][0] == int((q.mean.var(0, correction=0) > 0.01).sum())
+    assert found["overlap"][0] == pytest.approx(float(pairwise_overlap(*q).coefficient.value)) and np.isnan(found["mig"]).all()
     error = np.sqrt(((x[:7].numpy() - found["reconstruction"]) ** 2).sum((1, 2, 3)))
     np.testing.assert_allclose(found["reconstruction_error"][:7], error, rtol=1e-4)
 

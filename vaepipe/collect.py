@@ -38,6 +38,8 @@ AGGREGATE = {
     "total_correlation": "KL(q(z) || prod q(z_k)) of the top layer over the held-out images, nats",
     "dimension_kl": "sum of KL(q(z_k) || p(z_k)) of the top layer over the held-out images, nats",
     "overlap": "mean Bhattacharyya coefficient of two images' posteriors, top layer",
+    "active_units": "dimensions of the top layer whose means vary over images by more than 0.01",
+    "mig": "mutual information gap, top layer; empty where no factors are known",
 }
 MODEL = {"images": "held-out images measured", "state": "latent space: ok, collapsed or exploded"}
 for _name in MEASURES:
@@ -46,11 +48,10 @@ for _name in MEASURES:
         f"{_name}_se": f"standard error of {_name}, over images",
     }
 for _name, _text in AGGREGATE.items():
-    MODEL |= {_name: _text, f"{_name}_se": f"Monte-Carlo standard error of {_name}"}
+    MODEL |= {_name: _text, f"{_name}_se": f"standard error of {_name}: Monte-Carlo, of active_units a bootstrap over images"}
 MODEL |= {
     "kl_layers": "mean KL of each layer, the bottom one first, nats per image, separated by blanks",
-    "active_units": "dimensions of the top layer whose means vary over images by more than 0.01",
-    "mig": "mutual information gap, top layer; empty where no factors are known",
+    "kl_layers_se": "standard error of kl_layers, over images",
 }
 ATTACK = {
     "loss": "what the attack minimises beside lambda * norm",
@@ -90,8 +91,9 @@ def model_row(images: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     numbers = {name + suffix: float(value[name]) for name in MEASURES for suffix, value in (("", mean), ("_se", error))}
     with store.open_h5(path, "evaluation") as file:
         numbers |= {name + suffix: float(file[name][i]) for name in AGGREGATE for i, suffix in enumerate(("", "_se"))}
-        numbers |= {"active_units": int(file["active_units"][()]), "mig": float(file["mig"][()]), "state": file.attrs["state"]}
-        numbers["kl_layers"] = " ".join(f"{value:.6g}" for value in file["kl_layers"][:])
+        numbers["state"] = file.attrs["state"]
+        for name, values in zip(("kl_layers", "kl_layers_se"), file["kl_layers"][:]):
+            numbers[name] = " ".join(f"{value:.6g}" for value in values)
     return images[list(CELL)].iloc[:1].assign(images=len(images), **numbers)[list(TABLES["models"])]
 
 

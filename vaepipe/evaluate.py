@@ -28,7 +28,7 @@ DESCRIPTIONS = {
     "reconstruction_error": "2-norm of x - E[x|z], z ~ q(z|x), over all pixels (N,)",
     "sigma_norm": "2-norm of the top layer's posterior standard deviations (N,)",
     "mean_norm": "2-norm of the top layer's posterior means (N,)",
-    "kl_layers": "mean KL of each layer, the bottom one first, nats per image (L,)",
+    "kl_layers": "KL of each layer, the bottom one first, nats per image: mean, standard error over images (2, L)",
     "mean": "top layer's posterior means of the first images (K, d_z)",
     "log_std": "logarithms of the top layer's posterior standard deviations of the first images (K, d_z)",
     "sample": "top layer's z ~ q(z|x) of the first images (K, d_z)",
@@ -38,8 +38,8 @@ DESCRIPTIONS = {
     "total_correlation": "KL(q(z) || prod q(z_k)) of the top layer over the held-out images, nats: value, standard error (2,)",
     "dimension_kl": "sum of KL(q(z_k) || p(z_k)) of the top layer over the held-out images, nats: value, standard error (2,)",
     "overlap": "mean Bhattacharyya coefficient of two images' posteriors, top layer: value, standard error (2,)",
-    "active_units": "dimensions of the top layer whose means vary over images by more than 0.01 ()",
-    "mig": "mutual information gap, top layer; NaN where no factors are known ()",
+    "active_units": "dimensions of the top layer whose means vary by more than 0.01: value, standard error over images (2,)",
+    "mig": "mutual information gap, top layer; NaN where no factors are known: value, standard error (2,)",
 }
 
 
@@ -70,7 +70,8 @@ def measure(
     found |= {name: torch.tensor(value) for name, value in _aggregate(*top, factors, seed, spec["aggregate_samples"]).items()}
     kept = ("mean", "log_std", "sample", "reconstruction")
     found |= {name: found[name][: spec["keep"]] for name in kept}
-    found |= {"kl_layers": found["kl_layers"].mean(0), "x": x[: spec["keep"]]}
+    layers = found["kl_layers"]
+    found |= {"kl_layers": torch.stack([layers.mean(0), layers.std(0) / math.sqrt(len(layers))]), "x": x[: spec["keep"]]}
     return {name: value.cpu().numpy() for name, value in found.items()}, state
 
 
@@ -93,18 +94,18 @@ def _per_image(model, x: torch.Tensor, t: Terms, noise: torch.Tensor) -> dict[st
     }
 
 
-def _aggregate(mean, log_std, sample, factors, seed: int, samples: int) -> dict[str, list[float] | float]:
+def _aggregate(mean, log_std, sample, factors, seed: int, samples: int) -> dict[str, list[float]]:
     """What is measured of the top layer's aggregate posterior; NaN where posteriors have no width."""
     unknown = [math.nan, math.nan]
-    found = dict.fromkeys(("mutual_information", "total_correlation", "dimension_kl", "overlap"), unknown)
-    found |= {"active_units": int(metrics.active_units(mean).sum()), "mig": math.nan}
+    found = dict.fromkeys(("mutual_information", "total_correlation", "dimension_kl", "overlap", "mig"), unknown)
+    found["active_units"] = [*metrics.count_active(mean)]
     if log_std.isfinite().all():
         rows = torch.randperm(len(mean), generator=devices.generator("cpu", "aggregate", seed))[:samples].to(mean.device)
         split = metrics.decompose(mean, log_std, sample[rows], rows)
         found |= {"mutual_information": [*split.mutual_information], "total_correlation": [*split.total_correlation]}
         found |= {"dimension_kl": [*split.dimension_wise_kl], "overlap": [*metrics.pairwise_overlap(mean, log_std).coefficient]}
         if factors is not None:
-            found["mig"] = metrics.mutual_information_gap(mean, log_std, sample, factors).value
+            found["mig"] = [*metrics.mutual_information_gap(mean, log_std, sample, factors)[:2]]
     return found
 
 

@@ -5,7 +5,7 @@ result = decompose(mean, log_std, samples)
 result.total_correlation.value, result.total_correlation.standard_error
 """
 
-from vaepipe.metrics.activity import active_units, kl_per_dimension, name_state
+from vaepipe.metrics.activity import active_units, count_active, kl_per_dimension, name_state
 from vaepipe.metrics.bound import importance_weighted
 from vaepipe.metrics.decomposition import Decomposition, decompose
 from vaepipe.metrics.estimate import Estimate
@@ -18,6 +18,7 @@ __all__ = [
     "MutualInformationGap",
     "Overlap",
     "active_units",
+    "count_active",
     "decompose",
     "importance_weighted",
     "kl_per_dimension",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vaepipe.distributions import DiagonalNormal
+from vaepipe.metrics.estimate import Estimate
 
 ACTIVE_VARIANCE = 0.01
 """Burda et al. 2016, section 5.2: the variances fall clearly on one side or the other."""
@@ -21,6 +22,18 @@ def active_units(mean: Tensor) -> Tensor:
     Source: Burda et al. 2016, section 5.2.
     """
     return mean.double().var(0, correction=0) > ACTIVE_VARIANCE
+
+
+def count_active(mean: Tensor, resamples: int = 200) -> Estimate:
+    """How many dimensions are active, and the standard error of the count by a bootstrap over images; ``mean`` (N, D)."""
+    N = len(mean)
+    random = torch.Generator().manual_seed(0)
+    count = torch.stack([torch.randint(N, (N,), generator=random).bincount(minlength=N) for _ in range(resamples)])
+    weights = (count.double() / N).to(mean.device)  # r n
+    centred = mean.double() - mean.double().mean(0)
+    variance = weights @ centred.square() - (weights @ centred).square()  # r k
+    counts = (variance > ACTIVE_VARIANCE).sum(1).double()
+    return Estimate(int(active_units(mean).sum()), float(counts.std()))
 
 
 def kl_per_dimension(mean: Tensor, log_std: Tensor) -> Tensor:

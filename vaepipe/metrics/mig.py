@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from vaepipe.metrics.decomposition import BLOCK, pointwise_information
+from vaepipe.metrics.estimate import estimate
 
 
 class MutualInformationGap(NamedTuple):
-    """``value``: mean gap over factors, in [0,1]; ``gaps`` (F,) in [0,1]; ``information`` (F, D) estimates of I(z_k; v), nats,
+    """``value``: mean gap over factors, in [0,1], and its Monte-Carlo ``standard_error`` over the samples, with the two best
+    dimensions of each factor taken as found; ``gaps`` (F,) in [0,1]; ``information`` (F, D) estimates of I(z_k; v), nats,
     which sampling can make negative. NaN where a factor takes one value only."""
 
     value: float
+    standard_error: float
     gaps: Tensor
     information: Tensor
 
 
 @torch.no_grad()
 def mutual_information_gap(
-    mean: Tensor, log_std: Tensor, samples: Tensor, factors: Tensor, *, dimensions: Tensor | None = None, block: int = BLOCK
+    mean: Tensor, log_std: Tensor, samples: Tensor, factors: Tensor, *, block: int = BLOCK
 ) -> MutualInformationGap:
     """Mean over factors v of (largest − second largest I(z_k; v)) / H(v), negative estimates counted as 0.
 
@@ -34,27 +38,32 @@ def mutual_information_gap(
         mean, log_std: (N, D) posteriors.
         samples: (N, D), one of each posterior.
         factors: (N, F) integer classes.
-        dimensions: (D,) I(z_k; x), as `decompose` gives of these samples; computed where it is None, most of the work.
         block: pairs (sample, component) in memory at once; it does not change the result.
 
     Source: Chen et al. 2018, section 4, and their ``disentanglement_metrics.py``, which takes H(v) of equally frequent values.
     """
 
     def information(rows) -> Tensor:
-        """(D,) I(z_k; x), with the images of these rows as the whole set."""
-        return pointwise_information(mean[rows], log_std[rows], samples[rows], block=block)[1].mean(0)
+        """(S, D) share of each sample in I(z_k; x), with the images of these rows as the whole set."""
+        return pointwise_information(mean[rows], log_std[rows], samples[rows], block=block)[1]
 
     N, D = mean.shape
-    whole = information(slice(None)) if dimensions is None else dimensions  # k
-    table, entropies = whole.new_full((factors.shape[1], D), torch.nan), whole.new_zeros(factors.shape[1])
+    whole = information(slice(None))  # i k
+    table, gaps = whole.new_full((factors.shape[1], D), torch.nan), whole.new_full(factors.shape[1:], torch.nan)
+    shares = []  # (N,) each: what every sample adds to a factor's gap
     for v, values in enumerate(factors.T):
         classes, counts = values.unique(return_counts=True)
         if len(classes) == 1:
             continue
-        frequencies = counts.double() / N
-        table[v] = whole - sum(f * information(values == value) for f, value in zip(frequencies, classes))  # k
-        entropies[v] = torch.special.entr(frequencies).sum()
-    # a dimension of no information beside them: the second of a model with one dimension
-    best = torch.cat([table.clamp(min=0), torch.zeros_like(table[:, :1])], dim=1).topk(2).values
-    gaps = (best[:, 0] - best[:, 1]) / entropies
-    return MutualInformationGap(float(gaps.nanmean()), gaps, table)
+        pointwise = whole.clone()
+        for value in classes:
+            pointwise[values == value] -= information(values == value)
+        table[v] = pointwise.mean(0)
+        entropy = torch.special.entr(counts.double() / N).sum()
+        # a dimension of no information beside them: the second of a model with one dimension
+        best = torch.cat([table[v].clamp(min=0), table.new_zeros(1)]).topk(2)
+        gaps[v] = (best.values[0] - best.values[1]) / entropy
+        first, second = (pointwise[:, k] if value > 0 else 0 * whole[:, 0] for k, value in zip(best.indices, best.values))
+        shares.append((first - second) / entropy)
+    error = estimate(torch.stack(shares).mean(0)).standard_error if shares else math.nan
+    return MutualInformationGap(float(gaps.nanmean()), error, gaps, table)

@@ -9,7 +9,7 @@ run: .venv/installed
 	$(BIN)/snakemake --cores all
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from conftest import make_encoder, make_images
 from scipy.optimize import fmin_l_bfgs_b, minimize_scalar
 
 from vaepipe.attacks import run_attack
-from vaepipe.attacks.losses import latent_kl
+from vaepipe.attacks.losses import LOSSES, Setting
 from vaepipe.attacks.outcome import outcome
 from vaepipe.attacks.pairs import draw_pairs
 from vaepipe.attacks.solver import minimise
@@ -21,7 +21,7 @@ LAMBDAS = torch.tensor([2.0**k for k in range(-12, 13, 3)])
 
 
 def divergence_of(model, target):
-    return latent_kl(model, target, model.posterior(target))
+    return LOSSES["latent-kl"](Setting(model, target, target, model.posterior(target), None, len(target)))
 
 
 class Linear:
@@ -179,6 +179,19 @@ def test_the_one_dimensional_optimum_by_golden_section():
         assert run_attack(model, x, target, torch.tensor([lam])).objective.item() <= min(best, f(0.5)) + 1e-4
 
 
+class Wrong:
+    """A model whose posterior is not one."""
+
+    def __init__(self, posterior):
+        self.posterior = posterior
+
+
+def broken():
+    model = make_encoder()
+    model.encoder[1][0].weight[0, 0] = math.nan
+    return model
+
+
 BAD = [
     ({"lambdas": torch.tensor([1.0, -1.0])}, "positive"),
     ({"lambdas": torch.tensor([math.nan])}, "positive"),
@@ -187,6 +200,20 @@ BAD = [
     ({"target": torch.zeros(2, 1, 8, 8)}, "shapes"),
     ({"loss": "kl"}, "'kl' is not one of latent-kl"),
     ({"model": make_encoder().train()}, "training mode"),
+    ({"model": Wrong(lambda x: x)}, "gave Tensor; expected a sequence of vaepipe.distributions.DiagonalNormal"),
+    ({"model": Wrong(lambda x: [(x, x)])}, "sequence of tuple"),
+    ({"model": Wrong(lambda x: [])}, "gave list"),
+    ({"model": Wrong(lambda x: [DiagonalNormal(x, x)])}, r"mean and log_std of shapes \(64, 1, 8, 8\)"),
+    ({"model": Wrong(lambda x: [DiagonalNormal(x[0, 0], x[0, 0])])}, r"expected \(64, D\)"),
+    ({"model": Wrong(lambda x: [DiagonalNormal(x.flatten(1) / 0, x.flatten(1))])}, "not finite"),
+    ({"model": Wrong(lambda x: [DiagonalNormal(x.flatten(1), x.flatten(1) / 0)])}, "not finite"),
+    (
+        {"model": Wrong(lambda x: [DiagonalNormal(x.flatten(1), x.flatten(1).log() - math.inf)])},
+        "infinite for a posterior without",
+    ),
+    ({"model": object()}, "object has no posterior"),
+    ({"model": Wrong(None), "loss": "output"}, "Wrong has no decode"),
+    ({"model": broken()}, "encoder.1.0.weight holds values that are not finite"),
 ]
 
 

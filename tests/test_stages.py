@@ -25,6 +25,7 @@ CELL = Cell("digits", "beta-tcvae", 2.0, 3, 0)
 ATTACK = {
     "pairs": 3,
     "pair_seed": 0,
+    "draws": 2,
     "max_iterations": 60,
     "tolerance": 1e-4,
     "batch_size": 16,

@@ -28,6 +28,7 @@ DESCRIPTIONS = {
     "target": "target images (P,C,H,W), 0..255",
     "distortion": "d (L,P,C,H,W); x/255 + d lies in [0,1]",
     "objective": "divergence + lambda * norm, nats (L,P)",
+    "own_objective": "objective before other lambdas of the pair were looked at, nats (L,P)",
     "divergence": "what the attack minimises beside the penalty, nats (L,P)",
     "norm": "2-norm of d over all pixels (L,P)",
     "initial_divergence": "divergence at d = 0, nats (L,P)",
@@ -53,9 +54,9 @@ def attack(spec: dict, data: Path, model_path: Path, out: Path, device: torch.de
     images, targets = test.x[pairs[:, 0]], test.x[pairs[:, 1]]
     x, target = (as_float(torch.from_numpy(a).to(device)) for a in (images, targets))
     lambdas = torch.tensor(spec["lambdas"], dtype=torch.float64)
-    options = {key: spec[key] for key in ("max_iterations", "tolerance", "batch_size")}
+    options = {key: spec[key] for key in ("draws", "max_iterations", "tolerance", "batch_size")}
     begun = time.monotonic()
-    result = run_attack(model, x, target, lambdas, spec["loss"], **options)
+    result = run_attack(model, x, target, lambdas, spec["loss"], seed=spec["pair_seed"], **options)
     seconds = time.monotonic() - begun
     arrays = vars(result) | outcome(model, x, target, result.distortion, spec["pair_seed"], spec["samples"])
     arrays = {name: t.cpu().numpy() for name, t in arrays.items()}

@@ -60,6 +60,7 @@ ATTACK = {
     "image": "attacked image, row of the held-out split",
     "target": "target image, row of the held-out split",
     "objective": "value that the attack reached, divergence + lambda * norm, nats: the adversarial loss",
+    "own_objective": "objective that the row reached by itself, before other lambdas of its pair were looked at, nats",
     "divergence": "objective without the penalty, nats",
     "norm": "2-norm of the distortion over all pixels, images in [0,1]",
     "initial_divergence": "divergence without distortion, nats",

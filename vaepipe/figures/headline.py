@@ -7,7 +7,7 @@ import textwrap
 import numpy as np
 
 from vaepipe.figures import Data, curves, style
-from vaepipe.figures.adversarial_loss import AXES, CLUSTERS, ZERO
+from vaepipe.figures.adversarial_loss import AXES, CLUSTERS, UNITS, ZERO
 from vaepipe.stats import Interval, clustered_interval
 
 LINES = 40
@@ -51,7 +51,7 @@ def _attacked(dataset: str, loss: str, frame, resamples: int, room: int) -> list
     betas = betas if len(betas) <= room else [*betas[: room - 1], betas[-1]]
     over = [style.count(frame[name].nunique(), plural.replace("$", "")) for name, plural in AXES.items()]
     lines = [
-        f"{dataset}, attack {loss}: adversarial loss Δ = divergence + λ‖d‖₂, nats",
+        f"{dataset}, attack {loss}: adversarial loss Δ = divergence + λ‖d‖₂, {UNITS.get(loss, 'nats')}",
         f"  mean over {' × '.join(over)}",
         textwrap.fill(curves.resampled(frame, CLUSTERS, resamples, "interval"), 98, initial_indent="  ", subsequent_indent="  "),
         "      β" + "".join(f"  {style.NAMES[f]:<27}× β=1  change " for f in families),

@@ -1,5 +1,5 @@
 # INPUT   every evaluation and attack file
-# OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,columns.csv}, results/config.json
+# OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,robustness.csv,columns.csv}, results/config.json
 localrules:
     config,
 
@@ -10,6 +10,7 @@ rule tables:
         "results/tables/models.csv",
         "results/tables/images.parquet",
         "results/tables/attacks.parquet",
+        "results/tables/robustness.csv",
         "results/tables/columns.csv",
 
 
@@ -22,6 +23,7 @@ rule collect:
         models="results/tables/models.csv",
         images="results/tables/images.parquet",
         attacks="results/tables/attacks.parquet",
+        robustness="results/tables/robustness.csv",
         columns="results/tables/columns.csv",
     log:
         "logs/tables/collect.log",
@@ -39,7 +41,7 @@ rule collect:
         "collect the tables"
     shell:
         "python -m vaepipe.collect --spec {params.spec:q} --models {output.models:q} --images {output.images:q}"
-        " --attacks {output.attacks:q} --columns {output.columns:q} > {log:q} 2>&1"
+        " --attacks {output.attacks:q} --robustness {output.robustness:q} --columns {output.columns:q} > {log:q} 2>&1"
 
 
 rule config:

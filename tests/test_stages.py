@@ -18,6 +18,7 @@ from vaepipe.datasets.files import read_split
 from vaepipe.evaluate import evaluate
 from vaepipe.grid import Cell
 from vaepipe.metrics import pairwise_overlap
+from vaepipe.metrics.similarity import ms_ssim
 from vaepipe.train import train
 
 CPU = torch.device("cpu")
@@ -154,6 +155,8 @@ def study(per_job):
 def test_tables_are_equal_bit_for_bit_however_lambda_was_divided(folder, monkeypatch):
     monkeypatch.chdir(folder)
     whole, single = collect(study("all")), collect(study(1))
+    for tables in (whole, single):
+        assert (tables["robustness"].pop("bytes") > 0).all()  # of files, which are divided otherwise
     for name in whole:
         pd.testing.assert_frame_equal(whole[name], single[name], check_exact=True)
 
@@ -170,7 +173,19 @@ def test_tables_are_tidy_and_documented(folder, monkeypatch):
     assert row["elbo"] == pytest.approx(images["elbo"].mean()) and row["family"] == "beta-tcvae"
     assert row["elbo_se"] == pytest.approx(images["elbo"].std(ddof=1) / 10)
     np.testing.assert_allclose(images["elbo"], images["log_likelihood"] - images["kl"])
+    robust, attacks = tables["robustness"].iloc[0], tables["attacks"]
+    assert len(tables["robustness"]) == 1 and robust["bytes"] == Path(CELL.attack("latent-kl", "all")).stat().st_size
+    assert robust["pairs"] == 3 and robust["adversarial_loss"] == pytest.approx(attacks["objective"].mean())
+    np.testing.assert_allclose(
+        attacks["ratio"],
+        (attacks["adversarial_distance"] - attacks["target_distance"])
+        / (attacks["original_distance"] - attacks["target_distance"]),
+        rtol=1e-5,
+    )
     with store.open_h5(CELL.attack("latent-kl", "all"), "attack") as file:
+        pictures = torch.from_numpy(file["adversarial_reconstruction"][0] / 255).float()
+        found = ms_ssim(torch.from_numpy(file["target_reconstruction"][:] / 255).float(), pictures)
+        np.testing.assert_allclose(file["target_similarity"][0], found, atol=0.02)  # pictures are stored in 256 steps
         found = tables["attacks"].set_index(["lambda", "pair"])
         for row, lam in enumerate(LAMBDAS):
             for p in range(3):

@@ -1,6 +1,7 @@
 """Stage: what all jobs measured, as tidy tables.
 
-python -m vaepipe.collect --spec JSON --models models.csv --images images.parquet --attacks attacks.parquet --columns columns.csv
+python -m vaepipe.collect --spec JSON --models models.csv --images images.parquet --attacks attacks.parquet
+                          --robustness robustness.csv --columns columns.csv
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vaepipe import grid, store
+from vaepipe import grid, robustness, store
 from vaepipe.grid import Cell
 
 CELL = {
@@ -71,9 +72,13 @@ ATTACK = {
     "target_distance": "T: mean over samples of ||rec(x_t) - x_t||",
     "original_distance": "O: mean over samples of ||rec(x) - x_t||",
     "input_distance": "||x - x_t||",
+    "ratio": "(A - T)/(O - T): 1 as without distortion, 0 as the target's own reconstruction; empty where O <= T",
     "target_nll": "-log p(x_t|z*), z* ~ q(z|x+d), nats per image",
+    "input_similarity": "MS-SSIM of x and x+d",
+    "reconstruction_similarity": "MS-SSIM of the reconstructions of x and x+d",
+    "target_similarity": "MS-SSIM of the reconstructions of x_t and x+d",
 }
-TABLES = {"models": CELL | MODEL, "images": CELL | IMAGE, "attacks": CELL | ATTACK}
+TABLES = {"models": CELL | MODEL, "images": CELL | IMAGE, "attacks": CELL | ATTACK, "robustness": CELL | robustness.COLUMNS}
 
 
 def image_rows(cell: Cell, path: str | Path) -> pd.DataFrame:
@@ -105,9 +110,16 @@ def attack_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
         pairs = file["pairs"][:]
         found = {"loss": loss, "lambda": np.repeat(file["lambdas"][:], P), "pair": np.tile(np.arange(P), L)}
         found |= {"image": np.tile(pairs[:, 0], L), "target": np.tile(pairs[:, 1], L)}
-        for name in ATTACK.keys() - found.keys():
+        for name in ATTACK.keys() - found.keys() - {"ratio"}:
             found[name] = np.broadcast_to(file[name][:], (L, P)).reshape(-1)
+    found["ratio"] = robustness.ratio(*(found[f"{name}_distance"] for name in ("adversarial", "target", "original")))
     return _with_cell(cell, found, TABLES["attacks"])
+
+
+def robustness_row(rows: pd.DataFrame, paths: list[str]) -> pd.DataFrame:
+    """One row for one model and loss, from its rows of attacks and its files."""
+    found = robustness.summary(rows) | {"loss": rows["loss"].iloc[0], "bytes": sum(Path(path).stat().st_size for path in paths)}
+    return rows[list(CELL)].iloc[:1].assign(**found)[list(TABLES["robustness"])]
 
 
 def _with_cell(cell: Cell, columns: dict, order: dict) -> pd.DataFrame:
@@ -115,23 +127,24 @@ def _with_cell(cell: Cell, columns: dict, order: dict) -> pd.DataFrame:
 
 
 def collect(study: dict) -> dict[str, pd.DataFrame]:
-    """Tables models, images, attacks and columns.
+    """Tables models, images, attacks, robustness and columns.
 
     Args:
         study: per data set its grid, losses, lambdas and lambdas_per_job, as `vaepipe.config.Study.collect_spec` gives them.
     """
-    models, images, attacks = [], [], []
+    models, images, attacks, robust = [], [], [], []
     for dataset, spec in study.items():
         for cell in grid.cells(dataset, spec["grid"]):
             images.append(image_rows(cell, cell.model("evaluation.h5")))
             models.append(model_row(images[-1], cell.model("evaluation.h5")))
             for loss in grid.losses(cell, spec["losses"]):
-                for block in grid.blocks(spec["lambdas"], spec["lambdas_per_job"]):
-                    attacks.append(attack_rows(cell, loss, cell.attack(loss, block)))
+                paths = [cell.attack(loss, block) for block in grid.blocks(spec["lambdas"], spec["lambdas_per_job"])]
+                attacks.append(pd.concat([attack_rows(cell, loss, path) for path in paths], ignore_index=True))
+                robust.append(robustness_row(attacks[-1], paths))
+    frames = {"models": models, "images": images, "attacks": attacks, "robustness": robust}
     tables = {
-        "models": pd.concat(models, ignore_index=True),
-        "images": pd.concat(images, ignore_index=True),
-        "attacks": pd.concat(attacks, ignore_index=True) if attacks else pd.DataFrame(columns=list(TABLES["attacks"])),
+        name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(TABLES[name]))
+        for name, parts in frames.items()
     }
     # in an order that does not depend on how λ was divided into jobs
     tables["attacks"] = tables["attacks"].sort_values([*CELL, "loss", "lambda", "pair"], kind="stable", ignore_index=True)

@@ -17,6 +17,9 @@ from vaepipe import provenance
 SCHEMA = 1
 """Version of the layout of all HDF5 files; readers refuse any other."""
 
+CHUNK = 2**20
+"""Bytes that are compressed together."""
+
 
 class DataError(ValueError):
     """A file or a value that a stage cannot work with; its text is one line that names it."""
@@ -62,10 +65,19 @@ def write_h5(path: str | Path, kind: str, arrays: dict[str, tuple[np.ndarray, st
             file.attrs[key] = value if isinstance(value, (str, int, float)) else json.dumps(value)
         for name, (array, description) in arrays.items():
             array = np.asarray(array)
-            packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 64 else {}
+            packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if array.size > 64 else {}
             if packed and array.ndim > 1:
-                packed["chunks"] = (max(1, min(len(array), 2**20 // max(1, array[0].nbytes))), *array.shape[1:])
+                packed["chunks"] = _chunks(array)
             file.create_dataset(name, data=array, **packed).attrs["description"] = description
+
+
+def _chunks(array: np.ndarray) -> tuple[int, ...]:
+    """About a megabyte: whole rows, or for pictures (L, P, C, H, W) all λ of a pair, which often are equal or near."""
+    if array.ndim == 5:
+        L, P, *image = array.shape
+        room = max(1, CHUNK // max(1, array[0, 0].nbytes))
+        return (min(L, room), max(1, min(P, room // L)), *image)
+    return (max(1, min(len(array), CHUNK // max(1, array[0].nbytes))), *array.shape[1:])
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vaepipe import device as devices
+from vaepipe.metrics.similarity import ms_ssim
 
 
 @torch.no_grad()
@@ -21,6 +22,8 @@ def outcome(model, x: Tensor, target: Tensor, distortion: Tensor, seed: int, sam
         adversarial_distance A (L, P) = ‖rec_s(x + d) − x_t‖, target_distance T (P,) = ‖rec_s(x_t) − x_t‖,
         original_distance O (P,) = ‖rec_s(x) − x_t‖, and input_distance (P,) = ‖x − x_t‖;
         target_nll (L, P) = −log p(x_t|z*), z* ~ q(z|x + d), nats, mean over the samples;
+        MS-SSIM (L, P) of x and x + d, and of the first sample's reconstructions of x + d and x, of x + d and x_t:
+        input_similarity, reconstruction_similarity, target_similarity;
         of the first sample: reconstruction, target_reconstruction (P, C, H, W), adversarial_reconstruction (L, P, C, H, W).
     """
     noise = torch.stack(
@@ -43,14 +46,20 @@ def outcome(model, x: Tensor, target: Tensor, distortion: Tensor, seed: int, sam
 
     rec, original, _ = decode(x)
     target_rec, floor, _ = decode(target)
-    adversarial = [decode((x + d).clamp(0, 1)) for d in distortion]  # one λ at a time, so that memory does not grow with L
-    pictures, distances, nll = (torch.stack(parts) for parts in zip(*adversarial))
+
+    def attacked(d: Tensor) -> tuple[Tensor, ...]:
+        picture, distance, nll = decode((x + d).clamp(0, 1))
+        return picture, distance, nll, ms_ssim(x, x + d), ms_ssim(rec, picture), ms_ssim(target_rec, picture)
+
+    rows = [attacked(d) for d in distortion]  # one λ at a time, so that memory does not grow with L
+    pictures, distances, nll, *similarities = (torch.stack(parts) for parts in zip(*rows))
     return {
         "adversarial_distance": distances,
         "target_distance": floor,
         "original_distance": original,
         "input_distance": (x - target).flatten(1).norm(dim=1),
         "target_nll": nll,
+        **dict(zip(("input_similarity", "reconstruction_similarity", "target_similarity"), similarities)),
         "reconstruction": rec,
         "target_reconstruction": target_rec,
         "adversarial_reconstruction": pictures,

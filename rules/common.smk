@@ -24,10 +24,13 @@ os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
     PYTHONPATH=PACKAGES,
     VAEPIPE_DEVICE=study.device,
+    VAEPIPE_GPU_JOBS_PER_DEVICE=str(study.gpu_jobs_per_device),
 )
 shell.prefix(f"export PYTHONPATH={shlex.quote(PACKAGES)}; ")
 
+# what a job asks a cluster for, and its share of a GPU of this machine, whose sum profiles/default bounds
 GPU = {"cpu": 0, "cuda": 1, "auto": min(1, visible_gpus())}[study.device]
+GPU_PERCENT = GPU * (100 // study.gpu_jobs_per_device)
 
 
 wildcard_constraints:
@@ -48,6 +51,11 @@ def as_json(spec):
 def option(section, key):
     """A function of the wildcards: one key of the data set's section."""
     return lambda wildcards, **_: study.specs[wildcards.dataset][section][key]
+
+
+def growing(amount):
+    """A resource that a job gets more of each time it is tried again."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def own_files(wildcards):

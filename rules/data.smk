@@ -1,5 +1,9 @@
 # INPUT   official files (downloaded or given by path) or a generator
 # OUTPUT  results/data/<dataset>.h5
+localrules:
+    prepare,
+
+
 rule data:
     """Prepare all data sets of the study."""
     input:
@@ -20,8 +24,8 @@ rule prepare:
         "../envs/vaepipe.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=growing(120),
     params:
         spec=prepare_spec,
         code=prepare_code,

@@ -1,5 +1,12 @@
 # INPUT   results/tables/*, and the arrays of a few models
 # OUTPUT  results/figures/*.{pdf,png}, results/headline.txt
+localrules:
+    plot,
+    plot_swissroll,
+    plot_montage,
+    headline,
+
+
 rule figures:
     """All figures."""
     input:
@@ -19,8 +26,8 @@ rule plot:
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         spec=figure_spec(),
         code=lambda wildcards: figure_code(wildcards.figure),
@@ -42,8 +49,8 @@ rule plot_swissroll:
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         spec=figure_spec(figure_cells("swissroll", "swissroll")),
         code=figure_code("swissroll"),
@@ -64,8 +71,8 @@ rule plot_montage:
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         spec=lambda wildcards: figure_spec(cell for cell, _ in montage_attacks(wildcards.dataset)),
         code=figure_code("montage"),
@@ -87,8 +94,8 @@ rule headline:
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         spec=figure_spec(),
         code=figure_code("headline"),

@@ -22,8 +22,9 @@ rule train:
     threads: option("train", "threads")
     resources:
         gpu=GPU,
-        mem_mb=8000,
-        runtime=240,
+        gpu_percent=GPU_PERCENT,
+        mem_mb=growing(8000),
+        runtime=growing(240),
     params:
         spec=train_spec,
         code=code_digest("train"),
@@ -50,8 +51,9 @@ rule evaluate:
     threads: option("train", "threads")
     resources:
         gpu=GPU,
-        mem_mb=8000,
-        runtime=60,
+        gpu_percent=GPU_PERCENT,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         spec=evaluate_spec,
         code=code_digest("evaluate"),

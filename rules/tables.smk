@@ -32,8 +32,8 @@ rule collect:
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         spec=as_json(study.collect_spec()),
         code=code_digest("collect"),

@@ -36,6 +36,53 @@ def test_two_processes_get_two_devices_and_a_third_waits_until_one_dies(tmp_path
     third.communicate()
 
 
+RACE = """
+import os, random, sys, time
+from pathlib import Path
+from vaepipe import device
+folder, jobs = Path(sys.argv[1]), int(sys.argv[2])
+for turn in range(15):
+    if (pid := os.fork()) == 0:  # each holder is a process of its own, which ends without giving anything back
+        i = device.lease(["a", "b", "c"], folder, jobs)
+        here = folder / f"on-{i}-{os.getpid()}"
+        here.touch()
+        mine = len(list(folder.glob(f"on-{i}-*")))
+        here.unlink()
+        os.write(1, f"{i} {mine}\\n".encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_racing_processes_never_are_more_on_a_device_than_allowed_and_use_them_all(tmp_path, jobs):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", RACE, str(tmp_path), str(jobs)]
+    racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(6)]
+    rows = [tuple(map(int, line.split())) for racer in racers for line in racer.communicate()[0].splitlines()]
+    assert len(rows) == 6 * 15  # nobody starves
+    assert {device for device, _ in rows} == {0, 1, 2}
+    assert max(together for _, together in rows) <= jobs
+
+
+def test_empty_devices_are_taken_first_and_then_shared(tmp_path):
+    holders, got = [], []
+    for _ in range(4):
+        command = [sys.executable, "-c", HOLD.replace("Path(sys.argv[1])", "Path(sys.argv[1]), 2"), str(tmp_path)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        holders.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment))
+        got.append(holders[-1].stdout.readline().strip())
+    assert got == ["0", "1", "0", "1"]
+    for holder in holders:
+        holder.communicate()
+
+
+def test_a_folder_of_locks_that_is_not_ours_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(store.DataError, match="belongs to another user"):
+        device.lease(["a"], tmp_path)
+
+
 def test_a_process_that_asks_again_keeps_its_device(tmp_path):
     assert device.lease(["a", "b"], tmp_path) == 0
     assert device.lease(["a", "b"], tmp_path) == 0

@@ -49,6 +49,7 @@ class Study:
                 if name not in DATASETS:
                     raise ConfigError(f"{key.format(name)}; known: {', '.join(DATASETS)}{_hint(str(name), DATASETS)}")
         self.device: str = top["device"]
+        self.gpu_jobs_per_device: int = top["gpu_jobs_per_device"]
         self.plot: dict = _section("plot", {}, config)
         self.specs: dict[str, dict] = {}
         for name in self.names:
@@ -119,7 +120,8 @@ class Study:
 
     def effective(self) -> dict:
         """The whole configuration with every default written out."""
-        return {"study": self.names, "device": self.device, "plot": self.plot, "datasets": self.specs}
+        top = {"study": self.names, "device": self.device, "gpu_jobs_per_device": self.gpu_jobs_per_device}
+        return {**top, "plot": self.plot, "datasets": self.specs}
 
 
 def _section(section: str, defaults: dict, config: dict, own: dict | None = None) -> dict:

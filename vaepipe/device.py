@@ -24,7 +24,8 @@ def setup(threads: int):
     """Prepare torch for one job and return its `torch.device`.
 
     ``VAEPIPE_DEVICE`` (auto, cpu, cuda) decides; ``auto`` takes a GPU where there is one. A GPU is leased by a lock on
-    a file that the kernel releases when the process ends, so that no two jobs of a user on one machine share one.
+    a file that the kernel releases when the process ends, so that no two jobs of a user on one machine share one, or as
+    many as ``VAEPIPE_GPU_JOBS_PER_DEVICE`` says.
     """
     import torch
 
@@ -37,7 +38,8 @@ def setup(threads: int):
         raise DataError("device: cuda was asked for, but torch sees no GPU; set device: auto or cpu")
     torch.backends.cudnn.deterministic = True  # a training that is continued ends with the same bits
     torch.backends.cudnn.allow_tf32 = False  # its rounding is coarser than the attacks' line search
-    return torch.device("cuda", lease([torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())]))
+    names = [torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())]
+    return torch.device("cuda", lease(names, jobs_per_device=int(os.environ.get("VAEPIPE_GPU_JOBS_PER_DEVICE", 1))))
 
 
 def keep_memory() -> None:
@@ -71,18 +73,25 @@ def visible_gpus() -> int:
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
-def lease(names: list, folder: Path | None = None) -> int:
-    """Index of a device that no other process of this user holds; waits for the first one that is given back.
+def lease(names: list, folder: Path | None = None, jobs_per_device: int = 1) -> int:
+    """Index of a device on which fewer than ``jobs_per_device`` other processes of this user hold a place; waits for one.
 
-    A process keeps what it has: asked again, it gets the same device.
+    A place is a lock on a file, which the kernel gives back when the process ends, however it ends. Empty devices are
+    taken first. A process keeps what it has: asked again, it gets the same device.
+
+    Raises:
+        DataError: the folder of the locks belongs to somebody else.
     """
     folder = folder or Path(tempfile.gettempdir()) / f"vaepipe-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    paths = [folder / f"gpu-{name}.lock" for name in names]
+    if folder.stat().st_uid != os.getuid():
+        raise DataError(f"{folder}: belongs to another user; set TMPDIR to a folder of your own")
+    places = [(i, folder / f"gpu-{name}.{k}.lock") for k in range(jobs_per_device) for i, name in enumerate(names)]
     while True:
-        for i, path in enumerate(paths):
+        for i, path in places:
             if path in _leases:
                 return i
+        for i, path in places:
             file = open(path, "w")  # noqa: SIM115  held until the process ends
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

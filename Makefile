@@ -1,12 +1,16 @@
 # make run    the default study: data, models, attacks, tables, figures
+# make slurm  the same on a Slurm cluster, from its login node
 # make test   the tests
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint docs
+.PHONY: run slurm test lint docs
 
 run: .venv/installed
 	$(BIN)/snakemake --cores all
+
+slurm: .venv/installed
+	$(BIN)/snakemake --profile profiles/slurm
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from slurm import Cluster
 
 import vaepipe.device  # noqa: F401  sets how MKL rounds
 
@@ -87,3 +90,15 @@ def run_stage(name, *arguments, **options):
     command = [sys.executable, "-m", f"vaepipe.{name}", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "VAEPIPE_DEVICE": "cpu"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
+
+
+@pytest.fixture
+def slurm():
+    """A cluster of two nodes, taken down after the test."""
+    if missing := [program for program in ("slurmctld", "munged") if not shutil.which(program, path=os.defpath + ":/usr/sbin")]:
+        pytest.skip(f"{missing[0]} is not installed (apt-get install slurm-wlm munge)")
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # the path of a socket has to be short
+    cluster = Cluster(folder / "cluster")
+    yield cluster
+    cluster.call("stop")
+    folder.rmdir()

@@ -218,6 +218,48 @@ def test_a_planned_data_set_stops_in_one_line_that_says_so(tmp_path):
     assert len(said) >= 1 and "chairs" in said[0] and "dsprites" in said[0]
 
 
+# --- on a real Slurm --------------------------------------------------------------------------------------------------
+
+
+def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(study, slurm, tmp_path):
+    local, _ = study
+    file = tmp_path / "blocks.yaml"
+    file.write_text(yaml.safe_dump({"datasets": {"digits": {"attack": {"lambdas_per_job": "all"}}}}))
+    arguments = ["--profile", "profiles/slurm", "--directory", tmp_path, "--configfile", SMOKE, file, *slurm.OPTIONS]
+    # the gres variant of the profile for one rule
+    arguments += ["--set-resources", "train:gpu=1", "evaluate:gpu=1", "attack:gpu=0", "attack:gres=gpu:1", "--", "tables"]
+    with open(tmp_path / "said", "w") as said:
+        running = subprocess.Popen([*SNAKEMAKE, *map(str, arguments)], cwd=ROOT, stdout=said, stderr=said, env=slurm.environment)
+        # the training itself has begun there, not only Snakemake
+        while running.poll() is None and not any(Path(tmp_path, log).exists() for log in slurm.training_logs("n1")):
+            time.sleep(0.1)
+        slurm.call("kill-node", "n1")
+        assert running.wait(500) == 0, (tmp_path / "said").read_text()[-6000:]
+    for name in ("models.csv", "images.parquet", "attacks.parquet"):
+        assert (tmp_path / "results/tables" / name).read_bytes() == (local / "results/tables" / name).read_bytes(), name
+    jobs = slurm.jobs()
+    assert sum(int(job["Restarts"]) for job in jobs) >= 1
+    assert {job["NodeList"] for job in jobs if job["Restarts"] != "0"} == {"n2"}
+    rules = [(job["Comment"].split("_wildcards")[0], job["JobState"], slurm.gpus(job)) for job in jobs]
+    counts = {row: rules.count(row) for row in rules}
+    assert counts == {("rule_train", "COMPLETED", "job"): 6, ("rule_evaluate", "COMPLETED", "job"): 6,
+                      ("rule_attack", "COMPLETED", "node"): 3, ("rule_collect", "COMPLETED", None): 1}  # fmt: skip
+
+
+def test_the_slurm_profile_offers_gres_as_a_block_that_is_only_to_be_uncommented():
+    text = (ROOT / "profiles/slurm/config.yaml").read_text()
+    block = text.rsplit("# set-resources:\n", 1)[1]
+    active = yaml.safe_load(text)["set-resources"]
+    other = yaml.safe_load("set-resources:\n" + block.replace("#   ", "  "))["set-resources"]
+    assert {rule: (r["gpu"], r["gpu_percent"]) for rule, r in active.items()} == dict.fromkeys(
+        ["train", "evaluate", "attack"], (1, 0)
+    )
+    assert other == {rule: {"gpu": 0, "gres": "gpu:1", "gpu_percent": 0} for rule in active}
+    lines = text.splitlines()
+    keys = [i for i, line in enumerate(lines) if line and line[0] not in " #"]
+    assert all(lines[i - 1].startswith("#") for i in keys)  # every key has its reason above it
+
+
 def test_lint_is_clean():
     done = snakemake(ROOT, "--lint")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -28,6 +28,7 @@ from vaepipe.datasets.files import read_digest
 from vaepipe.datasets.resident import Resident
 from vaepipe.models import build
 from vaepipe.objectives import OBJECTIVES, terms
+from vaepipe.optimizer import Adam
 
 HELD_OUT = 1000  # images of the held-out split that the ELBO is watched on during training
 
@@ -54,7 +55,7 @@ class Trainer:
         self.parameters = list(self.model.parameters())
         # a tensor on a GPU, where the graph of a step reads it
         rate = torch.tensor(self.options["learning_rate"], device=device) if device.type == "cuda" else 0.0
-        self.adam = torch.optim.Adam(self.parameters, lr=rate, fused=True, capturable=device.type == "cuda")
+        self.adam = Adam(self.parameters, lr=rate, fused=True, capturable=device.type == "cuda")
         for p in self.parameters:
             step = torch.zeros((), device=device)
             self.adam.state[p] = {"step": step, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
@@ -187,8 +188,6 @@ class StepGraph:
 
 def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: float, device: torch.device) -> None:
     """Train to the last epoch, from the checkpoint if there is one, and write weights and history."""
-    import pandas as pd
-
     trainer = Trainer(spec, Resident.read(data, "train"), Resident.read(data, "test", HELD_OUT), device)
     code, digest = provenance.code_digest("train"), read_digest(data)
     # undeclared to the workflow, which deletes declared outputs before it starts a job
@@ -223,7 +222,7 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
         "code": code,
         "data": digest,
     }
-    store.write_table(history, pd.DataFrame(trainer.history))
+    store.write_rows(history, trainer.history)
     store.write_weights(out, trainer.model.state_dict(), {**provenance.record(), **meta})
     resume.unlink(missing_ok=True)
 

@@ -1,13 +1,17 @@
 # make run    the default study: data, models, attacks, tables, figures
+# make plan   what the default study costs; another one: make plan CONFIG=configs/seed.yaml
 # make slurm  the same on a Slurm cluster, from its login node
 # make test   the tests
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run slurm test lint docs
+.PHONY: run plan slurm test lint docs
 
 run: .venv/installed
 	$(BIN)/snakemake --cores all
+
+plan: .venv/installed
+	$(BIN)/python -m vaepipe.plan --configfile $(CONFIG)
 
 slurm: .venv/installed
 	$(BIN)/snakemake --profile profiles/slurm

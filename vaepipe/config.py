@@ -55,6 +55,8 @@ class Study:
         for name in self.names:
             self.specs[name] = self._resolve(name, config)
         self.cells = [cell for name in self.names for cell in grid.cells(name, self.specs[name]["grid"])]
+        attack = {name: self.specs[name]["attack"] for name in self.names}
+        self._blocks = {name: grid.blocks(a["lambdas"], a["lambdas_per_job"]) for name, a in attack.items()}
         self._cells = {cell.name: cell for cell in self.cells}
 
     def _resolve(self, name: str, config: dict) -> dict:
@@ -88,8 +90,8 @@ class Study:
         return self._cells[grid.CELL.format(**dict(wildcards))]
 
     def blocks(self, dataset: str) -> dict[str, list[float]]:
-        attack = self.specs[dataset]["attack"]
-        return grid.blocks(attack["lambdas"], attack["lambdas_per_job"])
+        """λ values of each job by the job's token."""
+        return self._blocks[dataset]
 
     def attacks(self) -> list[tuple[grid.Cell, str, str]]:
         """(cell, loss, block) of every attack job."""

@@ -1,5 +1,5 @@
 # INPUT   results/data/<dataset>.h5, results/models/<cell>/model.safetensors
-# OUTPUT  results/attacks/<cell>/<loss>/<block of λ>.h5
+# OUTPUT  results/attacks/<cell>/<loss>.h5; where λ is divided, <loss>/<block of λ>.h5 before it
 rule attacks:
     """Attack every model of every image data set."""
     input:
@@ -7,12 +7,41 @@ rule attacks:
 
 
 rule attack:
-    """One model, one loss, one block of λ: all pairs at once."""
+    """One model, one loss: all pairs and λ at once, or from its blocks of λ."""
+    input:
+        data="results/data/{dataset}.h5",
+        model=f"{MODEL}/model.safetensors",
+        blocks=attack_blocks,
+    output:
+        ATTACK,
+    log:
+        f"logs/attacks/{CELL}/{{loss}}.log",
+    benchmark:
+        f"benchmarks/attacks/{CELL}/{{loss}}.jsonl"
+    conda:
+        "../envs/vaepipe.yaml"
+    threads: option("attack", "threads")
+    resources:
+        gpu=GPU,
+        mem_mb=8000,
+        runtime=240,
+    params:
+        spec=attack_spec,
+        code=code_digest("attack"),
+    message:
+        "attack {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}"
+    shell:
+        "python -m vaepipe.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        " --blocks {input.blocks:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule attack_block:
+    """One model, one loss, one block of λ: each row on its own."""
     input:
         data="results/data/{dataset}.h5",
         model=f"{MODEL}/model.safetensors",
     output:
-        ATTACK,
+        BLOCK,
     log:
         f"logs/attacks/{CELL}/{{loss}}/{{block}}.log",
     benchmark:
@@ -32,4 +61,4 @@ rule attack:
         "attack {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}, λ {wildcards.block}"
     shell:
         "python -m vaepipe.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
-        " --out {output:q} --threads {threads} > {log:q} 2>&1"
+        " --own --out {output:q} --threads {threads} > {log:q} 2>&1"

@@ -9,7 +9,7 @@ from vaepipe import figures as figure_registry
 from vaepipe.config import ConfigError, Study
 from vaepipe.datasets import DATASETS
 from vaepipe.device import visible_gpus
-from vaepipe.grid import ATTACK, CELL, MODEL, constraint, token
+from vaepipe.grid import ATTACK, BLOCK, CELL, MODEL, constraint, token
 from vaepipe.provenance import code_digest
 
 try:
@@ -39,8 +39,8 @@ wildcard_constraints:
     beta=constraint(token(cell.beta) for cell in study.cells),
     d_z=constraint(cell.d_z for cell in study.cells),
     seed=constraint(cell.seed for cell in study.cells),
-    loss=constraint(loss for _, loss, _ in study.attacks()),
-    block=constraint(block for _, _, block in study.attacks()),
+    loss=constraint(loss for _, loss in study.attacks()),
+    block=constraint(block for name in study.names for block in study.blocks(name)),
     figure=constraint(figure_registry.FIGURES),
 
 
@@ -84,8 +84,9 @@ def evaluate_spec(wildcards):
 
 
 def attack_spec(wildcards):
-    cell = study.cell(wildcards)
-    return as_json(study.attack_spec(cell, wildcards.loss, wildcards.block))
+    names = dict(wildcards)
+    loss, block = names.pop("loss"), names.pop("block", None)
+    return as_json(study.attack_spec(study.cell(names), loss, block))
 
 
 def evaluations(cells):
@@ -93,7 +94,13 @@ def evaluations(cells):
 
 
 def attack_files():
-    return [cell.attack(loss, block) for cell, loss, block in study.attacks()]
+    return [cell.attack(loss) for cell, loss in study.attacks()]
+
+
+def attack_blocks(wildcards):
+    """The files of an attack's blocks of λ; none where one job does all of it."""
+    cell = study.cell(wildcards)
+    return [cell.block(wildcards.loss, block) for block in study.blocks(wildcards.dataset)]
 
 
 def figure_cells(figure, dataset):
@@ -103,10 +110,9 @@ def figure_cells(figure, dataset):
 
 
 def montage_attacks(dataset):
-    """(cell, path) of the attack files behind a data set's montage: the first loss, every block of λ."""
+    """(cell, path) of the attack files behind a data set's montage: those of the first loss."""
     loss = study.specs[dataset]["attack"]["losses"][0]
-    cells = figure_cells("montage", dataset)
-    return [(c, c.attack(loss, block)) for c in cells for block in study.blocks(dataset)]
+    return [(cell, cell.attack(loss)) for cell in figure_cells("montage", dataset)]
 
 
 def figure_spec(cells=()):
@@ -119,7 +125,7 @@ def figure_code(figure):
 
 def attacked():
     """Data sets with attacks."""
-    return list(dict.fromkeys(cell.dataset for cell, _, _ in study.attacks()))
+    return list(dict.fromkeys(cell.dataset for cell, _ in study.attacks()))
 
 
 def figure_files():

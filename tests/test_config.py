@@ -91,7 +91,7 @@ def test_precedence_is_schema_then_data_set_then_top_then_section():
 
 def test_points_are_never_attacked():
     study = Study(merge(DEFAULT, {"attack": {"losses": ["latent-kl"]}}))
-    assert {cell.dataset for cell, _, _ in study.attacks()} == {"digits"}
+    assert {cell.dataset for cell, _ in study.attacks()} == {"digits"}
 
 
 def test_the_seeds_study_has_the_papers_axes_and_counts():
@@ -104,7 +104,10 @@ def test_the_seeds_study_has_the_papers_axes_and_counts():
     ratios = [b / a for a, b in itertools.pairwise(values)]
     assert max(ratios) - min(ratios) < 1e-12 and abs(ratios[0] - 1.7609) < 1e-4
     one_each = Study(merge(merge(DEFAULT, SEED), {"attack": {"lambdas_per_job": 1}}))
-    assert len(one_each.attacks()) == 50 * 3 * per_set
+    assert len(one_each.blocks("faces")) == 50 and study.blocks("faces") == {}
+    cell = study.attacks()[0][0]
+    spec = one_each.attack_spec(cell, "latent-kl", list(one_each.blocks(cell.dataset))[7])
+    assert spec == study.attack_spec(cell, "latent-kl") | {"lambdas": values[7:8]}
 
 
 def test_runtime_choices_are_not_part_of_what_decides_a_model():

@@ -26,7 +26,8 @@ def test_the_vae_is_there_when_it_is_asked_for_without_beta_one():
 def test_paths_spell_the_cell():
     cell = grid.Cell("digits", "beta-tcvae", 4.0, 16, 0)
     assert cell.model("model.safetensors") == "results/models/digits/beta-tcvae/beta~4/dz~16/seed~0/model.safetensors"
-    assert cell.attack("latent-kl", "all") == "results/attacks/digits/beta-tcvae/beta~4/dz~16/seed~0/latent-kl/all.h5"
+    assert cell.attack("latent-kl") == "results/attacks/digits/beta-tcvae/beta~4/dz~16/seed~0/latent-kl.h5"
+    assert cell.block("output", "lambda~1") == "results/attacks/digits/beta-tcvae/beta~4/dz~16/seed~0/output/lambda~1.h5"
 
 
 @given(st.floats(1e-6, 1e6))
@@ -47,7 +48,7 @@ def test_blocks_divide_the_lambdas_and_have_their_own_names(values, per_job):
 def test_with_one_lambda_per_job_a_new_lambda_changes_no_other_block():
     before, after = grid.blocks([1.0, 4.0], 1), grid.blocks([1.0, 2.0, 4.0], 1)
     assert before.items() < after.items()
-    assert grid.blocks([1.0, 4.0], "all") == {"all": [1.0, 4.0]}
+    assert grid.blocks([1.0, 4.0], "all") == {}
 
 
 def test_constraints_match_the_tokens_and_nothing_else():

@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
 import torch
 from conftest import run_stage
 
-from vaepipe import models, store
+from vaepipe import grid, models, store
 from vaepipe.attack import attack
 from vaepipe.attacks.pairs import draw_pairs
 from vaepipe.collect import TABLES, collect
@@ -27,6 +26,8 @@ ATTACK = {
     "pairs": 3,
     "pair_seed": 0,
     "draws": 2,
+    "solver": "lbfgs",
+    "precision": "float32",
     "max_iterations": 60,
     "tolerance": 1e-4,
     "batch_size": 16,
@@ -36,7 +37,7 @@ ATTACK = {
 EVALUATE = {"max_images": 100, "keep": 7, "importance_samples": 4, "aggregate_samples": 50}
 TRAIN = {"epochs": 20, "batch_size": 64, "learning_rate": 5e-3, "schedule": "cosine", "estimator": "mss"}
 TRAIN |= {"steps": None, "beta_warmup": 2, "clip": 50.0, "precision": "float32"}
-LAMBDAS = [0.01, 0.5, 4.0, 1e6]
+LAMBDAS = [1e-5, 2e-5, 0.01, 0.5, 1e6]
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +49,12 @@ def folder(tmp_path_factory, digits):
     model = root / CELL.model("model.safetensors")
     train(spec, digits, model, root / CELL.model("history.csv"), 10, CPU)
     evaluate(EVALUATE, digits, model, root / CELL.model("evaluation.h5"), CPU)
-    attack(ATTACK | {"lambdas": LAMBDAS}, digits, model, root / CELL.attack("latent-kl", "all"), CPU)
-    for lam in LAMBDAS:
-        attack(ATTACK | {"lambdas": [lam]}, digits, model, root / CELL.attack("latent-kl", f"lambda~{lam:.6g}"), CPU)
+    attack(ATTACK | {"lambdas": LAMBDAS}, digits, model, root / CELL.attack("latent-kl"), CPU)
+    for per_job in (1, 3):
+        blocks = {root / CELL.block("latent-kl", name): some for name, some in grid.blocks(LAMBDAS, per_job).items()}
+        for path, some in blocks.items():
+            attack(ATTACK | {"lambdas": some}, digits, model, path, CPU, own=True)
+        attack(ATTACK | {"lambdas": LAMBDAS}, digits, model, root / f"from {per_job}.h5", CPU, blocks=list(blocks))
     return root
 
 
@@ -114,11 +118,11 @@ def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkey
             ATTACK | {"lambdas": wanted},
             digits,
             Path(cell.model("model.safetensors")),
-            Path(cell.attack("latent-kl", "all")),
+            Path(cell.attack("latent-kl")),
             CPU,
         )
-    grid = {"families": [family], "betas": [4.0], "d_z": [3], "seeds": [0]}
-    tables = collect({"digits": {"grid": grid, "losses": ["latent-kl"], "lambdas": wanted, "lambdas_per_job": "all"}})
+    axes = {"families": [family], "betas": [4.0], "d_z": [3], "seeds": [0]}
+    tables = collect({"digits": {"grid": axes, "losses": ["latent-kl"]}})
     row = tables["models"].iloc[0]
     assert np.isfinite(row["log_likelihood"]) and len(tables["models"]) == 1
     if family == "ae":
@@ -131,7 +135,7 @@ def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkey
 
 def test_attack_files_hold_what_belongs_together(folder, digits):
     test = read_split(digits, "test")
-    with store.open_h5(folder / CELL.attack("latent-kl", "all"), "attack") as file:
+    with store.open_h5(folder / CELL.attack("latent-kl"), "attack") as file:
         pairs = draw_pairs(test, 3, 0)
         assert np.array_equal(file["pairs"][:], pairs)
         assert np.array_equal(file["x"][:], test.x[pairs[:, 0]]) and np.array_equal(file["target"][:], test.x[pairs[:, 1]])
@@ -147,34 +151,42 @@ def test_attack_files_hold_what_belongs_together(folder, digits):
         assert all("description" in file[name].attrs for name in file)
 
 
-def study(per_job):
-    grid = {"families": ["beta-tcvae"], "betas": [2.0], "d_z": [3], "seeds": [0]}
-    return {"digits": {"grid": grid, "losses": ["latent-kl"], "lambdas": LAMBDAS, "lambdas_per_job": per_job}}
+STUDY = {"digits": {"grid": {"families": ["beta-tcvae"], "betas": [2.0], "d_z": [3], "seeds": [0]}, "losses": ["latent-kl"]}}
 
 
-def test_tables_are_equal_bit_for_bit_however_lambda_was_divided(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    whole, single = collect(study("all")), collect(study(1))
-    for tables in (whole, single):
-        assert (tables["robustness"].pop("bytes") > 0).all()  # of files, which are divided otherwise
-    for name in whole:
-        pd.testing.assert_frame_equal(whole[name], single[name], check_exact=True)
+@pytest.mark.parametrize("per_job", [1, 3])
+def test_attacks_are_equal_bit_for_bit_however_lambda_was_divided(folder, per_job):
+    whole, divided = (store.open_h5(folder / name, "attack") for name in (CELL.attack("latent-kl"), f"from {per_job}.h5"))
+    with whole as a, divided as b:
+        assert set(a) == set(b)
+        for name in a:
+            np.testing.assert_array_equal(a[name][()], b[name][()], err_msg=name)
+        better = a["objective"][:] < a["own_objective"][:] * (1 - 1e-5)
+        assert (a["objective"][:] <= a["own_objective"][:] * (1 + 1e-6)).all() and better.any()
+
+
+def test_blocks_of_other_lambdas_are_refused(folder, digits):
+    blocks = [folder / CELL.block("latent-kl", name) for name in list(grid.blocks(LAMBDAS, 1))[1:]]
+    spec = ATTACK | {"lambdas": LAMBDAS}
+    with pytest.raises(store.DataError, match="their λ are not those"):
+        attack(spec, digits, folder / CELL.model("model.safetensors"), folder / "no.h5", CPU, blocks=blocks)
+    assert not (folder / "no.h5").exists()
 
 
 def test_tables_are_tidy_and_documented(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    tables = collect(study("all"))
+    tables = collect(STUDY)
     for name, columns in TABLES.items():
         assert list(tables[name].columns) == list(columns)
         documented = tables["columns"].query("table == @name")
         assert list(documented["column"]) == list(columns) and documented["meaning"].str.len().min() > 3
     images, row = tables["images"], tables["models"].iloc[0]
-    assert len(images) == 100 and len(tables["attacks"]) == 12
+    assert len(images) == 100 and len(tables["attacks"]) == 15
     assert row["elbo"] == pytest.approx(images["elbo"].mean()) and row["family"] == "beta-tcvae"
     assert row["elbo_se"] == pytest.approx(images["elbo"].std(ddof=1) / 10)
     np.testing.assert_allclose(images["elbo"], images["log_likelihood"] - images["kl"])
     robust, attacks = tables["robustness"].iloc[0], tables["attacks"]
-    assert len(tables["robustness"]) == 1 and robust["bytes"] == Path(CELL.attack("latent-kl", "all")).stat().st_size
+    assert len(tables["robustness"]) == 1 and robust["bytes"] == Path(CELL.attack("latent-kl")).stat().st_size
     assert robust["pairs"] == 3 and robust["adversarial_loss"] == pytest.approx(attacks["objective"].mean())
     np.testing.assert_allclose(
         attacks["ratio"],
@@ -182,7 +194,7 @@ def test_tables_are_tidy_and_documented(folder, monkeypatch):
         / (attacks["original_distance"] - attacks["target_distance"]),
         rtol=1e-5,
     )
-    with store.open_h5(CELL.attack("latent-kl", "all"), "attack") as file:
+    with store.open_h5(CELL.attack("latent-kl"), "attack") as file:
         pictures = torch.from_numpy(file["adversarial_reconstruction"][0] / 255).float()
         found = ms_ssim(torch.from_numpy(file["target_reconstruction"][:] / 255).float(), pictures)
         np.testing.assert_allclose(file["target_similarity"][0], found, atol=0.02)  # pictures are stored in 256 steps
@@ -196,9 +208,7 @@ def test_tables_are_tidy_and_documented(folder, monkeypatch):
 
 def test_a_study_without_attacks_has_an_empty_table(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    spec = study("all")
-    spec["digits"]["losses"] = []
-    attacks = collect(spec)["attacks"]
+    attacks = collect({"digits": STUDY["digits"] | {"losses": []}})["attacks"]
     assert len(attacks) == 0 and list(attacks.columns) == list(TABLES["attacks"])
 
 

@@ -116,9 +116,9 @@ def attack_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
     return _with_cell(cell, found, TABLES["attacks"])
 
 
-def robustness_row(rows: pd.DataFrame, paths: list[str]) -> pd.DataFrame:
-    """One row for one model and loss, from its rows of attacks and its files."""
-    found = robustness.summary(rows) | {"loss": rows["loss"].iloc[0], "bytes": sum(Path(path).stat().st_size for path in paths)}
+def robustness_row(rows: pd.DataFrame, path: str) -> pd.DataFrame:
+    """One row for one model and loss, from its rows of attacks and its file."""
+    found = robustness.summary(rows) | {"loss": rows["loss"].iloc[0], "bytes": Path(path).stat().st_size}
     return rows[list(CELL)].iloc[:1].assign(**found)[list(TABLES["robustness"])]
 
 
@@ -130,7 +130,7 @@ def collect(study: dict) -> dict[str, pd.DataFrame]:
     """Tables models, images, attacks, robustness and columns.
 
     Args:
-        study: per data set its grid, losses, lambdas and lambdas_per_job, as `vaepipe.config.Study.collect_spec` gives them.
+        study: per data set its grid and losses, as `vaepipe.config.Study.collect_spec` gives them.
     """
     models, images, attacks, robust = [], [], [], []
     for dataset, spec in study.items():
@@ -138,15 +138,14 @@ def collect(study: dict) -> dict[str, pd.DataFrame]:
             images.append(image_rows(cell, cell.model("evaluation.h5")))
             models.append(model_row(images[-1], cell.model("evaluation.h5")))
             for loss in grid.losses(cell, spec["losses"]):
-                paths = [cell.attack(loss, block) for block in grid.blocks(spec["lambdas"], spec["lambdas_per_job"])]
-                attacks.append(pd.concat([attack_rows(cell, loss, path) for path in paths], ignore_index=True))
-                robust.append(robustness_row(attacks[-1], paths))
+                path = cell.attack(loss)
+                attacks.append(attack_rows(cell, loss, path))
+                robust.append(robustness_row(attacks[-1], path))
     frames = {"models": models, "images": images, "attacks": attacks, "robustness": robust}
     tables = {
         name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(TABLES[name]))
         for name, parts in frames.items()
     }
-    # in an order that does not depend on how λ was divided into jobs
     tables["attacks"] = tables["attacks"].sort_values([*CELL, "loss", "lambda", "pair"], kind="stable", ignore_index=True)
     columns = [(table, name, text) for table, names in TABLES.items() for name, text in names.items()]
     return tables | {"columns": pd.DataFrame(columns, columns=["table", "column", "meaning"])}
@@ -154,7 +153,7 @@ def collect(study: dict) -> dict[str, pd.DataFrame]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m vaepipe.collect", description="Make the tables of a study.")
-    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: data set → grid, losses, lambdas, lambdas_per_job")
+    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: data set → grid, losses")
     for table in (*TABLES, "columns"):
         parser.add_argument(f"--{table}", required=True, type=Path, help="table to write (.csv or .parquet)")
     args = parser.parse_args(argv)

@@ -93,14 +93,10 @@ class Study:
         """λ values of each job by the job's token."""
         return self._blocks[dataset]
 
-    def attacks(self) -> list[tuple[grid.Cell, str, str]]:
-        """(cell, loss, block) of every attack job."""
-        return [
-            (cell, loss, block)
-            for cell in self.cells
-            for loss in grid.losses(cell, self.specs[cell.dataset]["attack"]["losses"])
-            for block in self.blocks(cell.dataset)
-        ]
+    def attacks(self) -> list[tuple[grid.Cell, str]]:
+        """(cell, loss) of every attack."""
+        wanted = {name: spec["attack"]["losses"] for name, spec in self.specs.items()}
+        return [(cell, loss) for cell in self.cells for loss in grid.losses(cell, wanted[cell.dataset])]
 
     def model_spec(self, cell: grid.Cell) -> dict:
         """All that decides a model's weights, apart from data and code."""
@@ -109,16 +105,16 @@ class Study:
         parts = {part: {k: v for k, v in spec[part].items() if k not in unused} for part in ("model", "train")}
         return {**vars(cell), **parts}
 
-    def attack_spec(self, cell: grid.Cell, loss: str, block: str) -> dict:
-        """All that decides an attack job's rows, apart from the model, data and code."""
+    def attack_spec(self, cell: grid.Cell, loss: str, block: str | None = None) -> dict:
+        """All that decides an attack's rows, or those of one block of λ, apart from the model, data and code."""
         runtime = ("losses", "lambdas_per_job", "threads")
         spec = {key: value for key, value in self.specs[cell.dataset]["attack"].items() if key not in runtime}
-        return {**spec, "loss": loss, "lambdas": self.blocks(cell.dataset)[block]}
+        lambdas = spec["lambdas"] if block is None else self.blocks(cell.dataset)[block]
+        return {**spec, "loss": loss, "lambdas": lambdas}
 
     def collect_spec(self) -> dict:
         """All that decides which files the tables are made of."""
-        keys = ("losses", "lambdas", "lambdas_per_job")
-        return {name: {"grid": spec["grid"], **{k: spec["attack"][k] for k in keys}} for name, spec in self.specs.items()}
+        return {name: {"grid": spec["grid"], "losses": spec["attack"]["losses"]} for name, spec in self.specs.items()}
 
     def effective(self) -> dict:
         """The whole configuration with every default written out."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 CELL = "{dataset}/{family}/beta~{beta}/dz~{d_z}/seed~{seed}"
 MODEL = "results/models/" + CELL
-ATTACK = "results/attacks/" + CELL + "/{loss}/{block}.h5"
+ATTACK = "results/attacks/" + CELL + "/{loss}.h5"
+BLOCK = "results/attacks/" + CELL + "/{loss}/{block}.h5"
 
 
 def token(value: float) -> str:
@@ -44,9 +45,13 @@ class Cell:
         """Path of one of the files of the trained model."""
         return f"{MODEL}/{file}".format(**self.wildcards)
 
-    def attack(self, loss: str, block: str) -> str:
-        """Path of the attacks on this model at one block of λ."""
-        return ATTACK.format(**self.wildcards, loss=loss, block=block)
+    def attack(self, loss: str) -> str:
+        """Path of the attacks on this model at all λ."""
+        return ATTACK.format(**self.wildcards, loss=loss)
+
+    def block(self, loss: str, block: str) -> str:
+        """Path of one block of λ, each row solved on its own."""
+        return BLOCK.format(**self.wildcards, loss=loss, block=block)
 
 
 def cells(dataset: str, grid: dict) -> list[Cell]:
@@ -81,9 +86,9 @@ def lambdas(spec: dict | list) -> list[float]:
 
 
 def blocks(values: list[float], per_job: int | str) -> dict[str, list[float]]:
-    """λ values by job, keyed by a token that only depends on the values in it (``all`` when there is one block)."""
+    """λ values by job, keyed by a token that only depends on the values in it; none where one job has them all."""
     if per_job == "all":
-        return {"all": values}
+        return {}
     parts = [values[i : i + per_job] for i in range(0, len(values), per_job)]
     return {"lambda~" + "..".join(dict.fromkeys((token(p[0]), token(p[-1])))): p for p in parts}
 

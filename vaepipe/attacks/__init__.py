@@ -6,16 +6,17 @@ result = run_attack(model, x, target, lambdas)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from vaepipe import device as devices
-from vaepipe.attacks.checks import check_arguments, check_posterior
-from vaepipe.attacks.losses import LOSSES, Setting, in_batches
-from vaepipe.attacks.solver import minimise
-from vaepipe.distributions import DiagonalNormal
+from vaepipe.attacks.checks import check_arguments
+from vaepipe.attacks.envelope import lower_envelope
+from vaepipe.attacks.problem import Problem
+
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass
@@ -48,14 +49,19 @@ def run_attack(
     *,
     seed: int = 0,
     draws: int = 4,
+    solver: str = "lbfgs",
     max_iterations: int = 500,
     tolerance: float = 1e-4,
     batch_size: int = 64,
+    precision: str = "float32",
+    envelope: bool = True,
+    own: AttackResult | None = None,
 ) -> AttackResult:
     """Minimise loss(x + d, target) + λ‖d‖₂ over d with x + d in [0,1], for each λ and pair.
 
-    The rows (λ, pair) do not interact: each one's result is the same alone or in any company, bit for bit where the
-    matrix library rounds a row alike in every place (MKL does with MKL_CBWR=AVX2,STRICT, which `vaepipe.device` sets).
+    Each row (λ, pair) is solved on its own: its result is the same alone or in any company, bit for bit where the matrix
+    library rounds a row alike in every place (MKL does with MKL_CBWR=AVX2,STRICT, which `vaepipe.device` sets). Then a
+    distortion found at one λ of a pair is tried at its others, see `vaepipe.attacks.envelope`.
 
     Args:
         model: in eval mode, with ``posterior(x)``: a sequence of `DiagonalNormal`, one per stochastic layer; for the losses
@@ -65,50 +71,37 @@ def run_attack(
         loss: a key of `vaepipe.attacks.losses.LOSSES`.
         seed: of the noise behind losses that sample z; each pair's noise comes from it and from the pair's images.
         draws: of z in losses that sample it.
-        max_iterations, tolerance: bound and stopping rule of each row, see `vaepipe.attacks.solver.minimise`.
-        batch_size: rows that the network sees at once; part of what decides the last bits of the numbers.
+        solver: ``lbfgs``, see `vaepipe.attacks.solver`, or ``scipy``, the papers' own, see `vaepipe.attacks.reference`.
+        max_iterations, tolerance: bound and stopping rule of each row, see `vaepipe.attacks.solver.minimise`; of ``scipy``
+            they are the papers'.
+        batch_size: rows that the network sees at once; part of what decides the last bits of the numbers. Where a GPU's
+            memory does not hold them, it is halved.
+        precision: ``float32`` or ``float64``, of everything.
+        envelope: False leaves every row as it was solved on its own.
+        own: rows solved before with ``envelope=False``, in any blocks of λ; they are taken as they are.
 
     Raises:
         ValueError: images or λ out of range, shapes that do not match, a model in training mode or with weights that are not
             finite, a posterior of the wrong type, an unknown loss.
     """
     check_arguments(model, x, target, lambdas, loss)
-    L, P = len(lambdas), len(x)
-    goals = posteriors(model, target, batch_size, loss)
-    noise = pair_noise(x, target, draws, sum(q.mean.shape[-1] for q in goals), seed)
-    divergence = LOSSES[loss](Setting(model, x, target, goals, noise, batch_size))
-
-    def value_and_grad(u: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            u = u.detach().requires_grad_()
-            value = divergence(u.view(-1, *x.shape[1:]), row % P)
-            (grad,) = torch.autograd.grad(value.sum(), u)
-        return value.detach(), grad
-
-    flat = x.flatten(1)
-    rows = flat.repeat(L, 1)  # row = l · P + p
-    lambda_ = lambdas.to(x).repeat_interleave(P)
-    options = {"slots": batch_size, "max_iterations": max_iterations, "tolerance": tolerance}
-    s = minimise(value_and_grad, rows, lambda_, **options)
-    shaped = {name: getattr(s, name).view(L, P) for name in vars(s) if name != "u"}
-    return AttackResult((s.u - rows).view(L, *x.shape), own_objective=shaped["objective"].clone(), **shaped)
-
-
-def posteriors(model, x: Tensor, batch_size: int, loss: str) -> list[DiagonalNormal]:
-    """Posteriors of ``x``, a layer each."""
-
-    def packed(batch: Tensor) -> Tensor:
-        layers = model.posterior(batch)
-        check_posterior(layers, len(batch), loss)
-        sizes[:] = [q.mean.shape[1] for q in layers]
-        return torch.cat([part for q in layers for part in q], dim=1)
-
-    sizes: list[int] = []
-    parts = in_batches(packed, x, batch_size).split([size for D in sizes for size in (D, D)], dim=1)
-    return [DiagonalNormal(mean, log_std) for mean, log_std in zip(parts[::2], parts[1::2])]
-
-
-def pair_noise(x: Tensor, target: Tensor, draws: int, size: int, seed: int) -> Tensor:
-    """(S, P, D) standard normal, decided for each pair by its images, so that the company it is in does not matter."""
-    generators = [devices.generator("cpu", "pair", seed, *(t.cpu().numpy().tobytes() for t in pair)) for pair in zip(x, target)]
-    return torch.stack([torch.randn(draws, size, generator=g) for g in generators], 1).to(x)
+    if PRECISIONS[precision] != x.dtype or target.dtype != x.dtype:
+        x, target = x.to(PRECISIONS[precision]), target.to(PRECISIONS[precision])
+    if isinstance(model, torch.nn.Module) and any(p.dtype != x.dtype for p in model.parameters()):
+        model = copy.deepcopy(model).to(x.dtype)
+    lambdas = lambdas.to(x)
+    while True:
+        try:
+            problem = Problem(model, x, target, loss, seed, draws, solver, max_iterations, tolerance, batch_size)
+            rows = problem.solve(lambdas) if own is None else problem.rows(own)
+            found = lower_envelope(problem, lambdas, rows) if envelope else rows
+            return AttackResult(
+                distortion=found.d.unflatten(-1, x.shape[1:]),
+                own_objective=rows.objective,
+                **{f.name: getattr(found, f.name) for f in fields(found) if f.name != "d"},
+            )
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size //= 2
+            print(f"out of memory: going on with {batch_size} rows at once", flush=True)

@@ -136,6 +136,8 @@ LOSSES: dict[str, Callable[[Setting], Divergence]] = {
     "output": output,
     "max-damage": max_damage,
 }
+UNTARGETED = ("max-damage",)
+"""Losses that are stationary at d = 0, and start elsewhere."""
 DECODED = ("output", "max-damage")
 """Losses that need ``decode``."""
 NEED_WIDTH = ("latent-kl", "latent-kl-forward", "latent-skl")

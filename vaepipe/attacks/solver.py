@@ -48,21 +48,26 @@ def minimise(
     max_iterations: int = 500,
     tolerance: float = 1e-4,
     memory: int = 10,
+    start: Tensor | None = None,
+    initial: Tensor | None = None,
 ) -> Solution:
     """Minimise every row's objective.
 
     Args:
         value_and_grad: (u (slots, n), row numbers (slots,)) → (φ (slots,), ∇φ (slots, n)); rows must not interact.
-        x: (R, n) in [0,1], where φ is attacked from; the start of every row.
+        x: (R, n) in [0,1], where φ is attacked from.
         lambda_: (R,) positive weights.
         slots: rows worked on at once.
         max_iterations: evaluations per row.
         tolerance: a row is done when WINDOW accepted steps lower it by at most tolerance × (objective + φ(x) / 100).
         memory: pairs of the L-BFGS history.
+        start: (R, n) in [0,1], where the rows begin; None is ``x``.
+        initial: (R,) φ(x), needed where the rows begin elsewhere.
     """
     R, n = x.shape
     # zeros that never move: with every row on a 64-byte boundary, libraries round all rows alike
-    state = _Slots(F.pad(x, (0, -n % 16)), lambda_, slots, memory)
+    start = x if start is None else start
+    state = _Slots(F.pad(x, (0, -n % 16)), F.pad(start, (0, -n % 16)), lambda_, initial, slots, memory)
     out = Solution(
         *(x.new_full(s, torch.nan) for s in ((R, n), (R,), (R,), (R,), (R,))),
         torch.zeros(R, dtype=torch.int32, device=x.device),
@@ -86,9 +91,9 @@ def minimise(
 class _Slots:
     """The rows in work. Every tensor has the slots as its first axis A and never changes its shape."""
 
-    def __init__(self, x: Tensor, lambda_: Tensor, slots: int, memory: int):
+    def __init__(self, x: Tensor, start: Tensor, lambda_: Tensor, initial: Tensor | None, slots: int, memory: int):
         A, n, m = slots, x.shape[1], memory
-        self.all_x, self.all_lambda, self.queue = x, lambda_, 0
+        self.all_x, self.all_start, self.all_lambda, self.all_initial, self.queue = x, start, lambda_, initial, 0
         self.row = torch.zeros(A, dtype=torch.long, device=x.device)
         self.busy = torch.zeros(A, dtype=torch.bool, device=x.device)
         self.u, self.p, self.g = (x.new_zeros(A, n) for _ in range(3))
@@ -109,7 +114,7 @@ class _Slots:
         self.queue += len(slot)
         self.busy[slot] = rows < len(self.all_x)
         self.row[slot] = rows.clamp(max=len(self.all_x) - 1)
-        self.u[slot] = self.all_x[self.row[slot]]
+        self.u[slot] = self.all_start[self.row[slot]]
         for zeroed in (self.p, self.t, self.iteration, self.backtracks, self.count, self.steps):
             zeroed[slot] = 0
         self.f[slot], self.phi[slot], self.norm[slot] = torch.inf, torch.nan, 0
@@ -126,7 +131,7 @@ class _Slots:
         predicted = torch.where(fresh, 0.0, (self.g * (trial - self.u)).sum(-1)).clamp(max=0)  # never a step upwards
         accept = torch.where(fresh, f.isfinite(), f <= self.f + ARMIJO * predicted) & g.isfinite().all(-1)
         self.iteration += 1
-        self.initial = torch.where(fresh, phi, self.initial)
+        self.initial = torch.where(fresh, phi if self.all_initial is None else self.all_initial[self.row], self.initial)
 
         self._remember(accept & ~fresh & (self.norm > 0), trial - self.u, g - self.g)
         a = accept[:, None]

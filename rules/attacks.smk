@@ -23,8 +23,9 @@ rule attack:
     threads: option("attack", "threads")
     resources:
         gpu=GPU,
-        mem_mb=8000,
-        runtime=240,
+        gpu_percent=GPU_PERCENT,
+        mem_mb=growing(8000),
+        runtime=growing(240),
     params:
         spec=attack_spec,
         code=code_digest("attack"),

@@ -40,11 +40,11 @@ def bench(folder, path, seconds):
 def test_of_an_untouched_study_it_knows_the_jobs_and_the_bytes_but_no_hours(tmp_path):
     text = plan.plan(Study(CONFIG), tmp_path, gpu=True)
     table = rows(text)
-    assert [table[stage][:3] for stage in plan.STAGES] == [[1, 0, 1], [2, 0, 2], [2, 0, 2], [4, 0, 4], [1, 0, 1]]
-    assert table["total"][:3] == [10, 0, 10] and "no time is known of prepare digits, train digits" in text
-    attacks = [job for job in plan.jobs(Study(CONFIG)) if job.stage == "attack"]
-    assert sorted({(job.rows, job.nbytes) for job in attacks}) == [(10, 10 * 64 * 5), (15, 15 * 64 * 5)]
-    assert "15 rows" in text
+    assert [table[stage][:3] for stage in plan.STAGES] == [[1, 0, 1], [2, 0, 2], [2, 0, 2], [4, 0, 4], [2, 0, 2], [1, 0, 1]]
+    assert table["total"][:3] == [12, 0, 12] and "no time is known of prepare digits, train digits" in text
+    attacks = [job for job in plan.jobs(Study(CONFIG)) if job.stage.startswith("attack")]
+    assert sorted({(job.rows, job.nbytes) for job in attacks}) == [(10, 10 * 64 * 4), (15, 15 * 64 * 4), (25, 25 * 64 * 5)]
+    assert "25 rows" in text
 
 
 def test_hours_are_those_of_earlier_jobs_and_per_row_for_attacks(tmp_path):
@@ -60,7 +60,7 @@ def test_hours_are_those_of_earlier_jobs_and_per_row_for_attacks(tmp_path):
     table = rows(text)
     assert table["train"] == [2, 1, 1, 7200, 2, 2, 0]  # jobs, done, to do, s per job, hours, GPU hours, GB
     assert table["evaluate"][3:6] == [3600, 2, 2]
-    assert table["attack"][3:6] == [4500, 5, 5]
+    assert table["attack_block"][3:6] == [4500, 5, 5]
     assert table["total"][3:5] == [9, 9]
     assert f"longest job to do: train {second.name}, 120.0 min" in text and "14.40 GB" in text
     assert rows(plan.plan(study, tmp_path, gpu=False))["total"][4] == 0

@@ -25,8 +25,8 @@ from vaepipe.device import visible_gpus
 from vaepipe.store import DataError, run_stage
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("prepare", "train", "evaluate", "attack", "collect")
-ON_GPU = ("train", "evaluate", "attack")
+STAGES = ("prepare", "train", "evaluate", "attack_block", "attack", "collect")
+ON_GPU = ("train", "evaluate", "attack_block", "attack")
 HEADER = ("stage", "jobs", "done", "to do", "s per job", "hours", "GPU hours", "GB")
 
 
@@ -57,11 +57,15 @@ def jobs(study: Study) -> list[Job]:
         weights, benchmark = (cell.model("model.safetensors"), cell.model("history.csv")), f"benchmarks/models/{cell.name}"
         found.append(Job("train", cell.dataset, cell.name, weights, f"{benchmark}/train.jsonl"))
         found.append(Job("evaluate", cell.dataset, cell.name, (cell.model("evaluation.h5"),), f"{benchmark}/evaluate.jsonl"))
-    for cell, loss, block in study.attacks():
-        rows = len(study.blocks(cell.dataset)[block]) * study.specs[cell.dataset]["attack"]["pairs"]
-        name, path = f"{cell.name}/{loss}/{block}", cell.attack(loss, block)
-        size = rows * described(cell.dataset)[1] * (4 + 1)  # the distortion in float32, a picture in uint8
-        found.append(Job("attack", cell.dataset, name, (path,), f"benchmarks/attacks/{name}.jsonl", rows, size))
+    for cell, loss in study.attacks():
+        attack = study.specs[cell.dataset]["attack"]
+        parts = {f"{loss}/{block}": (cell.block(loss, block), len(some)) for block, some in study.blocks(cell.dataset).items()}
+        for name, (path, count) in (parts | {loss: (cell.attack(loss), len(attack["lambdas"]))}).items():
+            stage, rows = "attack" if name == loss else "attack_block", count * attack["pairs"]
+            # the distortion in float32 and, where it is whole, a picture in uint8
+            size = rows * described(cell.dataset)[1] * (5 if stage == "attack" else 4)
+            its = f"{cell.name}/{name}"
+            found.append(Job(stage, cell.dataset, its, (path,), f"benchmarks/attacks/{its}.jsonl", rows, size))
     tables = tuple(f"results/tables/{name}" for name in ("models.csv", "images.parquet", "attacks.parquet", "columns.csv"))
     return [*found, Job("collect", "", "tables", tables, "benchmarks/tables/collect.jsonl")]
 
@@ -108,6 +112,8 @@ def plan(study: Study, folder: Path, gpu: bool) -> str:
         times = {job: s for part in parts.values() for job, s in seconds(part, known).items()}
         sizes = [nbytes(part, folder) for part in parts.values()]
         of = [job for part in parts.values() for job in part]
+        if not of:
+            continue
         todo = [job for job in of if not job.done(folder)]
         expected |= {job: times[job] for job in todo if job in times}
         unknown += [f"{stage} {name}".strip() for name, part in parts.items() if part[0] not in times and set(part) & set(todo)]

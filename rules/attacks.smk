@@ -1,5 +1,5 @@
 # INPUT   results/data/<dataset>.h5, results/models/<cell>/model.safetensors
-# OUTPUT  results/attacks/<cell>/<loss>.h5; where λ is divided, <loss>/<block of λ>.h5 before it
+# OUTPUT  results/attacks/<cell>/<loss>.h5; where λ is divided, <loss>/<block of λ>.h5 before it; results/checks/<cell>/<loss>.h5
 rule attacks:
     """Attack every model of every image data set."""
     input:
@@ -63,3 +63,34 @@ rule attack_block:
     shell:
         "python -m vaepipe.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --own --out {output:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule check:
+    """Whether one attack on one model is to be believed: noise, another model's distortions, restarts; probe and defence."""
+    input:
+        data="results/data/{dataset}.h5",
+        model=f"{MODEL}/model.safetensors",
+        attack=ATTACK,
+        source=source_attack,
+    output:
+        CHECK,
+    log:
+        f"logs/checks/{CELL}/{{loss}}.log",
+    benchmark:
+        f"benchmarks/checks/{CELL}/{{loss}}.jsonl"
+    conda:
+        "../envs/vaepipe.yaml"
+    threads: option("attack", "threads")
+    resources:
+        gpu=GPU,
+        gpu_percent=GPU_PERCENT,
+        mem_mb=growing(8000),
+        runtime=growing(120),
+    params:
+        spec=check_spec,
+        code=code_digest("check"),
+    message:
+        "check {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}"
+    shell:
+        "python -m vaepipe.check --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        " --attack {input.attack:q} --source {input.source:q} --out {output:q} --threads {threads} > {log:q} 2>&1"

@@ -9,7 +9,7 @@ from vaepipe import figures as figure_registry
 from vaepipe.config import ConfigError, Study
 from vaepipe.datasets import DATASETS
 from vaepipe.device import visible_gpus
-from vaepipe.grid import ATTACK, BLOCK, CELL, MODEL, constraint, token
+from vaepipe.grid import ATTACK, BLOCK, CELL, CHECK, MODEL, constraint, token
 from vaepipe.provenance import code_digest
 
 try:
@@ -87,6 +87,24 @@ def attack_spec(wildcards):
     names = dict(wildcards)
     loss, block = names.pop("loss"), names.pop("block", None)
     return as_json(study.attack_spec(study.cell(names), loss, block))
+
+
+def check_spec(wildcards):
+    names = dict(wildcards)
+    del names["loss"]
+    return as_json(study.check_spec(study.cell(names)))
+
+
+def source_attack(wildcards):
+    """The file whose distortions are tried on a model, if there is one."""
+    names = dict(wildcards)
+    loss = names.pop("loss")
+    source = study.source(study.cell(names), loss)
+    return source.attack(loss) if source else []
+
+
+def check_files():
+    return [cell.check(loss) for cell, loss in study.attacks() if study.checked(cell.dataset)]
 
 
 def evaluations(cells):

@@ -1,4 +1,4 @@
-# INPUT   every evaluation and attack file
+# INPUT   every evaluation, attack and check file
 # OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,robustness.csv,columns.csv}, results/config.json
 localrules:
     config,
@@ -19,6 +19,7 @@ rule collect:
     input:
         evaluations=evaluations(study.cells),
         attacks=attack_files(),
+        checks=check_files(),
     output:
         models="results/tables/models.csv",
         images="results/tables/images.parquet",

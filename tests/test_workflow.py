@@ -112,11 +112,13 @@ def test_touching_commenting_and_checking_out_reruns_nothing(changed):
     assert planned(changed, "--configfile", SMOKE) == {}
 
 
-AFTER_ATTACK = {"attack": 3, "collect": 1, "plot": 4, "headline": 1, "plot_montage": 1}
+CHECKS = {"check": 3}
+AFTER_ATTACK = CHECKS | {"attack": 3, "collect": 1, "plot": 4, "headline": 1, "plot_montage": 1}
 AFTER_TRAIN = AFTER_ATTACK | {"evaluate": 6, "attack_block": 9, "plot_swissroll": 1}
 EDITS = [
     ("objectives.py", AFTER_TRAIN | {"train": 6}),
     ("attacks/solver.py", AFTER_ATTACK | {"attack_block": 9}),
+    ("attacks/masking.py", CHECKS | {"collect": 1, "plot": 4, "headline": 1}),
     ("evaluate.py", {"evaluate": 6, "collect": 1, "plot": 4, "headline": 1, "plot_swissroll": 1}),
     ("datasets/digits.py", {"prepare": 1, "train": 3, "evaluate": 3, "attack_block": 9} | AFTER_ATTACK),
     ("figures/montage.py", {"plot_montage": 1}),
@@ -170,7 +172,7 @@ def test_what_was_lost_is_made_again_with_the_same_numbers(study):
 
 def test_the_seeds_study_is_planned_whole(study):
     jobs = planned(study[0], "--configfile", "configs/seed.yaml", "--directory", study[0].parent / "elsewhere")
-    assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "collect": 1, "config": 1, "headline": 1,
+    assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "check": 198, "collect": 1, "config": 1, "headline": 1,
                     "plot": 4, "plot_swissroll": 1, "plot_montage": 3}  # fmt: skip
 
 

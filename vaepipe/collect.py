@@ -116,10 +116,16 @@ def attack_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
     return _with_cell(cell, found, TABLES["attacks"])
 
 
-def robustness_row(rows: pd.DataFrame, path: str) -> pd.DataFrame:
-    """One row for one model and loss, from its rows of attacks and its file."""
-    found = robustness.summary(rows) | {"loss": rows["loss"].iloc[0], "bytes": Path(path).stat().st_size}
-    return rows[list(CELL)].iloc[:1].assign(**found)[list(TABLES["robustness"])]
+def robustness_rows(cell: Cell, attacks: dict[str, pd.DataFrame], checked: bool) -> pd.DataFrame:
+    """One row per loss of one model, from its rows of attacks by loss, and its files."""
+    best, rows = robustness.best(list(attacks.values())), []
+    for loss, frame in attacks.items():
+        found = {"loss": loss, **robustness.summary(frame), **best, "bytes": Path(cell.attack(loss)).stat().st_size}
+        if checked:
+            with store.open_h5(cell.check(loss), "check") as file:
+                found |= robustness.verdict(frame, {name: file[name][()] for name in file})
+        rows.append(vars(cell) | found)
+    return pd.DataFrame(rows, columns=list(TABLES["robustness"]))
 
 
 def _with_cell(cell: Cell, columns: dict, order: dict) -> pd.DataFrame:
@@ -130,17 +136,18 @@ def collect(study: dict) -> dict[str, pd.DataFrame]:
     """Tables models, images, attacks, robustness and columns.
 
     Args:
-        study: per data set its grid and losses, as `vaepipe.config.Study.collect_spec` gives them.
+        study: per data set its grid, losses and whether attacks were checked, as `vaepipe.config.Study.collect_spec` gives them.
     """
     models, images, attacks, robust = [], [], [], []
     for dataset, spec in study.items():
         for cell in grid.cells(dataset, spec["grid"]):
             images.append(image_rows(cell, cell.model("evaluation.h5")))
             models.append(model_row(images[-1], cell.model("evaluation.h5")))
+            by_loss = {}
             for loss in grid.losses(cell, spec["losses"]):
-                path = cell.attack(loss)
-                attacks.append(attack_rows(cell, loss, path))
-                robust.append(robustness_row(attacks[-1], path))
+                by_loss[loss] = attack_rows(cell, loss, cell.attack(loss))
+            attacks += by_loss.values()
+            robust.append(robustness_rows(cell, by_loss, spec["checked"]))
     frames = {"models": models, "images": images, "attacks": attacks, "robustness": robust}
     tables = {
         name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(TABLES[name]))
@@ -153,7 +160,7 @@ def collect(study: dict) -> dict[str, pd.DataFrame]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m vaepipe.collect", description="Make the tables of a study.")
-    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: data set → grid, losses")
+    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: data set → grid, losses, checked")
     for table in (*TABLES, "columns"):
         parser.add_argument(f"--{table}", required=True, type=Path, help="table to write (.csv or .parquet)")
     args = parser.parse_args(argv)

@@ -17,7 +17,7 @@ import yaml
 from vaepipe import grid
 from vaepipe.datasets import DATASETS
 
-SECTIONS = ("grid", "model", "train", "evaluate", "attack")
+SECTIONS = ("grid", "model", "train", "evaluate", "attack", "checks")
 """Sections that may differ from data set to data set; `plot` is one for all."""
 
 
@@ -93,10 +93,13 @@ class Study:
         """λ values of each job by the job's token."""
         return self._blocks[dataset]
 
+    def losses(self, cell: grid.Cell) -> list[str]:
+        """The losses that the cell is attacked by."""
+        return grid.losses(cell, self.specs[cell.dataset]["attack"]["losses"])
+
     def attacks(self) -> list[tuple[grid.Cell, str]]:
         """(cell, loss) of every attack."""
-        wanted = {name: spec["attack"]["losses"] for name, spec in self.specs.items()}
-        return [(cell, loss) for cell in self.cells for loss in grid.losses(cell, wanted[cell.dataset])]
+        return [(cell, loss) for cell in self.cells for loss in self.losses(cell)]
 
     def model_spec(self, cell: grid.Cell) -> dict:
         """All that decides a model's weights, apart from data and code."""
@@ -112,9 +115,30 @@ class Study:
         lambdas = spec["lambdas"] if block is None else self.blocks(cell.dataset)[block]
         return {**spec, "loss": loss, "lambdas": lambdas}
 
+    def check_spec(self, cell: grid.Cell) -> dict:
+        """All that decides what is checked of an attack, apart from files and code."""
+        spec = self.specs[cell.dataset]
+        return {**spec["checks"], "seed": spec["attack"]["pair_seed"]}
+
+    def checked(self, dataset: str) -> bool:
+        """Whether anything is checked of a data set's attacks."""
+        checks = self.specs[dataset]["checks"]
+        return any(checks[key] for key in ("noise", "transfer", "restarts", "probe", "mcmc_steps"))
+
+    def source(self, cell: grid.Cell, loss: str) -> grid.Cell | None:
+        """The model whose distortions are tried on the cell's: the one at β = 1 of its d_z and seed, of its family before VAE."""
+        if not self.specs[cell.dataset]["checks"]["transfer"]:
+            return None
+        wanted = (cell.dataset, cell.d_z, cell.seed, 1)
+        alike = [c for c in self.cells if (c.dataset, c.d_z, c.seed, c.beta) == wanted and c != cell and loss in self.losses(c)]
+        return min(alike, key=lambda c: c.family != cell.family, default=None)
+
     def collect_spec(self) -> dict:
         """All that decides which files the tables are made of."""
-        return {name: {"grid": spec["grid"], "losses": spec["attack"]["losses"]} for name, spec in self.specs.items()}
+        return {
+            name: {"grid": spec["grid"], "losses": spec["attack"]["losses"], "checked": self.checked(name)}
+            for name, spec in self.specs.items()
+        }
 
     def effective(self) -> dict:
         """The whole configuration with every default written out."""
@@ -190,6 +214,7 @@ def allowed(node: dict) -> str:
         return ("one of " if len(node["enum"]) > 1 else "") + ", ".join(map(str, node["enum"]))
     kinds = node["type"] if isinstance(node["type"], list) else [node["type"]]
     words = {"integer": "an integer", "number": "a number", "string": "a text", "null": "null", "object": "a mapping"}
+    words["boolean"] = "true or false"
     if kinds == ["array"]:
         few = "a non-empty list" if node.get("minItems") else "a list"
         return (

@@ -10,6 +10,7 @@ CELL = "{dataset}/{family}/beta~{beta}/dz~{d_z}/seed~{seed}"
 MODEL = "results/models/" + CELL
 ATTACK = "results/attacks/" + CELL + "/{loss}.h5"
 BLOCK = "results/attacks/" + CELL + "/{loss}/{block}.h5"
+CHECK = "results/checks/" + CELL + "/{loss}.h5"
 
 
 def token(value: float) -> str:
@@ -52,6 +53,10 @@ class Cell:
     def block(self, loss: str, block: str) -> str:
         """Path of one block of λ, each row solved on its own."""
         return BLOCK.format(**self.wildcards, loss=loss, block=block)
+
+    def check(self, loss: str) -> str:
+        """Path of the checks of that attack."""
+        return CHECK.format(**self.wildcards, loss=loss)
 
 
 def cells(dataset: str, grid: dict) -> list[Cell]:

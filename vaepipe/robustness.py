@@ -11,6 +11,13 @@ SUCCESS = 0.5
 BUDGETS = (0.1, 0.25, 0.5, 1.0)
 """Distortions ‖d‖₂ at which models are compared, as shares of ‖x − x_t‖₂."""
 
+AS_WELL = 0.9
+"""Noise does as well as an attack if it lowers the divergence by this share of what the attack does."""
+GAIN = 0.01
+"""Another distortion beats the attack if its objective at some λ is lower by more than this share of the divergence at d = 0."""
+WEAK = 0.1
+"""Share of beaten pairs from which on the attack counts as too weak. All three are assumptions."""
+
 COLUMNS = {
     "loss": "what the attack minimises beside lambda * norm",
     "pairs": "attacked pairs",
@@ -29,7 +36,26 @@ for _budget in BUDGETS:
     COLUMNS[f"success_{100 * _budget:.0f}"] = (
         f"share of the pairs with O > T of which a row with norm <= {_budget:g} * input_distance has ratio < {SUCCESS:g}"
     )
-COLUMNS["bytes"] = "size of the attack's files"
+for _budget in BUDGETS:
+    COLUMNS[f"best_success_{100 * _budget:.0f}"] = (
+        f"success_{100 * _budget:.0f} by any of the losses that this model was attacked by"
+    )
+COLUMNS |= {
+    "noise_gain": "fall of the divergence by the best of several draws of noise of a row's norm / by the row, median over rows",
+    "transfer_wins": "share of pairs for which a distortion made for the beta = 1 model has a lower objective at some lambda",
+    "restart_wins": "share of pairs for which projected descent from random starts has a lower objective at some lambda",
+    "masked": "why the attack may be too weak to call this model robust; empty where no check says so",
+    "probe_accuracy": "accuracy on the held-out split of a linear probe on the posterior means",
+}
+_PER_BUDGET = {
+    "probe_accuracy": "share of pairs whose class by the probe is x's label without and with any distortion within the budget",
+    "probe_target": "share of pairs whose class by the probe is x_t's label with some distortion within the budget",
+    "defended_success": "share of pairs with O > T, both behind the defence, whose strongest row still has ratio < 0.5 there",
+    "adaptive_success": "the same for distortions made to pass the defence",
+}
+for _name, _text in _PER_BUDGET.items():
+    COLUMNS |= {f"{_name}_{100 * _budget:.0f}": f"{_text}; budget {_budget:g} * input_distance" for _budget in BUDGETS}
+COLUMNS |= {"defence_acceptance": "mean acceptance of the defence's chains", "bytes": "size of the attack's files"}
 
 
 def ratio(adversarial, target, original):
@@ -67,19 +93,34 @@ def success(distortion, ratios, budget: float) -> bool:
     return bool(((h <= budget) & (v < SUCCESS)).any())
 
 
+def strongest(norm, input_distance, ratios) -> np.ndarray:
+    """(B, P) the row of each pair that fools it most within each budget: of least ratio, of equal ones of largest norm; −1 where
+    every row within the budget is unmoved.
+
+    Args:
+        norm, ratios: (L, P). input_distance: (P,).
+    """
+    found = []
+    for budget in BUDGETS:
+        within = (norm <= budget * input_distance) & (norm >= UNMOVED)
+        order = np.lexsort((-norm, np.nan_to_num(ratios), ~within), axis=0)
+        found.append(np.where(within.any(0), order[0], -1))
+    return np.stack(found)
+
+
 def summary(rows) -> dict[str, float]:
     """`COLUMNS`, but for the loss and the bytes, of the rows (a data frame) of one model and attack."""
-    initial = rows.groupby("pair")["initial_divergence"].first().mean()
-    loss = rows["objective"].mean()
+    initial = float(rows.groupby("pair")["initial_divergence"].first().mean())
+    loss = float(rows["objective"].mean())
     found = {
         "pairs": rows["pair"].nunique(),
         "lambdas": rows["lambda"].nunique(),
         "adversarial_loss": loss,
         "initial_divergence": initial,
         "relative_loss": loss / initial if initial > 0 else float("nan"),
-        "share_unmoved": (rows["norm"] < UNMOVED).mean(),
-        "share_converged": rows["converged"].mean(),
-        "target_nll": rows["target_nll"].mean(),
+        "share_unmoved": float((rows["norm"] < UNMOVED).mean()),
+        "share_converged": float(rows["converged"].mean()),
+        "target_nll": float(rows["target_nll"].mean()),
     }
     curves = [
         ((pair["norm"] / pair["input_distance"]).to_numpy(), pair["ratio"].to_numpy())
@@ -97,3 +138,71 @@ def summary(rows) -> dict[str, float]:
         hits = [success(h, v, budget) for h, v in curves]
         found[f"success_{100 * budget:.0f}"] = float(np.mean(hits)) if hits else float("nan")
     return found
+
+
+def best(frames: list) -> dict[str, float]:
+    """``best_success_…``: success by any of a model's attacks, whose rows (data frames) are given."""
+    found = {}
+    for budget in BUDGETS:
+        hits: dict[int, bool] = {}
+        for rows in frames:
+            for number, pair in rows[rows["ratio"].notna()].groupby("pair"):
+                h = (pair["norm"] / pair["input_distance"]).to_numpy()
+                hits[number] = hits.get(number, False) or success(h, pair["ratio"].to_numpy(), budget)
+        found[f"best_success_{100 * budget:.0f}"] = float(np.mean(list(hits.values()))) if hits else float("nan")
+    return found
+
+
+def verdict(rows, checks: dict[str, np.ndarray]) -> dict[str, object]:
+    """What `vaepipe.check` found, beside the rows (a data frame) of the attack that it checked; only what was checked."""
+    grid = {name: _grid(rows, name) for name in ("objective", "divergence", "initial_divergence", "norm", "input_distance")}
+    lambdas = np.sort(rows["lambda"].unique())
+    found: dict[str, object] = {}
+    reasons = []
+    if "noise_divergence" in checks:
+        found["noise_gain"] = noise_gain(grid, checks["noise_divergence"])
+        if found["noise_gain"] >= AS_WELL:
+            reasons.append(f"noise of the same norm does {100 * found['noise_gain']:.0f} % as well")
+    for name, what in (("transfer", "distortions made for beta = 1"), ("restart", "random restarts")):
+        if f"{name}_divergence" in checks:
+            share = beaten(grid, lambdas, checks[f"{name}_divergence"], checks[f"{name}_norm"])
+            found[f"{name}_wins"] = share
+            if share > WEAK:
+                reasons.append(f"{what} do better for {100 * share:.0f} % of pairs")
+    found["masked"] = "; ".join(reasons)
+    if "probe_class" in checks:
+        found |= {"probe_accuracy": float(checks["probe_accuracy"])} | _probed(grid, checks["probe_class"], checks["probe_label"])
+    for name, column in (("defended_ratio", "defended_success"), ("adaptive_ratio", "adaptive_success")):
+        if name in checks:
+            for budget, values in zip(BUDGETS, checks[name]):
+                known = ~np.isnan(values)
+                found[f"{column}_{100 * budget:.0f}"] = float((values[known] < SUCCESS).mean()) if known.any() else float("nan")
+    return found | ({"defence_acceptance": float(checks["acceptance"])} if "acceptance" in checks else {})
+
+
+def noise_gain(grid: dict[str, np.ndarray], divergence: np.ndarray) -> float:
+    """Median over the moved rows of (Δ₀ − noise's divergence) / (Δ₀ − the row's); NaN where no row moved."""
+    gain, by_noise = grid["initial_divergence"] - grid["divergence"], grid["initial_divergence"] - divergence
+    moved = (grid["norm"] >= UNMOVED) & (gain > 0)
+    return float(np.median(by_noise[moved] / gain[moved])) if moved.any() else float("nan")
+
+
+def beaten(grid: dict[str, np.ndarray], lambdas: np.ndarray, divergence: np.ndarray, norm: np.ndarray) -> float:
+    """Share of pairs for which any of K other distortions has a lower objective, divergence + λ‖d‖₂, at any λ, by more than
+    `GAIN`; ``divergence``, ``norm``: (K, P)."""
+    other = (divergence[:, None] + lambdas[:, None] * norm[:, None]).min(0)  # L, P
+    return float((other < grid["objective"] - GAIN * np.abs(grid["initial_divergence"])).any(0).mean())
+
+
+def _probed(grid: dict[str, np.ndarray], classes: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    found = {}
+    for budget in BUDGETS:
+        within = grid["norm"] <= budget * grid["input_distance"]
+        found[f"probe_accuracy_{100 * budget:.0f}"] = float((~within | (classes == labels[:, 0])).all(0).mean())
+        found[f"probe_target_{100 * budget:.0f}"] = float((within & (classes == labels[:, 1])).any(0).mean())
+    return found
+
+
+def _grid(rows, name: str) -> np.ndarray:
+    """(L, P) of a column, λ increasing."""
+    return rows.pivot(index="lambda", columns="pair", values=name).to_numpy(float)

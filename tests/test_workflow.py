@@ -172,8 +172,8 @@ def test_what_was_lost_is_made_again_with_the_same_numbers(study):
 
 def test_the_seeds_study_is_planned_whole(study):
     jobs = planned(study[0], "--configfile", "configs/seed.yaml", "--directory", study[0].parent / "elsewhere")
-    assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "check": 198, "collect": 1, "config": 1, "headline": 1,
-                    "plot": 4, "plot_swissroll": 1, "plot_montage": 3}  # fmt: skip
+    assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "check": 198, "collect": 1, "config": 1,
+                    "headline": 1, "plot": 4, "plot_swissroll": 1, "plot_montage": 3}  # fmt: skip
 
 
 BAD = [

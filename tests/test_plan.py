@@ -40,8 +40,9 @@ def bench(folder, path, seconds):
 def test_of_an_untouched_study_it_knows_the_jobs_and_the_bytes_but_no_hours(tmp_path):
     text = plan.plan(Study(CONFIG), tmp_path, gpu=True)
     table = rows(text)
-    assert [table[stage][:3] for stage in plan.STAGES] == [[1, 0, 1], [2, 0, 2], [2, 0, 2], [4, 0, 4], [2, 0, 2], [1, 0, 1]]
-    assert table["total"][:3] == [12, 0, 12] and "no time is known of prepare digits, train digits" in text
+    counts = {"prepare": 1, "train": 2, "evaluate": 2, "attack_block": 4, "attack": 2, "check": 2, "collect": 1}
+    assert {stage: table[stage][:3] for stage in plan.STAGES} == {stage: [n, 0, n] for stage, n in counts.items()}
+    assert table["total"][:3] == [14, 0, 14] and "no time is known of prepare digits, train digits" in text
     attacks = [job for job in plan.jobs(Study(CONFIG)) if job.stage.startswith("attack")]
     assert sorted({(job.rows, job.nbytes) for job in attacks}) == [(10, 10 * 64 * 4), (15, 15 * 64 * 4), (25, 25 * 64 * 5)]
     assert "25 rows" in text

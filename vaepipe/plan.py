@@ -25,8 +25,8 @@ from vaepipe.device import visible_gpus
 from vaepipe.store import DataError, run_stage
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("prepare", "train", "evaluate", "attack_block", "attack", "collect")
-ON_GPU = ("train", "evaluate", "attack_block", "attack")
+STAGES = ("prepare", "train", "evaluate", "attack_block", "attack", "check", "collect")
+ON_GPU = ("train", "evaluate", "attack_block", "attack", "check")
 HEADER = ("stage", "jobs", "done", "to do", "s per job", "hours", "GPU hours", "GB")
 
 
@@ -66,7 +66,11 @@ def jobs(study: Study) -> list[Job]:
             size = rows * described(cell.dataset)[1] * (5 if stage == "attack" else 4)
             its = f"{cell.name}/{name}"
             found.append(Job(stage, cell.dataset, its, (path,), f"benchmarks/attacks/{its}.jsonl", rows, size))
-    tables = tuple(f"results/tables/{name}" for name in ("models.csv", "images.parquet", "attacks.parquet", "columns.csv"))
+        if study.checked(cell.dataset):
+            its = f"{cell.name}/{loss}"
+            found.append(Job("check", cell.dataset, its, (cell.check(loss),), f"benchmarks/checks/{its}.jsonl"))
+    names = ("models.csv", "images.parquet", "attacks.parquet", "robustness.csv", "columns.csv")
+    tables = tuple(f"results/tables/{name}" for name in names)
     return [*found, Job("collect", "", "tables", tables, "benchmarks/tables/collect.jsonl")]
 
 

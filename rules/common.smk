@@ -10,7 +10,7 @@ from vaepipe.config import ConfigError, Study
 from vaepipe.datasets import DATASETS
 from vaepipe.device import visible_gpus
 from vaepipe.grid import ATTACK, BLOCK, CELL, CHECK, MODEL, constraint, token
-from vaepipe.provenance import code_digest
+from vaepipe.provenance import code_digest, folder_digest
 
 try:
     study = Study(config)
@@ -25,6 +25,7 @@ os.environ.update(
     PYTHONPATH=PACKAGES,
     VAEPIPE_DEVICE=study.device,
     VAEPIPE_GPU_JOBS_PER_DEVICE=str(study.gpu_jobs_per_device),
+    **({"VAEPIPE_DATA_DIR": os.path.abspath(study.data_dir)} if study.data_dir else {}),
 )
 shell.prefix(f"export PYTHONPATH={shlex.quote(PACKAGES)}; ")
 
@@ -59,20 +60,24 @@ def growing(amount):
 
 
 def own_files(wildcards):
-    """The files that the user gave for a data set, so that new ones there make it anew."""
-    path = study.specs[wildcards.dataset]["path"]
-    if path is None or Path(path).is_file():
-        return [path] if path else []
-    return sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
+    """The file that the user gave for a data set, so that a new one there makes it anew."""
+    path = study.specs[wildcards.dataset]["prepare"]["path"]
+    return [path] if path and Path(path).is_file() else []
+
+
+def own_folder(wildcards):
+    """Digest of names, sizes and dates of the files in the folder that the user gave: there may be hundreds of thousands."""
+    path = study.specs[wildcards.dataset]["prepare"]["path"]
+    return folder_digest(path) if path and Path(path).is_dir() else ""
 
 
 def prepare_spec(wildcards):
-    name = wildcards.dataset
-    return as_json({"dataset": name, "path": study.specs[name]["path"]})
+    return as_json(study.prepare_spec(wildcards.dataset))
 
 
 def prepare_code(wildcards):
-    return code_digest("prepare", f"datasets.{DATASETS[wildcards.dataset].module}")
+    kind = study.specs[wildcards.dataset]["prepare"]["kind"]
+    return code_digest("prepare", f"datasets.{DATASETS[kind].module}")
 
 
 def train_spec(wildcards):

@@ -22,14 +22,15 @@ rule prepare:
         "benchmarks/data/{dataset}.jsonl"
     conda:
         "../envs/vaepipe.yaml"
-    threads: 1
+    threads: workflow.cores or 1
     resources:
-        mem_mb=growing(8000),
+        mem_mb=growing(2000),
         runtime=growing(120),
     params:
         spec=prepare_spec,
         code=prepare_code,
+        folder=own_folder,
     message:
         "prepare {wildcards.dataset}"
     shell:
-        "python -m vaepipe.prepare --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"
+        "python -m vaepipe.prepare --spec {params.spec:q} --out {output:q} --threads {threads} > {log:q} 2>&1"

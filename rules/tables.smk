@@ -1,5 +1,5 @@
 # INPUT   every evaluation, attack and check file
-# OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,robustness.csv,columns.csv}, results/config.json
+# OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,robustness.csv,pairs.csv,columns.csv}, results/config.json
 localrules:
     config,
 
@@ -11,6 +11,7 @@ rule tables:
         "results/tables/images.parquet",
         "results/tables/attacks.parquet",
         "results/tables/robustness.csv",
+        "results/tables/pairs.csv",
         "results/tables/columns.csv",
 
 
@@ -25,6 +26,7 @@ rule collect:
         images="results/tables/images.parquet",
         attacks="results/tables/attacks.parquet",
         robustness="results/tables/robustness.csv",
+        pairs="results/tables/pairs.csv",
         columns="results/tables/columns.csv",
     log:
         "logs/tables/collect.log",
@@ -42,7 +44,7 @@ rule collect:
         "collect the tables"
     shell:
         "python -m vaepipe.collect --spec {params.spec:q} --models {output.models:q} --images {output.images:q}"
-        " --attacks {output.attacks:q} --robustness {output.robustness:q} --columns {output.columns:q} > {log:q} 2>&1"
+        " --attacks {output.attacks:q} --robustness {output.robustness:q} --pairs {output.pairs:q} --columns {output.columns:q} > {log:q} 2>&1"
 
 
 rule config:

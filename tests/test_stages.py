@@ -228,4 +228,6 @@ def test_a_damaged_or_missing_file_is_named_in_one_line(folder, digits, tmp_path
         assert len(lines) == 1 and lines[0].startswith("error: ") and named in lines[0], done.stderr
     done = run_stage("attack", "--spec", json.dumps(ATTACK | {"lambdas": LAMBDAS, "pairs": 400}), "--data", digits,
                      "--model", folder / CELL.model("model.safetensors"), "--out", tmp_path / "a.h5")  # fmt: skip
-    assert done.stderr.strip() == "error: attack.pairs: 400 is more than the 360 held-out images"
+    assert (
+        done.stderr.strip() == "error: attack.pairs: 400 is more than the 360 held-out images; ask for fewer, or give more images"
+    )

@@ -14,6 +14,9 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
+from PIL import Image
+
+from vaepipe.datasets.files import read_split
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 PARTS = ["Snakefile", "rules", "vaepipe", "config.yaml", "configs", "profiles", "envs"]
@@ -216,12 +219,22 @@ def test_a_data_path_with_spaces_quotes_and_shell_characters_is_only_a_path(tmp_
     assert planned(folder, "--configfile", file, "--", "results/data/dsprites.h5") == {"prepare": 1}
 
 
-def test_a_planned_data_set_stops_in_one_line_that_says_so(tmp_path):
-    folder = copy_repository(tmp_path / "repo")
-    done = snakemake(folder, "--cores", 2, "--configfile", "configs/seed.yaml", "--", "results/data/chairs.h5")
-    assert done.returncode != 0
-    said = [line for line in (done.stdout + done.stderr).splitlines() if "error: " in line]
-    assert len(said) >= 1 and "chairs" in said[0] and "dsprites" in said[0]
+def test_a_folder_of_photographs_under_a_name_of_its_own(tmp_path):
+    folder, photos = copy_repository(tmp_path / "repo"), tmp_path / "my {photos} 'of' \"cats\""
+    photos.mkdir()
+    random = np.random.default_rng(0)
+    for i in range(6):
+        Image.fromarray(random.integers(0, 256, (20, 30, 3), np.uint8)).save(photos / f"a {i}.png")
+    file = tmp_path / "own.yaml"
+    cats = {"kind": "folder", "path": str(photos), "size": 16}
+    file.write_text(yaml.safe_dump({"study": ["my-cats", "faces"], "datasets": {"my-cats": cats}}))
+    done = snakemake(folder, "--cores", 2, "--keep-going", "--configfile", file, "--", "data")
+    said = {line.strip() for line in (done.stdout + done.stderr).splitlines() if "error: " in line}
+    assert done.returncode != 0 and len(said) == 1 and "error: faces: they are not public" in said.pop()
+    assert read_split(folder / "results/data/my-cats.h5", "train").x.shape == (3, 3, 16, 16)
+    assert planned(folder, "--configfile", file, "--", "results/data/my-cats.h5") == {}
+    Image.new("RGB", (16, 16)).save(photos / "new.png")
+    assert planned(folder, "--configfile", file, "--", "results/data/my-cats.h5") == {"prepare": 1}
 
 
 # --- on a real Slurm --------------------------------------------------------------------------------------------------

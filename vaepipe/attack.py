@@ -17,7 +17,7 @@ from vaepipe import device as devices
 from vaepipe import provenance, store
 from vaepipe.attacks import AttackResult, run_attack
 from vaepipe.attacks.outcome import outcome
-from vaepipe.attacks.pairs import draw_pairs
+from vaepipe.attacks.pairs import choose_pairs
 from vaepipe.datasets.files import read_digest, read_split
 from vaepipe.models import as_float, load
 
@@ -25,6 +25,7 @@ PICTURES = ("reconstruction", "target_reconstruction", "adversarial_reconstructi
 DESCRIPTIONS = {
     "lambdas": "weights of the penalty (L,)",
     "pairs": "rows of the held-out split: image, target (P, 2)",
+    "pair_labels": "classes of these, where they are known (P, 2)",
     "x": "attacked images (P,C,H,W), 0..255",
     "target": "target images (P,C,H,W), 0..255",
     "distortion": "d (L,P,C,H,W); x/255 + d lies in [0,1]",
@@ -72,7 +73,7 @@ def attack(
     """
     model, model_spec = load(model_path, device)
     test = read_split(data, "test")
-    pairs = draw_pairs(test, spec["pairs"], spec["pair_seed"])
+    pairs = choose_pairs(test, spec["pairs"], spec["pair_seed"])
     images, targets = test.x[pairs[:, 0]], test.x[pairs[:, 1]]
     x, target = (as_float(torch.from_numpy(a).to(device)) for a in (images, targets))
     lambdas = torch.tensor(spec["lambdas"], dtype=torch.float64)
@@ -89,6 +90,7 @@ def attack(
     arrays = {name: t.cpu().numpy() for name, t in arrays.items()}
     arrays |= {name: (arrays[name] * 255).round().clip(0, 255).astype("uint8") for name in PICTURES if name in arrays}
     arrays |= {"lambdas": lambdas.numpy(), "pairs": pairs} | ({} if own else {"x": images, "target": targets})
+    arrays |= {} if own or test.label is None else {"pair_labels": test.label[pairs]}
     cell = {key: model_spec[key] for key in ("dataset", "family", "beta", "d_z", "seed")}
     made_from = {"model": model_spec, "weights": provenance.file_digest(model_path), "data": read_digest(data)}
     attrs = {**cell, **made_from, "loss": spec["loss"], "spec": spec, "code": provenance.code_digest("attack")}

@@ -1,7 +1,7 @@
 """Stage: what all jobs measured, as tidy tables.
 
 python -m vaepipe.collect --spec JSON --models models.csv --images images.parquet --attacks attacks.parquet
-                          --robustness robustness.csv --columns columns.csv
+                          --robustness robustness.csv --pairs pairs.csv --columns columns.csv
 """
 
 from __future__ import annotations
@@ -78,7 +78,17 @@ ATTACK = {
     "reconstruction_similarity": "MS-SSIM of the reconstructions of x and x+d",
     "target_similarity": "MS-SSIM of the reconstructions of x_t and x+d",
 }
-TABLES = {"models": CELL | MODEL, "images": CELL | IMAGE, "attacks": CELL | ATTACK, "robustness": CELL | robustness.COLUMNS}
+PAIR = {key: (CELL | ATTACK)[key] for key in ("dataset", "pair", "image", "target")} | {
+    "image_label": "class of the image; empty where no classes are known",
+    "target_label": "class of the target; empty where no classes are known",
+}
+TABLES = {
+    "models": CELL | MODEL,
+    "images": CELL | IMAGE,
+    "attacks": CELL | ATTACK,
+    "robustness": CELL | robustness.COLUMNS,
+    "pairs": PAIR,
+}
 
 
 def image_rows(cell: Cell, path: str | Path) -> pd.DataFrame:
@@ -116,6 +126,15 @@ def attack_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
     return _with_cell(cell, found, TABLES["attacks"])
 
 
+def pair_rows(dataset: str, path: str | Path) -> pd.DataFrame:
+    """One row per pair of a data set, from any of its attack files."""
+    with store.open_h5(path, "attack") as file:
+        pairs = file["pairs"][:]
+        labels = file["pair_labels"][:] if "pair_labels" in file else np.full(pairs.shape, None)
+    columns = (np.arange(len(pairs)), *pairs.T, *labels.T)
+    return pd.DataFrame({"dataset": dataset} | dict(zip(list(PAIR)[1:], columns)))
+
+
 def robustness_rows(cell: Cell, attacks: dict[str, pd.DataFrame], checked: bool) -> pd.DataFrame:
     """One row per loss of one model, from its rows of attacks by loss, and its files."""
     best, rows = robustness.best(list(attacks.values())), []
@@ -133,12 +152,12 @@ def _with_cell(cell: Cell, columns: dict, order: dict) -> pd.DataFrame:
 
 
 def collect(study: dict) -> dict[str, pd.DataFrame]:
-    """Tables models, images, attacks, robustness and columns.
+    """Tables models, images, attacks, robustness, pairs and columns.
 
     Args:
         study: per data set its grid, losses and whether attacks were checked, as `vaepipe.config.Study.collect_spec` gives them.
     """
-    models, images, attacks, robust = [], [], [], []
+    models, images, attacks, robust, pairs = [], [], [], [], []
     for dataset, spec in study.items():
         for cell in grid.cells(dataset, spec["grid"]):
             images.append(image_rows(cell, cell.model("evaluation.h5")))
@@ -146,9 +165,11 @@ def collect(study: dict) -> dict[str, pd.DataFrame]:
             by_loss = {}
             for loss in grid.losses(cell, spec["losses"]):
                 by_loss[loss] = attack_rows(cell, loss, cell.attack(loss))
+                if all(rows["dataset"].iloc[0] != dataset for rows in pairs):
+                    pairs.append(pair_rows(dataset, cell.attack(loss)))
             attacks += by_loss.values()
             robust.append(robustness_rows(cell, by_loss, spec["checked"]))
-    frames = {"models": models, "images": images, "attacks": attacks, "robustness": robust}
+    frames = {"models": models, "images": images, "attacks": attacks, "robustness": robust, "pairs": pairs}
     tables = {
         name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(TABLES[name]))
         for name, parts in frames.items()

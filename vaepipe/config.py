@@ -20,6 +20,9 @@ from vaepipe.datasets import DATASETS
 SECTIONS = ("grid", "model", "train", "evaluate", "attack", "checks")
 """Sections that may differ from data set to data set; `plot` is one for all."""
 
+OPTIONS = ("checksum", *dict.fromkeys(option for info in DATASETS.values() for option in info.options))
+"""Keys of ``datasets.<name>``, beside ``kind`` and ``path``, that say what its file holds."""
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; its text is one line."""
@@ -44,10 +47,16 @@ class Study:
         _check(config)
         top = _with_defaults(config, schema())
         self.names: list[str] = top["study"]
-        for key, names in (("study: {!r} is not a data set", self.names), ("datasets.{}: unknown", config.get("datasets", {}))):
+        own = config.get("datasets", {})
+        for key, names in (("study: {!r} is not a data set", self.names), ("datasets.{}: unknown", own)):
             for name in names:
-                if name not in DATASETS:
-                    raise ConfigError(f"{key.format(name)}; known: {', '.join(DATASETS)}{_hint(str(name), DATASETS)}")
+                kind, known = own.get(name, {}).get("kind", name), ", ".join(DATASETS)
+                if kind not in DATASETS and kind != name:
+                    raise ConfigError(f"datasets.{name}.kind: {kind!r} is not a data set; known: {known}{_hint(kind, DATASETS)}")
+                if kind not in DATASETS:
+                    known += "; a name of your own needs a kind, such as folder"
+                    raise ConfigError(f"{key.format(name)}; known: {known}{_hint(str(name), DATASETS)}")
+        self.data_dir: str | None = top.get("data_dir")
         self.device: str = top["device"]
         self.gpu_jobs_per_device: int = top["gpu_jobs_per_device"]
         self.plot: dict = _section("plot", {}, config)
@@ -62,13 +71,9 @@ class Study:
     def _resolve(self, name: str, config: dict) -> dict:
         """The sections as they hold for one data set: schema < data set's own < top of the config < datasets.<name>."""
         own = config.get("datasets", {}).get(name, {})
-        info = DATASETS[name]
+        info = DATASETS[own.get("kind", name)]
         spec = {section: _section(section, info.defaults, config, own) for section in SECTIONS}
-        spec["path"] = own.get("path")
-        if spec["path"] and info.generated:
-            raise ConfigError(f"datasets.{name}.path: {spec['path']!r} is not allowed; {name} is generated, expected null")
-        if spec["path"] and not Path(spec["path"]).exists():
-            raise ConfigError(f"datasets.{name}.path: {spec['path']!r} does not exist; give the file or folder of the data")
+        spec["prepare"] = _prepare(name, own)
         if not info.images:
             spec["attack"]["losses"] = []
             if (network := spec["model"]["network"]) != "mlp":
@@ -100,6 +105,10 @@ class Study:
     def attacks(self) -> list[tuple[grid.Cell, str]]:
         """(cell, loss) of every attack."""
         return [(cell, loss) for cell in self.cells for loss in self.losses(cell)]
+
+    def prepare_spec(self, name: str) -> dict:
+        """All that decides a data set's file, apart from its source's content and code."""
+        return {"dataset": name, **self.specs[name]["prepare"]}
 
     def model_spec(self, cell: grid.Cell) -> dict:
         """All that decides a model's weights, apart from data and code."""
@@ -143,7 +152,7 @@ class Study:
     def effective(self) -> dict:
         """The whole configuration with every default written out."""
         top = {"study": self.names, "device": self.device, "gpu_jobs_per_device": self.gpu_jobs_per_device}
-        return {**top, "plot": self.plot, "datasets": self.specs}
+        return {**top, "data_dir": self.data_dir, "plot": self.plot, "datasets": self.specs}
 
 
 def _section(section: str, defaults: dict, config: dict, own: dict | None = None) -> dict:
@@ -151,6 +160,25 @@ def _section(section: str, defaults: dict, config: dict, own: dict | None = None
     for layer in (defaults, config, own or {}):
         base |= layer.get(section, {})
     return base
+
+
+def _prepare(name: str, own: dict) -> dict:
+    """Where a data set comes from: its kind, ``path``, ``checksum`` and the options that its kind takes, where said."""
+    kind = own.get("kind", name)
+    info, path = DATASETS[kind], own.get("path")
+    takes = ("path", "checksum", *info.options)
+    for key in OPTIONS:
+        if key in own and key not in takes:
+            raise ConfigError(f"datasets.{name}.{key}: {own[key]!r} is not allowed; {kind} takes {', '.join(takes)}")
+    if path and info.generated:
+        raise ConfigError(f"datasets.{name}.path: {path!r} is not allowed; {kind} is generated, expected null")
+    if path and not Path(path).exists():
+        raise ConfigError(f"datasets.{name}.path: {path!r} does not exist; give the file or folder of the data")
+    if not path and info.own and info.options:
+        raise ConfigError(f"datasets.{name}.path: None is not allowed; expected the file or folder of your images")
+    if own.get("checksum") and not (path and Path(path).is_file()):
+        raise ConfigError(f"datasets.{name}.checksum: {own['checksum']!r} is not allowed; it needs a path to one file")
+    return {"kind": kind, "path": path} | {key: own[key] for key in takes[1:] if key in own}
 
 
 def _with_defaults(given: dict, node: dict) -> dict:
@@ -212,9 +240,12 @@ def allowed(node: dict) -> str:
         return ", or ".join(allowed(sub) for sub in node["anyOf"])
     if "enum" in node:
         return ("one of " if len(node["enum"]) > 1 else "") + ", ".join(map(str, node["enum"]))
-    kinds = node["type"] if isinstance(node["type"], list) else [node["type"]]
+    kinds = node.get("type", "string")
+    kinds = kinds if isinstance(kinds, list) else [kinds]
     words = {"integer": "an integer", "number": "a number", "string": "a text", "null": "null", "object": "a mapping"}
     words["boolean"] = "true or false"
+    if kinds == ["array"] and node.get("minItems") == node.get("maxItems", 0):
+        return f"a list of {node['minItems']}, each {allowed(node['items'])}"
     if kinds == ["array"]:
         few = "a non-empty list" if node.get("minItems") else "a list"
         return (
@@ -225,6 +256,8 @@ def allowed(node: dict) -> str:
     text = " or ".join(words[kind] for kind in kinds)
     if kinds == ["object"] and "properties" in node:
         text += " with " + ", ".join(node["properties"])
+    if "pattern" in node:
+        text += f" like {node['pattern'].strip('^$')}"
     if "minimum" in node:
         text += f" ≥ {node['minimum']:g}"
     if "maximum" in node:
@@ -245,7 +278,8 @@ def markdown() -> str:
         "Every key of `config.yaml`. Generated by `python -m vaepipe.config`; edit `vaepipe/schemas/config.schema.yaml` instead.",
         "",
         "An overlay changes a few keys: `snakemake --cores all --configfile my.yaml`. Mappings are merged, lists replaced.",
-        "Under `datasets.<name>` stand `path` and any of the sections, for that data set alone; what is said there wins.",
+        "Under `datasets.<name>` stand `path`, what else says where the data are (docs/data.md), and any of the sections, for",
+        "that data set alone; what is said there wins.",
         "Write small numbers as `1.0e-3`: YAML reads `1e-3` as text.",
         "",
         "| key | allowed | default | meaning |",
@@ -258,7 +292,8 @@ def markdown() -> str:
             lines += [_row(f"{name}.{key}", sub) for key, sub in schema()["$defs"][target]["properties"].items()]
         elif name == "datasets":
             lines.append(f"| **`{name}`** | | | {node['description']} |")
-            lines.append(_row("datasets.<name>.path", node["additionalProperties"]["properties"]["path"]))
+            keys = node["additionalProperties"]["properties"]
+            lines += [_row(f"datasets.<name>.{key}", sub) for key, sub in keys.items() if key not in SECTIONS]
         else:
             lines.append(_row(name, node))
     return "\n".join(lines) + "\n"

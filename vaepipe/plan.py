@@ -50,8 +50,9 @@ def jobs(study: Study) -> list[Job]:
     """The jobs that cost something, that is all but figures and headline."""
     found = []
     for name in study.names:
-        count, pixels = described(name)
-        size = count * pixels * (1 if DATASETS[name].images else 4)
+        kind = study.specs[name]["prepare"]["kind"]
+        count, pixels = described(kind)
+        size = count * pixels * (1 if DATASETS[kind].images else 4)
         found.append(Job("prepare", name, name, (f"results/data/{name}.h5",), f"benchmarks/data/{name}.jsonl", 1, size))
     for cell in study.cells:
         weights, benchmark = (cell.model("model.safetensors"), cell.model("history.csv")), f"benchmarks/models/{cell.name}"
@@ -61,9 +62,12 @@ def jobs(study: Study) -> list[Job]:
         attack = study.specs[cell.dataset]["attack"]
         parts = {f"{loss}/{block}": (cell.block(loss, block), len(some)) for block, some in study.blocks(cell.dataset).items()}
         for name, (path, count) in (parts | {loss: (cell.attack(loss), len(attack["lambdas"]))}).items():
-            stage, rows = "attack" if name == loss else "attack_block", count * attack["pairs"]
+            stage, rows = (
+                "attack" if name == loss else "attack_block",
+                count * (attack["pairs"] if isinstance(attack["pairs"], int) else len(attack["pairs"])),
+            )
             # the distortion in float32 and, where it is whole, a picture in uint8
-            size = rows * described(cell.dataset)[1] * (5 if stage == "attack" else 4)
+            size = rows * described(study.specs[cell.dataset]["prepare"]["kind"])[1] * (5 if stage == "attack" else 4)
             its = f"{cell.name}/{name}"
             found.append(Job(stage, cell.dataset, its, (path,), f"benchmarks/attacks/{its}.jsonl", rows, size))
         if study.checked(cell.dataset):
@@ -74,9 +78,10 @@ def jobs(study: Study) -> list[Job]:
     return [*found, Job("collect", "", "tables", tables, "benchmarks/tables/collect.jsonl")]
 
 
-def described(dataset: str) -> tuple[int, int]:
-    """(images, numbers per image) of a data set, as its registry entry says, which is there before the data are."""
-    about = DATASETS[dataset].about
+def described(kind: str) -> tuple[int, int]:
+    """(images, numbers per image) of a data set, as its registry entry says, which is there before the data are; a user's
+    own files are not known, but for the size to which images are scaled."""
+    about = DATASETS[kind].about
     shape = re.search(r"\d+(?:×\d+)+|(\d+)-D", about)
     sides = shape[1] or shape[0]
     return int(about.split()[0].replace(",", "")) if about[0].isdigit() else 0, math.prod(map(int, sides.split("×")))

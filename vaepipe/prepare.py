@@ -8,33 +8,50 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from vaepipe import provenance
+from vaepipe import provenance, store
 from vaepipe.datasets import DATASETS
+from vaepipe.datasets.fetch import cache, verify
 from vaepipe.datasets.files import check
 from vaepipe.datasets.part import Part
-from vaepipe.store import DataError, run_stage, write_h5
+from vaepipe.store import DataError, run_stage
+
+CHUNKS = 4
+"""Chunks of the file that one thread reads at once; no more than threads + 1 such blocks are in memory."""
+EVERY = 10
+"""Seconds between two lines of progress."""
 
 
-def prepare(spec: dict, out: str | Path, downloads: str | Path = "downloads") -> None:
-    """Load a data set, check it and write it; `vaepipe.datasets.files.read_split` reads it back.
+def prepare(spec: dict, out: str | Path, downloads: str | Path | None = None, threads: int = 1) -> None:
+    """Load a data set, check it and write it, block by block; `vaepipe.datasets.files.read_split` reads it back.
 
     Args:
-        spec: ``dataset``, a name in the registry, and ``path``, of files that the user already has, or None.
+        spec: ``dataset``, its name; ``kind``, a name in the registry (where it is missing: the same); ``path``, of files
+            that the user already has, or None; ``checksum`` of such a file, optional; options of the kind.
         out: HDF5 file to write, with ``x``, ``label`` and ``factors``, as far as they are known, in ``train`` and ``test``.
-        downloads: folder for what has to be fetched.
+        downloads: folder for what has to be fetched; None: `vaepipe.datasets.fetch.cache`.
+        threads: how many blocks are read, decoded and scaled at a time.
 
     Raises:
         DataError: the data set is unknown, or its files are missing, damaged or not what they should be.
     """
     name, path = spec.get("dataset"), spec.get("path")
-    if name not in DATASETS:
-        raise DataError(f"{name!r} is not a data set; known: {', '.join(DATASETS)}")
-    info = DATASETS[name]
-    parts = info.load(name, Path(path) if path else None, Path(downloads))
+    kind = spec.get("kind", name)
+    if kind not in DATASETS:
+        raise DataError(f"{kind!r} is not a data set; known: {', '.join(DATASETS)}")
+    info = DATASETS[kind]
+    path = Path(path) if path else None
+    if path:
+        verify(path, spec.get("checksum"), f"datasets.{name}.checksum")
+    options = {key: spec[key] for key in info.options if key in spec}
+    parts = info.load(name, path, Path(downloads or cache()), **options)
     check(name, parts)
     train = parts["train"]
     attrs = {
@@ -45,9 +62,15 @@ def prepare(spec: dict, out: str | Path, downloads: str | Path = "downloads") ->
         "factor_names": train.factor_names,
         "spec": spec,
         "code": provenance.code_digest("prepare", f"datasets.{info.module}"),
-        "digest": digest(parts),
     }
-    write_h5(out, "data", {f"{split}/{key}": value for split in parts for key, value in _arrays(parts[split]).items()}, attrs)
+    sha, progress = hashlib.sha256(), Progress(sum(len(part.x) for part in parts.values()))
+    with store.create_h5(out, "data", attrs) as file:
+        for split in ("train", "test"):
+            for key, (array, text) in _arrays(parts[split]).items():
+                blocks = progress.watch(_blocks(array, threads), sha) if key == "x" else None
+                store.add(file, f"{split}/{key}", array, text, blocks)
+        file.attrs["digest"] = sha.hexdigest()  # of the training images followed by the test images, row by row
+    progress.line()
 
 
 def _arrays(part: Part) -> dict[str, tuple[np.ndarray, str]]:
@@ -61,25 +84,58 @@ def _arrays(part: Part) -> dict[str, tuple[np.ndarray, str]]:
     return {key: (array, text) for key, (array, text) in arrays.items() if array is not None}
 
 
-def digest(parts: dict[str, Part]) -> str:
-    """SHA-256 of the training images followed by the test images, row by row as they lie in memory."""
-    sha = hashlib.sha256()
-    for split in ("train", "test"):
-        sha.update(np.ascontiguousarray(parts[split].x))
-    return sha.hexdigest()
+def _blocks(x, threads: int) -> Iterator[np.ndarray]:
+    """The rows of ``x`` in blocks of whole chunks, read by several threads, in their order."""
+    step = CHUNKS * max(1, store.CHUNK // max(1, store.row_bytes(x)))
+    waiting: deque = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for start in range(0, len(x), step):
+                waiting.append(pool.submit(np.ascontiguousarray, x[start : start + step]))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:  # after a fault nothing is read any more
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Progress:
+    """A line now and then, and one at the end: rows, rows per second, time left."""
+
+    def __init__(self, total: int):
+        self.total, self.done, self.begun = total, 0, time.monotonic()
+        self.said = self.begun
+
+    def watch(self, blocks: Iterator[np.ndarray], sha) -> Iterator[np.ndarray]:
+        for block in blocks:
+            sha.update(block)
+            yield block
+            self.done += len(block)
+            if time.monotonic() - self.said > EVERY:
+                self.line()
+
+    def line(self) -> None:
+        self.said = time.monotonic()
+        rate = self.done / max(1e-9, self.said - self.begun)
+        left = f", {(self.total - self.done) / rate:.0f} s left" if self.done < self.total else ""
+        print(f"{self.done} of {self.total} rows, {rate:.0f} per second{left}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m vaepipe.prepare", description=__doc__.splitlines()[0])
-    parser.add_argument("--spec", required=True, help='JSON: {"dataset": name, "path": null or text}')
+    parser.add_argument(
+        "--spec", required=True, help='JSON: {"dataset": name, "path": null or text}; kind, checksum and options where needed'
+    )
     parser.add_argument("--out", required=True, help="HDF5 file to write")
-    parser.add_argument("--downloads", default="downloads", help="folder for what has to be fetched (default: %(default)s)")
+    parser.add_argument("--downloads", help="folder for what has to be fetched (default: VAEPIPE_DATA_DIR, or the user's cache)")
+    parser.add_argument("--threads", type=int, default=1, help="threads that read and decode (default: %(default)s)")
     args = parser.parse_args()
     try:
         spec = dict(json.loads(args.spec))
     except (ValueError, TypeError) as error:
         raise DataError(f"--spec: not a JSON object: {args.spec}") from error
-    prepare(spec, args.out, args.downloads)
+    prepare(spec, args.out, args.downloads, args.threads)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.metadata
 import json
+import os
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -43,6 +45,18 @@ def file_digest(path: str | Path) -> str:
     """SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(path: str | Path) -> str:
+    """Digest of the names, sizes and dates of all files below a folder."""
+    digest = hashlib.sha256()
+    for top, folders, files in os.walk(path, followlinks=True):
+        folders.sort()
+        for file in sorted(files):
+            with contextlib.suppress(OSError):  # gone meanwhile, or a link to nowhere
+                found = os.stat(os.path.join(top, file))
+                digest.update(os.fsencode(f"{os.path.relpath(top, path)}/{file}\0{found.st_size}\0{found.st_mtime_ns}\0"))
+    return digest.hexdigest()[:16]
 
 
 def record() -> dict[str, str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -20,6 +22,13 @@ SCHEMA = 1
 
 CHUNK = 2**20
 """Bytes that are compressed together."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk, a quota or a limit says when it is full."""
+
+WORTH = 0.8
+"""Images that compress to no less than this share, photographs, are stored as they are: they would take longer to compress
+than to decode."""
 
 
 class DataError(ValueError):
@@ -51,34 +60,76 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_h5(path: str | Path, kind: str, arrays: dict[str, tuple[np.ndarray, str]], attrs: dict) -> None:
-    """Write arrays with what each one is.
+@contextlib.contextmanager
+def create_h5(path: str | Path, kind: str, attrs: dict) -> Iterator[h5py.File]:
+    """A new file to `add` arrays to, replaced as a whole when the block ends well.
 
     Args:
-        path: target, replaced as a whole.
+        path: target.
         kind: what the file is, such as ``"attack"``; a reader asks for it by name.
-        arrays: name → (array, description with shape and unit).
         attrs: further attributes; what is not text or a number is stored as JSON.
+
+    Raises:
+        DataError: the disk is full.
     """
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["kind"], file.attrs["schema"] = kind, SCHEMA
-        for key, value in {**provenance.record(), **attrs}.items():
-            file.attrs[key] = value if isinstance(value, (str, int, float)) else json.dumps(value)
+    try:
+        with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["kind"], file.attrs["schema"] = kind, SCHEMA
+            for key, value in {**provenance.record(), **attrs}.items():
+                file.attrs[key] = value if isinstance(value, (str, int, float)) else json.dumps(value)
+            yield file
+    except (OSError, RuntimeError) as error:  # h5py says it in a page of its own state
+        if full := next(
+            (code for code in FULL if f"errno = {code}" in str(error) or getattr(error, "errno", None) == code), None
+        ):
+            raise DataError(f"{path}: {os.strerror(full)}; free some and start again") from error
+        raise
+
+
+def add(file: h5py.File, name: str, array, description: str, blocks: Iterable[np.ndarray] | None = None) -> None:
+    """Add one array with what it is.
+
+    Args:
+        array: the array; with ``blocks`` only its shape and dtype count.
+        description: with shape and unit.
+        blocks: its rows one after the other, where the whole is not in memory.
+    """
+    packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if array.size > 64 else {}
+    if packed and array.ndim > 1:
+        packed["chunks"] = _chunks(array)
+    if blocks is None:
+        file.create_dataset(name, data=array, **packed).attrs["description"] = description
+        return
+    done, dataset = 0, None
+    for block in blocks:
+        if dataset is None:
+            if packed and len(zlib.compress(block[: packed["chunks"][0]], 1)) > WORTH * block[: packed["chunks"][0]].nbytes:
+                packed = {"chunks": packed["chunks"]}
+            dataset = file.create_dataset(name, array.shape, array.dtype, **packed)
+            dataset.attrs["description"] = description
+        dataset[done : done + len(block)] = block
+        done += len(block)
+
+
+def write_h5(path: str | Path, kind: str, arrays: dict[str, tuple[np.ndarray, str]], attrs: dict) -> None:
+    """Write arrays, name → (array, description), and attributes as `create_h5` takes them."""
+    with create_h5(path, kind, attrs) as file:
         for name, (array, description) in arrays.items():
-            array = np.asarray(array)
-            packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if array.size > 64 else {}
-            if packed and array.ndim > 1:
-                packed["chunks"] = _chunks(array)
-            file.create_dataset(name, data=array, **packed).attrs["description"] = description
+            add(file, name, np.asarray(array), description)
 
 
-def _chunks(array: np.ndarray) -> tuple[int, ...]:
+def _chunks(array) -> tuple[int, ...]:
     """About a megabyte: whole rows, or for pictures (L, P, C, H, W) all λ of a pair, which often are equal or near."""
     if array.ndim == 5:
         L, P, *image = array.shape
         room = max(1, CHUNK // max(1, array[0, 0].nbytes))
         return (min(L, room), max(1, min(P, room // L)), *image)
-    return (max(1, min(len(array), CHUNK // max(1, array[0].nbytes))), *array.shape[1:])
+    return (max(1, min(len(array), CHUNK // max(1, row_bytes(array)))), *array.shape[1:])
+
+
+def row_bytes(array) -> int:
+    """Bytes of one row."""
+    return array.size // max(1, len(array)) * array.dtype.itemsize
 
 
 @contextlib.contextmanager

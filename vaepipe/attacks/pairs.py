@@ -8,6 +8,20 @@ from vaepipe.datasets.part import Part
 from vaepipe.store import DataError
 
 
+def choose_pairs(part: Part, wanted: int | list[list[int]], seed: int) -> np.ndarray:
+    """(P, 2) rows of ``part``, image and target: as many as ``wanted``, drawn, or the ones that it lists.
+
+    Raises:
+        DataError: fewer images than pairs, no target for an image, or a row that is not there or its own target.
+    """
+    if isinstance(wanted, int):
+        return draw_pairs(part, wanted, seed)
+    for image, target in wanted:
+        if max(image, target) >= len(part.x) or image == target:
+            raise DataError(f"attack.pairs: [{image}, {target}] is not two of the {len(part.x)} held-out images, 0 the first")
+    return np.array(wanted, dtype=np.int64)
+
+
 def draw_pairs(part: Part, count: int, seed: int) -> np.ndarray:
     """(count, 2) rows of ``part``: image and target, at random.
 
@@ -19,7 +33,7 @@ def draw_pairs(part: Part, count: int, seed: int) -> np.ndarray:
     """
     n = len(part.x)
     if count > n:
-        raise DataError(f"attack.pairs: {count} is more than the {n} held-out images")
+        raise DataError(f"attack.pairs: {count} is more than the {n} held-out images; ask for fewer, or give more images")
     random = np.random.default_rng(seed)
     pairs = []
     for image in random.permutation(n)[:count]:

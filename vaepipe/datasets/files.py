@@ -63,16 +63,3 @@ def _fault(part: Part) -> str | None:
 
 def _known(part: Part) -> tuple:
     return part.label is not None, part.factors is not None, part.factor_names
-
-
-def not_fetched(name: str, address: str, error: Exception) -> DataError:
-    """The error for a failed download. Its reason is the innermost one: the libraries wrap it in pages of their own state."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    where = f"datasets.{name}.path takes a file or folder you already have"
-    return DataError(f"{name}: could not fetch {address} ({one_line(error)}); {where}")
-
-
-def one_line(error: Exception) -> str:
-    """An exception's text, or its name where it has none, without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__

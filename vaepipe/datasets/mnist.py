@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from http.client import HTTPException
 from pathlib import Path
 
 from torchvision.datasets import MNIST, FashionMNIST
-from torchvision.datasets.utils import check_integrity, download_url
+from torchvision.datasets.utils import check_integrity
 
-from vaepipe.datasets.files import not_fetched, one_line
+from vaepipe.datasets.fetch import fetch
 from vaepipe.datasets.part import Part
 from vaepipe.store import DataError
 
@@ -43,7 +42,7 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
         try:
             return {"train": _part(kind, root, True), "test": _part(kind, root, False)}
         except UNREADABLE as error:
-            raise DataError(f"{folder}: torchvision cannot read the files of {name} ({one_line(error)})") from error
+            raise DataError(f"{folder}: torchvision cannot read the files of {name} ({' '.join(str(error).split())})") from error
 
 
 def _part(kind: type[MNIST], root: str, train: bool) -> Part:
@@ -73,11 +72,4 @@ def _raw_files(name: str, kind: type[MNIST], folder: Path) -> list[Path]:
 def _download(name: str, kind: type[MNIST], raw: Path) -> None:
     """Fetch what is not there yet. Only the .gz files are kept: extracted ones could be cut short without anyone noticing."""
     for file, md5 in kind.resources:
-        for mirror in kind.mirrors:
-            try:
-                download_url(mirror + file, raw, md5=md5)
-                break
-            except (RuntimeError, OSError, HTTPException) as error:
-                failure = error
-        else:
-            raise not_fetched(name, kind.mirrors[0] + file, failure) from failure
+        fetch(name, raw, file, f"md5:{md5}", [mirror + file for mirror in kind.mirrors])

@@ -1,0 +1,44 @@
+"""CelebA: faces of celebrities, aligned. Source: Liu et al. 2015; the file's id and checksum are torchvision's."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from torchvision.datasets import CelebA
+
+from vaepipe.datasets.fetch import fetch
+from vaepipe.datasets.part import Part
+from vaepipe.datasets.tree import Tree
+from vaepipe.store import DataError
+
+FILE = "img_align_celeba.zip"
+DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
+LAST_TRAIN, FIRST_TEST = 162_770, 182_638
+"""Numbers of images in the official partition; those between are its validation part, which is left out."""
+CROP, SIZE = 148, 64
+
+
+def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
+    """Images (N,3,64,64): the middle 148 of 178×218 pixels, scaled; official split, without its validation part.
+
+    torchvision's class would unpack 202,599 files first; the zip is read where it is.
+
+    Args:
+        path: img_align_celeba.zip, its unpacked folder, or a folder that holds one of them.
+
+    Raises:
+        DataError: the file is not CelebA, damaged, or could not be fetched.
+    """
+    if path is None:
+        number, md5 = next(entry[:2] for entry in CelebA.file_list if entry[2] == FILE)
+        path = fetch(name, downloads, FILE, f"md5:{md5}", [DRIVE.format(number)])
+    elif path.is_dir():
+        path = next((path / inner for inner in (FILE, FILE.removesuffix(".zip")) if (path / inner).exists()), path)
+    tree = Tree(path)
+    stems = [PurePosixPath(file).stem for file in tree.names]
+    if strange := [file for file, stem in zip(tree.names, stems) if not (stem.isdecimal() and len(stem) == 6)]:
+        raise DataError(f"{path}: {strange[0]!r} is not a name like 000001.jpg; give the official {FILE}")
+    numbers = np.array([int(stem) for stem in stems])
+    part = Part(tree.images(tree.names, 3, CROP, SIZE))
+    return {"train": part[numbers <= LAST_TRAIN], "test": part[numbers >= FIRST_TEST]}

@@ -1,0 +1,48 @@
+"""3D Chairs: renders of 1,393 chairs from 62 places. Source: Aubry et al. 2014, di.ens.fr/willow/research/seeing3Dchairs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from vaepipe.datasets.array import Source, as_bytes
+from vaepipe.datasets.fetch import fetch
+from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
+from vaepipe.datasets.tree import Tree
+from vaepipe.store import DataError
+
+ADDRESS = "https://www.di.ens.fr/willow/research/seeing3Dchairs/data/rendered_chairs.tar"
+NAME = re.compile(r"(?:^|/)([^/]+)/renders/image_\d+_p(\d+)_t(\d+)_r\d+\.png$")
+FACTORS = ("chair", "elevation", "azimuth")
+CROP, SIZE = 400, 64
+
+
+def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
+    """Images (N,1,64,64): the middle 400 of 600 pixels, grey, scaled; one in ten is held out, at most 10,000.
+
+    Args:
+        path: the official .tar or its unpacked folder; or an .npz with ``imgs`` (N,64,64), prepared like that, without factors.
+
+    Raises:
+        DataError: there are no such renders, or one is damaged.
+    """
+    path = path or fetch(name, downloads, "rendered_chairs.tar", None, [ADDRESS])
+    if path.suffix == ".npz":
+        return hold_out_tenth(Part(_prepared(path)))
+    tree = Tree(path)
+    found = {file: NAME.search(file) for file in tree.names}
+    names = [file for file in tree.names if found[file]]
+    if not names:
+        raise DataError(f"{path}: has no <chair>/renders/image_NNN_pPPP_tTTT_rRRR.png; give the official rendered_chairs.tar")
+    columns = np.array([found[file].groups() for file in names])
+    factors = np.stack([np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns.T], axis=1)
+    return hold_out_tenth(Part(tree.images(names, 1, CROP, SIZE), factors=factors, factor_names=FACTORS))
+
+
+def _prepared(path: Path) -> Lazy:
+    source = Source(path, "imgs")
+    if source.shape[1:] != (SIZE, SIZE):
+        raise DataError(f"{source}: expected images (N,{SIZE},{SIZE}), found {source.shape}")
+    return Lazy(lambda rows: as_bytes(source.take(rows), rows, source)[:, None], (1, SIZE, SIZE), np.arange(source.shape[0]))

@@ -1,0 +1,45 @@
+"""SVHN: cropped colour digits of house numbers. Source: Netzer et al. 2011; addresses and checksums are torchvision's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torchvision.datasets import SVHN
+
+from vaepipe.datasets.array import Source
+from vaepipe.datasets.fetch import fetch
+from vaepipe.datasets.part import Part, hold_out_tenth
+from vaepipe.store import DataError
+
+
+def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
+    """Images (N,3,32,32) and their digits, in the official split: 73,257 for training, 26,032 for testing.
+
+    torchvision's class refuses all but the official files, so it is scipy that reads them here.
+
+    Args:
+        path: folder with both official .mat files; or one file in their layout, of which one in ten images is held out.
+
+    Raises:
+        DataError: a file is missing, is not SVHN, or could not be fetched.
+    """
+    files = {split: SVHN.split_list[split] for split in ("train", "test")}
+    if path is None:
+        return {split: _part(fetch(name, downloads, file, f"md5:{md5}", [url])) for split, (url, file, md5) in files.items()}
+    if path.is_dir():
+        return {split: _part(path / file) for split, (_, file, _) in files.items()}
+    return hold_out_tenth(_part(path))
+
+
+def _part(path: Path) -> Part:
+    x, y = Source(path, "X"), Source(path, "y")
+    if (
+        x.shape[:3] != (32, 32, 3)
+        or len(x.shape) != 4
+        or x.dtype != np.uint8
+        or y.shape not in ((x.shape[3], 1), (1, x.shape[3]))
+    ):
+        raise DataError(f"{path}: expected X (32,32,3,N) uint8 and y (N,1), found {x.shape} {x.dtype} and {y.shape}")
+    images = x.take(np.arange(x.shape[3]), axis=3).transpose(0, 3, 1, 2)
+    return Part(images, y.all().reshape(-1).astype(np.int64) % 10)  # the digit 0 is called 10

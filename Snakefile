@@ -38,7 +38,8 @@ rule all:
         rules.figures.input,
         "results/config.json",
         "results/headline.txt",
+        "results/claims.txt",
 
 
 onsuccess:
-    print_headline()
+    print_summary()

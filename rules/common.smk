@@ -157,15 +157,17 @@ def figure_files():
     names = [name for name, entry in pictures.items() if entry.tables and ("attacks" not in entry.tables or attacked())]
     names += ["swissroll"] if figure_cells("swissroll", "swissroll") else []
     names += [f"montage/{dataset}" for dataset in attacked()]
-    return [f"results/figures/{name}.{end}" for name in names for end in ("pdf", "png")]
+    return [f"results/figures/{name}.{end}" for name in names for end in ("pdf", "png", "csv")]
 
 
-HEADLINE = Path("results/headline.txt")
-HEADLINE_BEFORE = HEADLINE.stat().st_mtime if HEADLINE.exists() else None
+SUMMARY = [Path("results/headline.txt"), Path("results/claims.txt")]
+SUMMARY_BEFORE = [path.stat().st_mtime if path.exists() else None for path in SUMMARY]
 
 
-def print_headline():
+def print_summary():
     """At the end of a run that made it."""
-    if HEADLINE.exists() and HEADLINE.stat().st_mtime != HEADLINE_BEFORE:
-        print(HEADLINE.read_text(encoding="utf-8"))
-        print(f"Figures: {HEADLINE.parent.resolve() / 'figures'}")
+    if [path.stat().st_mtime if path.exists() else None for path in SUMMARY] != SUMMARY_BEFORE:
+        for path in SUMMARY:
+            if path.exists():
+                print(path.read_text(encoding="utf-8"))
+        print(f"Figures: {SUMMARY[0].parent.resolve() / 'figures'}")

@@ -1,10 +1,11 @@
 # INPUT   results/tables/*, and the arrays of a few models
-# OUTPUT  results/figures/*.{pdf,png}, results/headline.txt
+# OUTPUT  results/figures/*.{pdf,png,csv}, results/headline.txt, results/claims.txt, results/tables/claims.{csv,md}
 localrules:
     plot,
     plot_swissroll,
     plot_montage,
     headline,
+    claims,
 
 
 rule figures:
@@ -20,7 +21,7 @@ rule plot:
         images="results/tables/images.parquet",
         attacks="results/tables/attacks.parquet",
     output:
-        multiext("results/figures/{figure}", ".pdf", ".png"),
+        multiext("results/figures/{figure}", ".pdf", ".png", ".csv"),
     log:
         "logs/figures/{figure}.log",
     conda:
@@ -43,7 +44,7 @@ rule plot_swissroll:
     input:
         arrays=evaluations(figure_cells("swissroll", "swissroll")),
     output:
-        multiext("results/figures/swissroll", ".pdf", ".png"),
+        multiext("results/figures/swissroll", ".pdf", ".png", ".csv"),
     log:
         "logs/figures/swissroll.log",
     conda:
@@ -65,7 +66,7 @@ rule plot_montage:
     input:
         arrays=lambda wildcards: [path for _, path in montage_attacks(wildcards.dataset)],
     output:
-        multiext("results/figures/montage/{dataset}", ".pdf", ".png"),
+        multiext("results/figures/montage/{dataset}", ".pdf", ".png", ".csv"),
     log:
         "logs/figures/montage/{dataset}.log",
     conda:
@@ -104,3 +105,31 @@ rule headline:
     shell:
         "python -m vaepipe.plot headline --spec {params.spec:q} --models {input.models:q}"
         " --attacks {input.attacks:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule claims:
+    """What the posts claim, and what this study says."""
+    input:
+        models="results/tables/models.csv",
+        images="results/tables/images.parquet",
+        attacks="results/tables/attacks.parquet",
+        arrays=evaluations(figure_cells("swissroll", "swissroll")),
+    output:
+        csv="results/tables/claims.csv",
+        md="results/tables/claims.md",
+        txt="results/claims.txt",
+    log:
+        "logs/claims.log",
+    conda:
+        "../envs/vaepipe.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=figure_spec(figure_cells("swissroll", "swissroll")),
+        code=code_digest("claims.__main__", "claims.latents", "claims.attacks", "claims.part2"),
+    message:
+        "judge the claims"
+    shell:
+        "python -m vaepipe.claims --spec {params.spec:q} --models {input.models:q} --images {input.images:q}"
+        " --attacks {input.attacks:q} --arrays {input.arrays:q} --out {output:q} > {log:q} 2>&1"

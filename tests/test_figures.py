@@ -164,7 +164,7 @@ def test_adversarial_loss_is_the_plain_mean_with_its_interval(family, data, tabl
 def test_adversarial_loss_says_what_its_band_is(data, tables):
     text = notes(make("adversarial_loss", data["adversarial_loss"]))
     assert "n = 80 trials per point (5 pairs × 4 λ × 2 $d_z$ × 2 seeds)" in text
-    assert "bootstrap over 5 pairs and 2 training seeds, 200 resamples" in text and "too narrow" in text
+    assert "bootstrap over 5 pairs and 2 training seeds, 200 resamples, Student's t" in text and "make it wide" in text
     assert "in 25 % of trials" in text
     single = Data(attacks=tables["attacks"][tables["attacks"]["seed"] == 0])
     assert "one training seed: variation between trainings is not in it" in notes(make("adversarial_loss", single))

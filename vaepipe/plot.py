@@ -1,6 +1,6 @@
 """Stage: one figure of `vaepipe.figures`.
 
-python -m vaepipe.plot NAME --spec JSON [--models F] [--images F] [--attacks F] [--arrays F ...] --out A.pdf B.png
+python -m vaepipe.plot NAME --spec JSON [--models F] [--images F] [--attacks F] [--arrays F ...] --out A.pdf B.png C.csv
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+
+import pandas as pd
 
 from vaepipe import store
 from vaepipe.figures import FIGURES, Data, Entry
@@ -44,7 +46,9 @@ def write(entry: Entry, data: Data, options: dict, outs: list[Path]) -> None:
     made = entry.load()(data, options)
     for path in outs:
         with store.atomic(path) as temporary:
-            if isinstance(made, str):
+            if path.suffix == ".csv":
+                pd.DataFrame(made.rows).to_csv(temporary, index=False)
+            elif isinstance(made, str):
                 temporary.write_text(made, encoding="utf-8")
             else:
                 from vaepipe.figures import style
@@ -60,7 +64,11 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(f"--{table}", type=Path, help=f"table {table} (.csv or .parquet)")
     parser.add_argument("--arrays", nargs="*", default=[], help="HDF5 files, evaluations or attacks")
     parser.add_argument(
-        "--out", required=True, nargs="+", type=Path, help="files to write: .pdf and .png, or .txt for the headline"
+        "--out",
+        required=True,
+        nargs="+",
+        type=Path,
+        help="files to write: .pdf, .png and .csv (its numbers), or .txt for the headline",
     )
     args = parser.parse_args(argv)
     entry = FIGURES[args.name]

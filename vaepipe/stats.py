@@ -1,18 +1,28 @@
-"""Intervals for means of rows that share images, pairs or trainings."""
+"""Intervals for statistics of rows that share images, pairs or trainings.
+
+The rows of a study are not independent: all trials of a pair share two images, all trials of a training share a network.
+What is independent, and is resampled here, are the pairs and the trainings. Rows are never resampled: they enter as sums
+per cell of the crossing, and a resample is a weighting of these. docs/statistics.md derives the interval and shows its coverage.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
-BLOCK = 2**22
-"""Multiplicities that are in memory at once."""
+BLOCK = 2**21
+"""Numbers that a block of resamples has in memory at once."""
+BINS = 1024
+"""A bootstrapped median is as fine as this many quantiles of the rows; with fewer rows it is exact."""
+STATISTICS = ("mean", "geometric mean", "median")
 
 
 class Interval(NamedTuple):
-    """A mean and the ends of its interval; NaN where nothing could be resampled."""
+    """A statistic and the ends of its interval; NaN where nothing could be resampled."""
 
     estimate: float
     low: float
@@ -20,95 +30,196 @@ class Interval(NamedTuple):
 
 
 def clustered_interval(
-    values, clusters: Mapping[str, Sequence] | Sequence, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    values,
+    clusters: Mapping[str, Sequence] | Sequence,
+    statistic: str = "mean",
+    *,
+    against=None,
+    compare: str = "difference",
+    log: bool = False,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
-    """Mean of the rows, with a percentile interval from a bootstrap over crossed clusters.
+    """A statistic of the rows with a bootstrap interval over crossed clusters, right also for few of them.
 
-    Every kind of cluster is resampled with replacement, independently of the others; a row counts as often as the product
-    of its clusters' multiplicities. Rows of one pair, or of one training, therefore come and go together, which a bootstrap
-    of the rows would miss. A kind of cluster with one member stays fixed: its variation is not in the interval.
-    With fewer than about ten members of a kind the interval is too narrow, as percentile intervals are.
+    Each kind of cluster is resampled with replacement, alone and together with the others; a row counts as often as its
+    clusters are drawn. Their variances, corrected for the number of clusters, are combined with Student's t, so that three
+    trainings make an honest, wide interval. A kind with one member stays fixed: its variation is not in the interval.
 
     Args:
-        values: (R,) NaN rows are left out; infinite ones are kept, and make the mean infinite.
+        values: (R,) rows with NaN, here or in ``against``, are left out; an infinite one makes the estimate infinite or NaN.
         clusters: by kind (any names), (R,) ids of any sortable type.
+        statistic: one of `STATISTICS`. A geometric mean's interval is symmetric in the logarithm.
+        against: (R,) values of another model in the same trials. Then the statistic is of their difference, or ``ratio``:
+            the mean's is the ratio of the two means, the others' that of the rows' ratios.
+        compare: ``difference`` or ``ratio``.
+        log: make a mean's or median's interval symmetric in the logarithm, for positive, skewed numbers such as losses.
         resamples: number of bootstrap resamples; those that hit no row (possible if the crossing is not full) do not count.
         level: coverage that the interval aims at.
         seed: the same seed gives the same interval.
 
     Returns:
-        The interval, in the unit of ``values``; ends are resampled means, without interpolation.
+        The interval, in the unit of ``values``.
 
-    Source: Owen 2007, "The pigeonhole bootstrap" (for two kinds of clusters).
+    Raises:
+        ValueError: a statistic or comparison that is not known.
+
+    Source: Owen 2007, "The pigeonhole bootstrap"; Banerjee 1960 and Satterthwaite 1946 for sums of variances.
     """
-    values = np.asarray(values, dtype=float)
-    kinds = list(clusters.values() if isinstance(clusters, Mapping) else clusters)
-    kept = ~np.isnan(values)
-    values = values[kept]
+    columns = np.atleast_2d(np.asarray(values, dtype=float))
+    if against is not None:
+        columns = np.stack([columns[0], np.asarray(against, dtype=float)])
+    kept = ~np.isnan(columns).any(0)
+    columns = columns[:, kept]
+    make = _statistic(statistic, len(columns) == 2, compare)
+    if not kept.any():
+        return Interval(np.nan, np.nan, np.nan)
+    kinds = clusters.values() if isinstance(clusters, Mapping) else clusters
     coded = [np.unique(np.asarray(kind)[kept], return_inverse=True) for kind in kinds]
     # the largest first, so that what is left after its matrix product is small
     coded = sorted((pair for pair in coded if len(pair[0]) > 1), key=lambda pair: -len(pair[0]))
-    if not coded:
-        return Interval(_mean(values), np.nan, np.nan)
-    tables = _tables(values, [inverse for _, inverse in coded], [len(names) for names, _ in coded])
-    means = np.concatenate([_means(tables, weights) for weights in _multiplicities(tables.shape[1:], resamples, seed)])
-    return Interval(_mean(values), *_ends(means, level))
+    sizes = [len(names) for names, _ in coded]
+    with np.errstate(all="ignore"):  # inf - inf, logarithms of what is not positive: NaN, and no interval
+        tables, value = make(columns, [inverse for _, inverse in coded], sizes)
+        logarithmic = log or statistic == "geometric mean" or (len(columns) == 2 and compare == "ratio")
+        scale, back = (np.log, np.exp) if logarithmic else (_same, _same)
+        estimate = float(value(tables.reshape(len(tables), -1).sum(1)[None])[0])
+        centre = scale(estimate)
+        if not coded or not np.isfinite(centre):
+            return Interval(estimate, np.nan, np.nan)
+        half = _half_width(lambda sums: scale(value(sums)), tables, resamples, level, seed)
+        return Interval(estimate, float(back(centre - half)), float(back(centre + half)))
 
 
-def pooled_interval(values, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
-    """Mean of the rows, with the ordinary bootstrap that takes all rows for independent.
+def pooled_interval(values, *, level: float = 0.95) -> Interval:
+    """Mean of the rows, with the interval of a bootstrap that takes all rows for independent: pooled rows, as in the seed.
 
     It is what seaborn's ``lineplot`` draws. Where rows share pairs or trainings it is far too narrow; it is here to be
-    compared with `clustered_interval`, whose arguments it shares.
+    compared with `clustered_interval`. In place of resamples it takes what they tend to: the normal quantiles with the
+    correction for skewness (Hall 1992, The Bootstrap and Edgeworth Expansion, section 3.5).
     """
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
-    if len(values) < 2:
-        return Interval(_mean(values), np.nan, np.nan)
-    random = np.random.default_rng(seed)
-    means = np.array([_mean(values[random.integers(len(values), size=len(values))]) for _ in range(resamples)])
-    return Interval(_mean(values), *_ends(means, level))
+    mean = float(np.mean(values)) if len(values) else np.nan
+    if len(values) < 2 or not np.isfinite(mean):
+        return Interval(mean, np.nan, np.nan)
+    deviation = values - mean
+    error = np.sqrt(np.mean(deviation**2) / len(values))
+    skew = np.mean(deviation**3) / np.mean(deviation**2) ** 1.5 / np.sqrt(len(values)) if error > 0 else 0.0
+    z = ndtri(0.5 + level / 2)
+    shift = skew * (z**2 - 1) / 6
+    return Interval(mean, float(mean + error * (shift - z)), float(mean + error * (shift + z)))
 
 
-def _mean(values: np.ndarray) -> float:
-    with np.errstate(invalid="ignore"):  # inf - inf
-        return float(np.mean(values)) if len(values) else np.nan
+# --- statistics as functions of sums over cells of the crossing -------------------------------------------------------------
 
 
-def _tables(values: np.ndarray, ids: list[np.ndarray], shape: list[int]) -> np.ndarray:
-    """(4, *shape): per cell of the crossing the sum of the finite rows, the count of all, of +inf and of -inf."""
-    cell = np.ravel_multi_index(ids, shape)
-    finite = np.isfinite(values)
-    weights = [np.where(finite, values, 0.0), np.ones(len(values)), values == np.inf, values == -np.inf]
-    return np.stack([np.bincount(cell, weight, np.prod(shape)).reshape(shape) for weight in weights])
+def _statistic(name: str, paired: bool, compare: str) -> Callable:
+    """(columns (1 or 2, R), ids by kind, sizes) → tables (Q, *sizes) of sums, and the map from sums (b, Q) to values (b,)."""
+    if name not in STATISTICS or compare not in ("difference", "ratio"):
+        raise ValueError(f"statistic {name!r} with {compare!r}: known are {', '.join(STATISTICS)}; difference, ratio")
+    ratio = paired and compare == "ratio"
+    if name == "geometric mean" and paired and not ratio:
+        raise ValueError("statistic 'geometric mean' with 'difference': compare geometric means by their ratio")
+
+    def join(columns: np.ndarray) -> np.ndarray:
+        return columns[0] if not paired else columns[0] / columns[1] if ratio else columns[0] - columns[1]
+
+    def mean(columns, ids, sizes):
+        rows = columns if ratio else [join(columns), np.ones(columns.shape[1])]
+        return np.stack([_sums(ids, sizes, row) for row in rows]), lambda sums: sums[:, 0] / sums[:, 1]
+
+    def geometric(columns, ids, sizes):
+        rows = [np.log(join(columns)), np.ones(columns.shape[1])]
+        return np.stack([_sums(ids, sizes, row) for row in rows]), lambda sums: np.exp(sums[:, 0] / sums[:, 1])
+
+    def median(columns, ids, sizes):
+        x = join(columns)
+        bins = min(BINS, len(x))
+        bin_ = np.empty(len(x), dtype=int)
+        bin_[np.argsort(x, kind="stable")] = np.arange(len(x)) * bins // len(x)
+        counts = np.bincount(bin_, minlength=bins)
+        return _sums([bin_, *ids], [bins, *sizes], None), partial(_medians, np.bincount(bin_, x, bins) / counts)
+
+    return {"mean": mean, "geometric mean": geometric, "median": median}[name]
 
 
-def _multiplicities(shape: Sequence[int], resamples: int, seed: int) -> Iterator[list[np.ndarray]]:
-    """Blocks of resamples; each is, per kind of cluster with n members, (b, n) counts whose rows sum to n."""
-    randoms = [np.random.default_rng([seed, kind]) for kind in range(len(shape))]
-    block = max(1, BLOCK // max(shape))
+def _sums(ids: list[np.ndarray], sizes: list[int], weight: np.ndarray | None) -> np.ndarray:
+    if not ids:
+        return np.array(weight.sum())
+    return np.bincount(np.ravel_multi_index(ids, sizes), weight, int(np.prod(sizes))).reshape(sizes)
+
+
+def _medians(middle: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Of the values ``middle`` (G,), increasing, that count ``sums`` (b, G) times; NaN where nothing does."""
+    share = np.cumsum(sums, axis=1)
+    half = share[:, -1:] / 2
+    low, high = (np.minimum(below.sum(1), len(middle) - 1) for below in (share < half, share <= half))
+    return np.where(half[:, 0] > 0, (middle[low] + middle[high]) / 2, np.nan)
+
+
+def _same(x):
+    return x
+
+
+# --- resampling ----------------------------------------------------------------------------------------------------------
+
+
+def _half_width(value: Callable, tables: np.ndarray, resamples: int, level: float, seed: int) -> float:
+    """Half the length of the interval, from the variances V_k of resampling kind k alone.
+
+    The mean, in the square, of two rules for a sum of variances with few degrees of freedom each: Banerjee's, every V_k with
+    its own Student's t, which errs to the long side, and Satterthwaite's, one t for the sum, which errs to the short side.
+    """
+    sizes = np.array(tables.shape[1:])
+    alone, joint = _resampled(value, tables, resamples, seed)
+    corrections = sizes / (sizes - 1)  # a resample of n varies less than a sample by (n - 1)/n
+    v = np.array([_variance(kind) for kind in alone]) * corrections
+    t = stdtrit(sizes - 1, 0.5 + level / 2)
+    if len(sizes) == 1:
+        return float(t[0] * np.sqrt(v[0]))
+    # what all kinds at once add is the noise of the cells; every V_k holds it, and Banerjee's sum must only once
+    cells = _variance(joint - alone.sum(0)) * corrections.prod()
+    banerjee = t[0] ** 2 * v[0] + (t[1:] ** 2 * np.maximum(v[1:] - cells, 0)).sum()
+    banerjee = max(banerjee, t[0] ** 2 * v.max())
+    freedom = v.sum() ** 2 / (v**2 / (sizes - 1)).sum() if v.any() else 1.0
+    satterthwaite = stdtrit(freedom, 0.5 + level / 2) ** 2 * v.sum()
+    return float(np.sqrt((banerjee + satterthwaite) / 2))
+
+
+def _resampled(value: Callable, tables: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(K, resamples) values with kind k resampled alone, (resamples,) with all kinds at once; NaN where no row was hit."""
+    sizes = tables.shape[1:]
+    weights = [_multiplicities(n, k, resamples, seed) for k, n in enumerate(sizes)]
+    axes = range(1, tables.ndim)
+    marginal = [tables.sum(tuple(a for a in axes if a != k + 1)) for k in range(len(sizes))]  # Q, n_k
+    block = max(1, BLOCK // max(sizes[0], tables.size // sizes[0]))
+    alone, joint = [], []
+    for start in range(0, resamples, block):
+        w = [weight[start : start + block].astype(float) for weight in weights]
+        alone.append([value(w_k @ table.T) for w_k, table in zip(w, marginal)])
+        if len(sizes) > 1:
+            sums = np.tensordot(w[0], tables, axes=(1, 1))  # b, Q, the other kinds
+            for w_k in w[1:]:
+                sums = np.einsum("bqn...,bn->bq...", sums, w_k)
+            joint.append(value(sums))
+    return np.concatenate(alone, axis=1), np.concatenate(joint) if joint else np.empty(0)
+
+
+def _variance(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.var()) if len(finite) > 1 else np.nan
+
+
+@lru_cache(maxsize=16)
+def _multiplicities(n: int, kind: int, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, n) how often each of n clusters is drawn; rows sum to n."""
+    random = np.random.default_rng([seed, kind])
+    found = np.empty((resamples, n), dtype=np.uint8)
+    block = max(1, BLOCK // n)
     for start in range(0, resamples, block):
         b = min(block, resamples - start)
-        rows = np.arange(b)[:, None]
-        yield [
-            np.bincount((random.integers(n, size=(b, n)) + n * rows).ravel(), minlength=b * n).reshape(b, n).astype(float)
-            for random, n in zip(randoms, shape)
-        ]
-
-
-def _means(tables: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
-    """(b,) weighted means, of the resamples that hit a row at all."""
-    sums = np.tensordot(weights[0], tables, axes=(1, 1))  # b, 4, the other kinds
-    for weight in weights[1:]:
-        sums = np.einsum("bqn...,bn->bq...", sums, weight)
-    total, count, up, down = sums[sums[:, 1] > 0].T
-    with np.errstate(invalid="ignore"):  # inf - inf
-        return total / count + np.where(up > 0, np.inf, 0) - np.where(down > 0, np.inf, 0)
-
-
-def _ends(means: np.ndarray, level: float) -> tuple[float, float]:
-    if not len(means):
-        return np.nan, np.nan
-    means = np.sort(means)
-    outside = int((1 - level) / 2 * (len(means) - 1))  # rounded down: outwards
-    return float(means[outside]), float(means[len(means) - 1 - outside])
+        drawn = random.integers(n, size=(b, n)) + n * np.arange(b)[:, None]
+        found[start : start + b] = np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n)
+    return found

@@ -1,7 +1,8 @@
 """Figures: one file each, and the registry. Importing this loads no figure's code, and neither matplotlib nor pandas.
 
-A figure's module has ``draw(data, options) -> matplotlib.figure.Figure``, which reads what it draws from a `Data` and
-writes nothing; the headline has ``text(data, options) -> str`` instead. ``options`` is the section ``plot`` of the config.
+A figure's module has ``draw(data, options) -> style.Page``, a matplotlib figure that carries the numbers it shows. It reads what
+it draws from a `Data` and writes nothing; the headline has ``text(data, options) -> str`` instead. ``options`` is the section
+``plot`` of the config.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Entry:
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
     arrays: str = ""
     function: str = "draw"
-    suffixes: tuple[str, ...] = (".pdf", ".png")
+    suffixes: tuple[str, ...] = (".pdf", ".png", ".csv")
     keywords: dict = field(default_factory=dict)
 
     def load(self) -> Callable:
@@ -47,6 +48,7 @@ class Entry:
 
 
 TRIAL = ("loss", "lambda", "pair", "objective")
+DISTANCES = ("norm", "input_distance", "adversarial_distance", "target_distance", "original_distance")
 
 FIGURES: dict[str, Entry] = {
     "adversarial_loss": Entry(
@@ -70,6 +72,51 @@ FIGURES: dict[str, Entry] = {
         "sigma_density",
         "Density over held-out data of ‖σ(x)‖₂, the size of the encoder's noise: how much posteriors can overlap.",
         tables={"images": ("image", "sigma_norm")},
+    ),
+    "relative_loss": Entry(
+        "relative_loss",
+        "Adversarial loss as a share of the loss without distortion, Δ / Δ₀, against β; 1: the attack changed nothing.",
+        tables={"attacks": (*TRIAL, "initial_divergence", "norm")},
+    ),
+    "target_nll": Entry(
+        "target_nll",
+        "Adversarial likelihood −log p(x_t|z*), z* ~ q(z|x + d), against β; higher is more robust.",
+        tables={"attacks": (*TRIAL, "target_nll")},
+    ),
+    "distortion": Entry(
+        "distortion",
+        "Distortion-distortion curves with their area (AUDDC): distance to the target against ‖d‖₂, both relative.",
+        tables={"attacks": (*TRIAL, *DISTANCES)},
+    ),
+    "success": Entry(
+        "success",
+        "Share of pairs that were fooled, against the distortion ‖d‖₂ that it took.",
+        tables={"attacks": (*TRIAL, *DISTANCES)},
+    ),
+    "frontier": Entry(
+        "frontier",
+        "Robustness (AUDDC) against quality (β = 1 ELBO) for each family; filled points are not beaten in both.",
+        tables={"attacks": (*TRIAL, *DISTANCES), "images": ("image", "elbo")},
+    ),
+    "disentanglement": Entry(
+        "disentanglement",
+        "Robustness (AUDDC) against disentanglement (MIG), with their rank correlation.",
+        tables={"attacks": (*TRIAL, *DISTANCES), "models": ("mig",)},
+    ),
+    "heatmap": Entry(
+        "heatmap",
+        "Adversarial loss over the grid, β × d_z, a panel for each family.",
+        tables={"attacks": TRIAL},
+    ),
+    "collapse": Entry(
+        "collapse",
+        "Diagnostics of the latent space against β: active latents, KL, total correlation, ‖σ‖₂, ‖μ‖₂.",
+        tables={"models": ("active_units", "kl", "total_correlation", "sigma_norm", "mean_norm", "state")},
+    ),
+    "part2": Entry(
+        "part2",
+        "Seatbelt-VAE against β-TCVAE for every attack: adversarial loss, adversarial likelihood, and β = 1 ELBO.",
+        tables={"attacks": (*TRIAL, "target_nll"), "images": ("image", "elbo")},
     ),
     "swissroll": Entry(
         "swissroll",

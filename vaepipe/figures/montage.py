@@ -8,7 +8,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from vaepipe import store
 from vaepipe.figures import Data, style
@@ -80,7 +79,7 @@ def columns(paths: list[str], pairs: int) -> list[Column]:
 
 
 @style.house
-def draw(data: Data, options: dict) -> Figure:
+def draw(data: Data, options: dict) -> style.Page:
     """A group of columns for each model (and loss) that the files hold, a column for each of ``options["pairs"]`` pairs."""
     files: dict[tuple[Cell, str], list[str]] = defaultdict(list)
     for cell, path in data.arrays:
@@ -93,12 +92,14 @@ def draw(data: Data, options: dict) -> Figure:
     pairs = max(map(len, groups.values()))
     size = 0.52  # of a picture, inches
     width = max(style.COLUMN, 1.05 + len(groups) * (pairs * size + 0.12))
-    figure = Figure(figsize=(width, len(ROWS) * size + 1.25))
+    figure = style.Page(figsize=(width, len(ROWS) * size + 1.25))
     axes = figure.subplots(1, len(groups), squeeze=False)[0]
     figure.get_layout_engine().set(w_pad=0.05)
     losses = {loss for _, loss in groups}
     for ax, ((cell, loss), group) in zip(axes, groups.items()):
         _mosaic(ax, group, reach)
+        rows = [vars(cell) | {"loss": loss, "pair": p, "lambda": c.lambda_, "norm": c.norm} for p, c in enumerate(group)]
+        figure.rows.extend(row | {"objective": c.objective} for row, c in zip(rows, group))
         ax.set_title(f"{style.NAMES[cell.family]}, β = {cell.beta:g}" + (f"\n{loss}" if len(losses) > 1 else ""))
     labels = [f"{row}\n(grey 0, ±{reach:.2g})" if row.startswith("distortion") else row for row in ROWS]
     side = axes[0].images[0].get_array().shape[0] / len(ROWS)

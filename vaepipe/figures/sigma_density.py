@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vaepipe.figures import Data, chosen, style
@@ -23,7 +22,7 @@ def density(values: np.ndarray, x: np.ndarray, least: float) -> np.ndarray:
 
 
 @style.house
-def draw(data: Data, options: dict) -> Figure:
+def draw(data: Data, options: dict) -> style.Page:
     """One panel per data set: held-out images' ‖σ(x)‖₂ for one model of each family; thin: its further training seeds."""
     groups = list(data.images.groupby("dataset", sort=False))
     if not groups:
@@ -40,6 +39,8 @@ def draw(data: Data, options: dict) -> Figure:
 
 
 def _panel(ax: Axes, dataset: str, frame, cells: list[Cell]) -> None:
+    betas = sorted({cell.beta for cell in cells if cell.family != "vae"})
+    ax.set_title(", ".join([dataset, *(f"β = {beta:g}" for beta in betas), f"$d_z$ = {cells[0].d_z}"]), pad=11)
     found = _values(frame, cells)
     prior = np.sqrt(cells[0].d_z)
     ends = np.concatenate([[prior], *(np.quantile(values, (0.001, 0.999)) for values in found.values())])
@@ -50,8 +51,6 @@ def _panel(ax: Axes, dataset: str, frame, cells: list[Cell]) -> None:
     label = f"√{cells[0].d_z}" + (f" = {prior:.3g}" if prior.is_integer() else f" ≈ {prior:.2f}")
     look = {"ha": "center", "va": "bottom", "fontsize": 6, "color": style.GREY}
     ax.annotate(label, (prior, 1), (0, 1), ("data", "axes fraction"), "offset points", **look)
-    betas = sorted({cell.beta for cell in cells if cell.family != "vae"})
-    ax.set_title(", ".join([dataset, *(f"β = {beta:g}" for beta in betas), f"$d_z$ = {cells[0].d_z}"]), pad=11)
     ax.set(xlabel="‖σ(x)‖₂", ylabel="density", xlim=(x[0], x[-1]))
     sizes = sorted({len(values) for values in found.values()})
     absent = [style.NAMES[f] for f in style.USUAL if f not in {family for family, _ in found}]
@@ -83,6 +82,9 @@ def _curves(ax: Axes, x: np.ndarray, curves: dict[tuple[str, int], np.ndarray]) 
     for (family, seed), curve in curves.items():
         colour, first = style.COLOURS[family], seed == min(s for f, s in curves if f == family)
         ax.plot(x, curve, color=colour, linewidth=1.2 if first else 0.5, gid=f"{family} {seed}")
+        kept = curve > 1e-6 * curve.max()
+        base = {"panel": ax.get_title(), "family": family, "seed": seed}
+        ax.figure.rows.extend(base | {"sigma_norm": at, "density": height} for at, height in zip(x[kept], curve[kept]))
         if first:
             ax.fill_between(x, curve, color=colour, alpha=0.15, linewidth=0)
         if first and curve.max() > top:

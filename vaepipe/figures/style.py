@@ -54,6 +54,14 @@ RC = {
 METADATA = {".pdf": {"Creator": None, "Producer": None, "CreationDate": None}, ".png": {"Software": None}}
 
 
+class Page(Figure):
+    """A figure that carries the numbers it shows, as rows of the table that is written beside it."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.rows: list[dict] = []
+
+
 def house(draw: Callable) -> Callable:
     """Decorator: run under the house's settings and matplotlib's defaults, not the user's matplotlibrc."""
 
@@ -93,11 +101,11 @@ def short(value: float) -> str:
     return f"{rounded:,.0f}" if 1000 <= abs(rounded) < 1e6 else f"{value:#.3g}".rstrip(".")
 
 
-def panels(n: int, height: float) -> tuple[Figure, list[Axes]]:
+def panels(n: int, height: float) -> tuple[Page, list[Axes]]:
     """A figure of n panels, one column of a page wide each, at most two beside each other; ``height`` of each in inches."""
     columns = min(n, 2)
     rows = -(-n // columns)
-    figure = Figure(figsize=(COLUMN * columns, height * rows + 0.25))
+    figure = Page(figsize=(COLUMN * columns, height * rows + 0.25))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[n:]:
         ax.remove()
@@ -118,9 +126,10 @@ def legend(figure: Figure, handles: dict[str, object]) -> None:
     )
 
 
-def message(text: str) -> Figure:
+def message(text: str) -> Page:
     """A figure that only says why there is nothing to show."""
-    figure = Figure(figsize=(COLUMN, 1))
+    figure = Page(figsize=(COLUMN, 1))
+    figure.rows.append({"note": text})
     figure.text(0.5, 0.5, textwrap.fill(text, 56), ha="center", va="center", color=GREY, gid="note")
     return figure
 
@@ -142,3 +151,9 @@ def log_ticks(ax: Axes) -> None:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def interval(values) -> str:
+    """An estimate and its interval; a dash where that could not be made."""
+    ends = ("–" if end != end else short(end) for end in values[1:])
+    return f"{short(values[0])} [{', '.join(ends)}]"

@@ -26,14 +26,14 @@ class Shared:
 
 
 @style.house
-def draw(data: Data, options: dict) -> Figure:
+def draw(data: Data, options: dict) -> style.Page:
     """A row for the VAE, then one for each β: q(z) and reconstructions of the β-VAE and of the β-TCVAE."""
-    read = {(cell.family, cell.beta): _read(path) for cell, path in data.arrays}
+    read = {(cell.family, cell.beta): read_roll(path) for cell, path in data.arrays}
     if not read:
         return style.message("The swiss roll with d_z = 2 is not in this study.")
     betas = sorted({beta for family, beta in read if family != "vae"})
     shared, x = _shared(list(read.values())), next(iter(read.values()))["x"]
-    figure = Figure(figsize=(2 * style.COLUMN, 1.72 * (1 + len(betas))))
+    figure = style.Page(figsize=(2 * style.COLUMN, 1.72 * (1 + len(betas))))
     grid = figure.add_gridspec(1 + len(betas), 4)
     _model(figure, grid[0, 0], grid[0, 1], read.get(("vae", 1.0)), "VAE", shared).set_ylabel("β = 1")
     for i, beta in enumerate(betas, 1):
@@ -41,12 +41,17 @@ def draw(data: Data, options: dict) -> Figure:
             parts = read.get((family, beta))
             left = _model(figure, grid[i, 2 * j], grid[i, 2 * j + 1], parts, style.NAMES[family], shared)
             left.set_ylabel("" if j else f"β = {beta:g}")
+    for (family, beta), parts in read.items():
+        arrays = np.concatenate([parts["x"], parts["sample"], parts["reconstruction"]], axis=1)
+        names = ("x0", "x1", "x2", "z0", "z1", "rec0", "rec1", "rec2")
+        figure.rows.extend({"family": family, "beta": beta} | dict(zip(names, row)) for row in arrays.tolist())
     scatter = _roll(figure.add_subplot(grid[0, 2], projection="3d"), "held-out points x", x, x, shared)
     _legend(figure.add_subplot(grid[0, 3]), scatter, len(x), data.arrays[0][0].seed)
     return figure
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def read_roll(path: str) -> dict[str, np.ndarray]:
+    """Points ``x`` (K, 3), a posterior ``sample`` (K, 2) of each and its ``reconstruction`` (K, 3), of one evaluation."""
     with store.open_h5(path, "evaluation") as file:
         parts = {name: file[name][:] for name in ("x", "sample", "reconstruction")}
     if parts["sample"].shape[1:] != (2,) or parts["x"].shape[1:] != (3,):

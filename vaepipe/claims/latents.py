@@ -1,0 +1,147 @@
+"""Claims on latent spaces and model quality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from vaepipe.claims import Evidence, Finding, above, below, counted
+from vaepipe.figures.style import NAMES, base, things
+from vaepipe.stats import Interval, clustered_interval
+
+SATURATED = 0.9
+"""A posterior this wide, as a share of the prior's ‖σ‖₂ = √d_z, has saturated."""
+SHEET = 0.5
+"""A direction of the roll is lost where reconstructions explain less than this share of it."""
+
+
+def overlap_grows(e: Evidence, family: str) -> Iterator[Finding]:
+    """Ratio of the overlap coefficient at the largest β to that at β = 1, geometric mean over d_z."""
+    for dataset, rows in e.models.groupby("dataset", sort=False):
+        high, low, beta = ends(rows, family)
+        both = high.merge(low, on=["d_z", "seed"], suffixes=("", "_1"))
+        if both.empty or both["overlap"].isna().all():
+            continue
+        interval = clustered_interval(
+            both["overlap"], [both["seed"]], "geometric mean", against=both["overlap_1"], compare="ratio", resamples=e.resamples
+        )
+        source = "bootstrap over training seeds"
+        if np.isnan(interval.low) and interval.estimate > 0:  # one training: what is left is the error of the estimate itself
+            relative = (both["overlap_se"] / both["overlap"]) ** 2 + (both["overlap_se_1"] / both["overlap_1"]) ** 2
+            factor = float(np.exp(1.96 * np.sqrt(relative.sum()) / len(both)))
+            interval = Interval(interval.estimate, interval.estimate / factor, interval.estimate * factor)
+            source = "Monte-Carlo error only: one training seed"
+        width = (both["sigma_norm"] / both["sigma_norm_1"]).mean()
+        yield Finding(
+            dataset,
+            f"overlap coefficient, β = {beta:g} ÷ β = 1",
+            interval,
+            counted(both, d_z="d_z", seed="seeds"),
+            above(interval, 1),
+            note=f"{source}; ‖σ‖₂ × {width:.2g}",
+        )
+
+
+def elbo_falls(e: Evidence, family: str) -> Iterator[Finding]:
+    """ELBO at the largest β less that at β = 1, image by image."""
+    for dataset, rows in e.images.groupby("dataset", sort=False):
+        high, low, beta = ends(rows, family)
+        both = high.merge(low, on=["d_z", "seed", "image"], suffixes=("", "_1"))
+        if len(both):
+            interval = _paired(both, "elbo", "elbo_1", e)
+            statistic = f"ELBO, β = {beta:g} − β = 1, nats per {things(dataset)[:-1]}"
+            yield Finding(dataset, statistic, interval, _images(both, dataset), below(interval, 0), note=_one_seed(both))
+
+
+def degrades_less(e: Evidence, column: str, families: tuple[str, str]) -> Iterator[Finding]:
+    """A number of the first family less that of the second, at the largest β that both have, image by image."""
+    for dataset, rows in e.images.groupby("dataset", sort=False):
+        a, b = (rows[rows["family"] == family] for family in families)
+        if shared := {beta for beta in a["beta"].unique() if beta > 1} & set(b["beta"]):
+            beta = max(shared)
+            both = a[a["beta"] == beta].merge(b[b["beta"] == beta], on=["d_z", "seed", "image"], suffixes=("", "_1"))
+            interval = _paired(both, column, f"{column}_1", e)
+            name = {"elbo": "ELBO", "log_likelihood": "log p(x|z)"}[column]
+            first, second = (NAMES[family] for family in families)
+            statistic = f"{name}, {first} − {second} at β = {beta:g}, nats per {things(dataset)[:-1]}"
+            yield Finding(dataset, statistic, interval, _images(both, dataset), above(interval, 0), note=_one_seed(both))
+
+
+def sigma_saturates(e: Evidence) -> Iterator[Finding]:
+    """‖σ‖₂ / √d_z of β-VAEs at the largest β: 1 is the prior."""
+    for dataset, rows in e.images.groupby("dataset", sort=False):
+        high, _, beta = ends(rows, "beta-vae")
+        if len(high):
+            share = high["sigma_norm"] / np.sqrt(high["d_z"])
+            interval = clustered_interval(share, [high["image"], high["seed"]], resamples=e.resamples)
+            verdict = above(interval, SATURATED)
+            note = f"saturated: above {SATURATED:g}; {_one_seed(high)}".rstrip("; ")
+            statistic = f"‖σ‖₂ / √d_z at β = {beta:g}; the prior's is 1"
+            yield Finding(dataset, statistic, interval, _images(high, dataset), verdict, note=note)
+
+
+def sigma_exceeds(e: Evidence) -> Iterator[Finding]:
+    """‖σ‖₂ of the β-TCVAE over that of the β-VAE at the largest β that both have."""
+    for dataset, rows in e.images.groupby("dataset", sort=False):
+        a, b = (rows[(rows["family"] == family) & (rows["beta"] > 1)] for family in ("beta-tcvae", "beta-vae"))
+        if shared := set(a["beta"]) & set(b["beta"]):
+            beta = max(shared)
+            both = a[a["beta"] == beta].merge(b[b["beta"] == beta], on=["d_z", "seed", "image"], suffixes=("", "_1"))
+            interval = clustered_interval(
+                both["sigma_norm"],
+                [both["image"], both["seed"]],
+                against=both["sigma_norm_1"],
+                compare="ratio",
+                resamples=e.resamples,
+            )
+            statistic = f"‖σ‖₂, β-TCVAE ÷ β-VAE at β = {beta:g}"
+            note = _one_seed(both)
+            yield Finding(dataset, statistic, interval, _images(both, dataset), above(interval, 1), note=note)
+
+
+def roll_kept(e: Evidence, family: str, kept: bool) -> Iterator[Finding]:
+    """Share that reconstructions explain of the roll's worse-kept direction, height or place in the spiral's plane.
+
+    A sheet keeps both; towards a curve one is lost, so the smaller share tells.
+    """
+    betas = [beta for name, beta in e.roll if name == family and beta > 1]
+    if not betas:
+        return
+    parts = e.roll[family, max(betas)]
+    x, picture = parts["x"].astype(float), parts["reconstruction"].astype(float)
+    shares = {"height": _explained(x, picture, [1], e), "spiral": _explained(x, picture, [0, 2], e)}
+    worse = min(shares, key=lambda name: shares[name].estimate)
+    interval = shares[worse]
+    note = "; ".join(f"{name} {share.estimate:.2f}" for name, share in shares.items()) + "; one training seed"
+    verdict = above(interval, SHEET) if kept else below(interval, SHEET)
+    statistic = f"share of the {worse} kept at β = {max(betas):g}; lost below {SHEET:g}"
+    yield Finding("swissroll", statistic, interval, f"{len(x):,} points × 1 seed", verdict, note=note)
+
+
+def _explained(x: np.ndarray, picture: np.ndarray, axes: list[int], e: Evidence) -> Interval:
+    """1 − error / variance over some coordinates, with an interval over points."""
+    error = ((x - picture)[:, axes] ** 2).sum(1)
+    spread = ((x - x.mean(0))[:, axes] ** 2).sum(1)
+    lost = clustered_interval(error, [np.arange(len(x))], against=spread, compare="ratio", resamples=e.resamples)
+    return Interval(1 - lost.estimate, 1 - lost.high, 1 - lost.low)
+
+
+def ends(rows, family: str):
+    """(rows at the family's largest β, rows at its β = 1, that β); the first is empty without a β above 1."""
+    its = rows[(rows["family"] == family) & (rows["beta"] > 1)]
+    start = rows[(rows["family"] == base(family)) & (rows["beta"] == 1)]
+    beta = its["beta"].max()
+    return its[its["beta"] == beta], start, beta
+
+
+def _paired(both, a: str, b: str, e: Evidence) -> Interval:
+    return clustered_interval(both[a], [both["image"], both["seed"]], against=both[b], resamples=e.resamples)
+
+
+def _images(rows, dataset: str) -> str:
+    return counted(rows, image=things(dataset), d_z="d_z", seed="seeds")
+
+
+def _one_seed(rows) -> str:
+    return "variation between trainings is not in it" if rows["seed"].nunique() == 1 else ""

@@ -1,0 +1,78 @@
+"""Robustness against quality: what a family pays for being harder to fool."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from vaepipe.figures import Data, curves, pairs, style
+from vaepipe.stats import Interval, clustered_interval
+
+Point = tuple[Interval, Interval]
+
+
+@style.house
+def draw(data: Data, options: dict) -> style.Page:
+    """One panel per data set and loss: AUDDC against the β = 1 ELBO, a point per (family, β), lines in the order of β.
+
+    Filled: no other point is better in both. Up and to the right is better.
+    """
+    groups = list(data.attacks[data.attacks["family"] != "ae"].groupby(["dataset", "loss"], sort=False))
+    if not groups:
+        return style.message("No image data set of this study was attacked: there is no robustness to weigh against quality.")
+    page, axes = style.panels(len(groups), 2.9)
+    handles: dict = {}
+    for ax, ((dataset, loss), frame) in zip(axes, groups):
+        images = data.images[(data.images["dataset"] == dataset) & (data.images["family"] != "ae")]
+        where = {"dataset": dataset, "loss": loss}
+        points = quality_and_robustness(images, frame, options["resamples"])
+        handles |= _panel(ax, points, where)
+        clusters = {"pair": "pairs", "seed": "training seeds"}
+        lines = [
+            "AUDDC: larger is more robust, on the scale of the model's own reconstructions. Numbers: β. "
+            "Filled: none is better in both.",
+            f"n = {images['image'].nunique():,} images; {frame['pair'].nunique()} pairs. {curves.lambda_range(frame)}",
+            curves.resampled(frame, clusters, options["resamples"], "bars (ELBO: images for pairs)"),
+        ]
+        style.note(ax, "\n".join([*lines, *filter(None, [curves.missing(frame, dict.fromkeys(points))])]))
+    style.legend(page, handles)
+    return page
+
+
+def quality_and_robustness(images, attacks, resamples: int) -> dict[tuple[str, float], Point]:
+    """(family, β) → intervals of the mean ELBO over images, and of the mean AUDDC over pairs; both over d_z and seeds."""
+    areas, found = pairs.areas(attacks), {}
+    for key, its in areas.groupby(["family", "beta"]):
+        rows = images[(images["family"] == key[0]) & (images["beta"] == key[1])]
+        if len(rows):
+            elbo = clustered_interval(rows["elbo"], [rows["image"], rows["seed"]], resamples=resamples)
+            found[key] = (elbo, clustered_interval(its["auddc"], [its["pair"], its["seed"]], resamples=resamples))
+    return found
+
+
+def undominated(points: dict[tuple[str, float], Point]) -> set[tuple[str, float]]:
+    """Keys of the points that no other one beats in both estimates."""
+    values = {key: (x.estimate, y.estimate) for key, (x, y) in points.items()}
+    return {key for key, (x, y) in values.items() if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in values.values())}
+
+
+def _panel(ax: Axes, points: dict[tuple[str, float], Point], where: dict) -> dict[str, object]:
+    best, handles = undominated(points), {}
+    for family in style.LINES:
+        _, line = curves.line(points, family)
+        look = {"color": style.COLOURS[family], "linewidth": 0.9}
+        ax.plot([x.estimate for x, _ in line], [y.estimate for _, y in line], gid=f"line {family}", **look)
+    for (family, beta), (x, y) in sorted(points.items(), key=lambda item: style.FAMILIES.index(item[0][0])):
+        colour = style.COLOURS[family]
+        ax.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=0.6, alpha=0.7)
+        ax.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=0.6, alpha=0.7)
+        fill = colour if (family, beta) in best else "white"
+        look = {"color": colour, "markerfacecolor": fill, "gid": f"{family} {beta:g}"}
+        ax.plot(x.estimate, y.estimate, style.MARKERS[family], **look)
+        ax.annotate(f"{beta:g}", (x.estimate, y.estimate), (3, 3), textcoords="offset points", fontsize=6, color=colour)
+        handles[style.NAMES[family]] = Line2D([], [], linestyle="", marker=style.MARKERS[family], color=colour)
+        row = {**where, "family": family, "beta": beta, "undominated": (family, beta) in best}
+        row |= {f"elbo_{k}": v for k, v in x._asdict().items()} | {f"auddc_{k}": v for k, v in y._asdict().items()}
+        ax.figure.rows.append(row)
+    ax.set(xlabel="ELBO (at β = 1), nats per image", ylabel="AUDDC", title=curves.title(where))
+    return handles

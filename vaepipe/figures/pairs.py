@@ -1,0 +1,57 @@
+"""What figures and claims read from the trials of each attacked pair: its distortion-distortion curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from vaepipe import robustness
+
+PAIR = ["dataset", "loss", "family", "beta", "d_z", "seed", "pair"]
+
+
+def relative(attacks: pd.DataFrame) -> pd.DataFrame:
+    """The trials with ``h`` = ‖d‖₂ / ‖x − x_t‖₂ and ``v`` = (A − T)/(O − T); ``v`` is NaN where O ≤ T."""
+    v = robustness.ratio(attacks["adversarial_distance"], attacks["target_distance"], attacks["original_distance"])
+    return attacks.assign(h=attacks["norm"].astype(float) / attacks["input_distance"].astype(float), v=v)
+
+
+def areas(attacks: pd.DataFrame) -> pd.DataFrame:
+    """One row per attacked pair of a model: ``auddc``, and ``fooling_norm``, the smallest ‖d‖₂ that fooled it (∞: none).
+
+    A pair without a curve (O ≤ T at this model) has NaN in both.
+    """
+    rows = []
+    for key, h, v, norm in _curves(relative(attacks)):
+        fooled = norm[v < robustness.SUCCESS]
+        least = np.nan if np.isnan(v).all() else fooled.min(initial=np.inf)
+        rows.append((*key, robustness.auddc(h, v), least))
+    return pd.DataFrame(rows, columns=[*PAIR, "auddc", "fooling_norm"])
+
+
+def mean_curve(trials: pd.DataFrame, grid: np.ndarray) -> pd.DataFrame:
+    """Every pair's curve at the same distortions: one row per pair and point of ``grid``, columns ``h`` and ``v``.
+
+    A curve is as `robustness.auddc` closes it: linear between its points, at its least value from the largest h on; below its
+    smallest h it has no value.
+    """
+    keys, values = [], []
+    for key, h, v, _ in _curves(trials):
+        kept = (h <= 1) & np.isfinite(v)
+        if kept.any():
+            order = np.argsort(h[kept], kind="stable")
+            h, v = h[kept][order], v[kept][order]
+            keys.append(key)
+            values.append(np.interp(grid, h, v, left=np.nan, right=v.min()))
+    frame = pd.DataFrame(keys, columns=PAIR)
+    frame = frame.loc[frame.index.repeat(len(grid))].reset_index(drop=True)
+    return frame.assign(h=np.tile(grid, len(keys)), v=np.concatenate(values) if values else [])
+
+
+def _curves(trials: pd.DataFrame) -> Iterator[tuple[tuple, np.ndarray, np.ndarray, np.ndarray]]:
+    """(key, h, v, ‖d‖₂) of every attacked pair of a model."""
+    arrays = [trials[name].to_numpy(float) for name in ("h", "v", "norm")]
+    for key, rows in trials.groupby(PAIR, sort=False).indices.items():
+        yield key, *(array[rows] for array in arrays)

@@ -7,7 +7,10 @@ import textwrap
 import numpy as np
 
 from vaepipe.figures import Data, curves, style
-from vaepipe.figures.adversarial_loss import AXES, CLUSTERS, UNITS, ZERO
+from vaepipe.figures.adversarial_loss import UNITS
+from vaepipe.figures.curves import TRIAL_AXES as AXES
+from vaepipe.figures.curves import TRIAL_CLUSTERS as CLUSTERS
+from vaepipe.robustness import UNMOVED as ZERO
 from vaepipe.stats import Interval, clustered_interval
 
 LINES = 40
@@ -43,7 +46,7 @@ def text(data: Data, options: dict) -> str:
 
 
 def _attacked(dataset: str, loss: str, frame, resamples: int, room: int) -> list[str]:
-    found = curves.points(frame, "objective", tuple(CLUSTERS), resamples)
+    found = curves.Measure("objective", "").points(frame, resamples)
     families = [f for f in style.LINES if any(name == f for name, _ in found)]
     base = {f: found.get((style.base(f), 1.0)) for f in families}
     change = {key: differences(frame, *key, resamples) for key in found if key[0] in families and key[1] != 1}

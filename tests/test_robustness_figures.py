@@ -1,0 +1,279 @@
+"""Figures of robustness: numbers read back from what was drawn, against loops; what cannot be estimated is said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from vaepipe import robustness
+from vaepipe.figures import FIGURES, Data, disentanglement, frontier, pairs, published, style
+from vaepipe.stats import clustered_interval
+
+OPTIONS = {"beta": 4, "d_z": 8, "pairs": 3, "resamples": 100}
+BETAS, D_Z, SEEDS, PAIRS, LAMBDAS, IMAGES = (1.0, 2.0, 4.0), (4, 8), (0, 1), 4, (0.25, 1.0, 8.0), 12
+TABLES = [name for name, entry in FIGURES.items() if entry.tables and entry.function == "draw"]
+
+
+def grid(families=("beta-vae", "beta-tcvae", "seatbelt")):
+    for family in families:
+        for beta in BETAS:
+            for d_z in D_Z:
+                for seed in SEEDS:
+                    shared = "vae" if beta == 1 and family != "seatbelt" else family
+                    yield {"dataset": "dsprites", "family": shared, "beta": beta, "d_z": d_z, "seed": seed}
+
+
+def make_tables(losses=("latent-kl", "output"), factors=True):
+    """A study of three families, whose attacks need more distortion the larger β is."""
+    rng = np.random.default_rng(0)
+    models, images, attacks = [], [], []
+    for cell in {tuple(cell.items()): cell for cell in grid()}.values():
+        elbo = rng.normal(-90 - 5 * cell["beta"] + 3 * (cell["family"] == "seatbelt"), 1, IMAGES)
+        rows = {"image": np.arange(IMAGES), "elbo": elbo, "log_likelihood": elbo + 5, "kl": 5.0}
+        images.append(pd.DataFrame(cell | rows | {"sigma_norm": rng.random(IMAGES) + 1}))
+        row = {"active_units": 3, "total_correlation": rng.random(), "state": "ok", "mean_norm": 2.0, "kl": 5.0}
+        row |= {"sigma_norm": 1.5, "overlap": 0.01 * cell["beta"], "overlap_se": 0.001}
+        models.append(cell | row | {"mig": rng.random() if factors else np.nan})
+        for loss in losses:
+            for pair in range(PAIRS):
+                for k, weight in enumerate(LAMBDAS):
+                    norm = (2 - k) * (1 + 0.3 * cell["beta"]) * rng.uniform(0.9, 1.1)
+                    a = 1 + 3 * np.exp(-norm / (1 + 0.2 * cell["beta"]))
+                    trial = {"loss": loss, "lambda": weight, "pair": pair, "norm": norm, "input_distance": 5.0}
+                    trial |= {"adversarial_distance": a, "target_distance": 1.0, "original_distance": 4.0}
+                    trial |= {"initial_divergence": 50.0, "objective": min(50.0, 10 * cell["beta"] + weight * norm)}
+                    attacks.append(cell | trial | {"target_nll": 100 + cell["beta"], "converged": True})
+    return Data(pd.DataFrame(models), pd.concat(images, ignore_index=True), pd.DataFrame(attacks))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_tables()
+
+
+def make(name, data):
+    return FIGURES[name].load()(data, OPTIONS)
+
+
+def notes(page):
+    return "\n".join(" ".join(text.get_text().split()) for text in page.findobj(Text) if text.get_gid() == "note")
+
+
+def part(page, gid, panel=0):
+    return page.axes[panel].findobj(lambda artist: artist.get_gid() == gid)[0]
+
+
+def test_areas_are_those_of_the_robustness_table(data):
+    found = pairs.areas(data.attacks)
+    assert len(found) == len(data.attacks) / len(LAMBDAS)
+    for row in found.iloc[::17].itertuples():
+        its = data.attacks.query(
+            "loss == @row.loss and family == @row.family and beta == @row.beta and d_z == @row.d_z and seed == @row.seed "
+            "and pair == @row.pair"
+        )
+        v = (its["adversarial_distance"] - 1) / 3
+        assert row.auddc == pytest.approx(robustness.auddc(its["norm"] / 5, v))
+        fooled = its["norm"][v < 0.5]
+        assert row.fooling_norm == (min(fooled) if len(fooled) else np.inf)
+
+
+def test_mean_curve_encloses_the_area(data):
+    """The area of the mean curve is the mean of the areas, but for the grid's steps."""
+    its = data.attacks.query("family == 'beta-vae' and beta == 4 and loss == 'output'")
+    curve = pairs.mean_curve(pairs.relative(its), np.linspace(0, 1, 2001)).groupby("h")["v"].mean()
+    assert np.trapezoid(curve, curve.index) == pytest.approx(pairs.areas(its)["auddc"].mean(), abs=1e-3)
+
+
+def test_pairs_that_cannot_be_fooled(data):
+    """O ≤ T: the model rebuilds x as near to the target as the target itself."""
+    flat = data.attacks.assign(original_distance=0.5)
+    found = pairs.areas(flat)
+    assert found["auddc"].isna().all() and found["fooling_norm"].isna().all()
+    for name in ("distortion", "success", "frontier", "disentanglement"):
+        assert make(name, Data(data.models, data.images, flat))
+    assert "curves left out: O ≤ T" in notes(make("distortion", Data(attacks=flat)))
+
+
+def test_distortion_curves_and_their_area(data):
+    page = make("distortion", data)
+    rows = pd.DataFrame(page.rows)
+    area = rows[(rows["quantity"] == "auddc") & (rows["family"] == "seatbelt") & (rows["loss"] == "output")].iloc[0]
+    its = pairs.areas(data.attacks.query("family == 'seatbelt' and beta == 4 and loss == 'output'"))
+    expected = clustered_interval(its["auddc"], [its["pair"], its["seed"]], resamples=100)
+    assert (area["estimate"], area["low"], area["high"]) == pytest.approx(expected)
+    assert f"Seatbelt {style.short(area['estimate'])} [" in notes(page)
+    assert "4 pairs" in notes(page) and "λ from $2^{-2}$ to $2^{3}$" in notes(page)
+    x, y = part(page, "vae").get_data()
+    assert y[np.isfinite(y)].max() <= 1 and x[-1] == 1
+
+
+def test_success_is_the_share_of_fooled_pairs(data):
+    page = make("success", data)
+    its = pairs.areas(data.attacks.query("family == 'beta-tcvae' and beta == 4 and loss == 'latent-kl'"))["fooling_norm"]
+    norms, shares = part(page, "beta-tcvae").get_data()
+    for norm, share in zip(norms[::7], shares[::7]):
+        assert share == pytest.approx(sum(its <= norm) / len(its))
+    assert shares[0] == 0 and (np.diff(shares) >= 0).all()
+
+
+def test_frontier(data):
+    page = make("frontier", data)
+    rows = pd.DataFrame(page.rows).query("loss == 'output'")
+    for row in rows.itertuples():
+        better = [o for o in rows.itertuples() if o.elbo_estimate > row.elbo_estimate and o.auddc_estimate > row.auddc_estimate]
+        assert row.undominated == (not better)
+        assert part(page, f"{row.family} {row.beta:g}", 1).get_xdata()[0] == row.elbo_estimate
+    assert 0 < rows["undominated"].sum() < len(rows)
+    images = data.images.query("family == 'seatbelt' and beta == 4")
+    assert rows.query("family == 'seatbelt' and beta == 4")["elbo_estimate"].item() == pytest.approx(images["elbo"].mean())
+    point = {"a": ((1, 0, 0), (1, 0, 0)), "b": ((1, 0, 0), (1, 0, 0))}
+    from vaepipe.stats import Interval
+
+    equal = {key: tuple(Interval(*i) for i in value) for key, value in point.items()}
+    assert frontier.undominated(equal) == {"a", "b"}
+
+
+def test_relative_loss_is_a_ratio_of_means(data):
+    page = make("relative_loss", data)
+    rows = data.attacks.query("family == 'beta-vae' and beta == 4 and loss == 'latent-kl'")
+    assert part(page, "beta-vae").get_ydata()[-1] == pytest.approx(rows["objective"].mean() / 50)
+    negative = data.attacks.assign(initial_divergence=np.where(data.attacks["loss"] == "output", -3.0, 50.0))
+    assert [ax.get_title() for ax in make("relative_loss", Data(attacks=negative)).axes] == ["dsprites, attack latent-kl"]
+
+
+def test_heat_map_cells(data):
+    page = make("heatmap", data)
+    assert [ax.get_title().split("\n")[1] for ax in page.axes[:3]] == ["β-VAE", "β-TCVAE", "Seatbelt"]
+    table = page.axes[1].images[0].get_array()
+    its = data.attacks.query("loss == 'latent-kl' and d_z == 4")
+    mean = its.query("family == 'beta-tcvae' and beta == 2")["objective"].mean()
+    start = its.query("family == 'vae'")["objective"].mean()
+    assert (table[1, 0], table[1, 1]) == (pytest.approx(start), pytest.approx(mean))
+    shown = [text.get_text() for text in page.axes[1].texts]
+    assert style.short(mean) in shown
+    gone = data.attacks.query("not (family == 'beta-tcvae' and beta == 2 and d_z == 4)")
+    assert "–" in [text.get_text() for text in make("heatmap", Data(attacks=gone)).axes[1].texts]
+
+
+def test_rank_correlation():
+    """Coverage of Fisher's interval with Fieller's variance, for correlated normals."""
+    rng, rho, n, hits = np.random.default_rng(1), 0.6, 20, 0
+    truth = 6 / np.pi * np.arcsin(rho / 2)  # Spearman's ρ of a bivariate normal
+    for _ in range(400):
+        x = rng.normal(size=n)
+        y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=n)
+        _, low, high = disentanglement.rank_correlation(x, y)
+        hits += low <= truth <= high
+    assert 0.92 <= hits / 400 <= 0.98
+    found = disentanglement.rank_correlation([1, 2, 3, 4, 5, np.nan], [1, 4, 9, 16, 25, 0])
+    assert found.estimate == pytest.approx(1) and 0 < found.low < 1
+    assert np.isnan(disentanglement.rank_correlation(range(4), range(4)).estimate)
+    assert np.isnan(disentanglement.rank_correlation([1] * 9, range(9)).estimate)
+
+
+def test_disentanglement_says_its_correlation(data):
+    found = disentanglement.rank_correlation(
+        *disentanglement.models(data, data.attacks.query("loss == 'output'"))[["mig", "auddc"]].T.values
+    )
+    assert f"Spearman's ρ {found.estimate:.2f}, 95 % [{found.low:.2f}, {found.high:.2f}], n = 32 models" in notes(
+        make("disentanglement", data)
+    )
+    assert "no attacked data set" in notes(make("disentanglement", make_tables(("output",), factors=False))).lower()
+
+
+def test_collapse_names_odd_models(data):
+    models = data.models.copy()
+    models.loc[models.query("family == 'beta-vae' and beta == 4 and d_z == 8 and seed == 1").index, "state"] = "collapsed"
+    assert "β-VAE β = 4, $d_z$ = 8, seed 1 collapsed." in notes(make("collapse", Data(models=models)))
+    assert "No model collapsed or exploded." in notes(make("collapse", data))
+
+
+def test_part2_compares_two_families(data):
+    page = make("part2", data)
+    assert len(page.axes) == 5  # loss and likelihood for each of two attacks, and the ELBO
+    assert {row["family"] for row in page.rows} == {"vae", "beta-tcvae", "seatbelt"}
+    one = Data(data.models, data.images.query("family != 'seatbelt'"), data.attacks)
+    assert "No Seatbelt-VAE" in notes(make("part2", one))
+
+
+# --- published values --------------------------------------------------------------------------------------------------
+
+
+def test_published_values_stand_behind_ours_where_they_match(data):
+    page = make("adversarial_loss", data)
+    artist = part(page, "published part 1 beta-tcvae")
+    assert list(artist.get_xdata()) == [1, 2, 4] and list(artist.get_ydata()) == [2000, 1e5, 1.1e6]
+    assert "±0.05 in log10" in notes(page) and "published, part 1" in [t.get_text() for t in page.legends[0].get_texts()]
+    other = Data(attacks=data.attacks.assign(dataset="digits"))
+    assert "Grey" not in notes(make("adversarial_loss", other))
+    assert published.matching("adversarial_loss", {"dataset": "dsprites", "loss": "output"}, [("beta-tcvae", 4.0)]).empty
+    assert published.matching("adversarial_loss", {"dataset": "dsprites", "loss": "latent-kl"}, [("beta-vae", 4.0)]).empty
+
+
+def test_published_table_is_sound():
+    table = published.table()
+    assert not table.duplicated(["quantity", "dataset", "family", "loss", "beta", "source"]).any()
+    assert set(table["quantity"]) == {"adversarial_loss", "target_nll", "elbo", "likelihood"}
+    assert set(table["source"]) == {"part 1", "part 2"} == set(published.STYLES)
+    both = table.dropna(subset=["low"])
+    assert ((both["low"] < both["value"]) & (both["value"] < both["high"])).all()
+
+
+# --- tables with less in them ------------------------------------------------------------------------------------------
+
+
+def spoiled(data, what):
+    """The tables with something missing, and words that must be said about it in the figures with bands."""
+    parts = {"models": data.models, "images": data.images, "attacks": data.attacks}
+    match what:
+        case "one seed":
+            return {k: f[f["seed"] == 0] for k, f in parts.items()}, "one training seed: variation between trainings is not in it"
+        case "one pair":
+            attacks = data.attacks[data.attacks["pair"] == 0]
+            return parts | {"attacks": attacks}, "one pair: variation between pairs is not in it"
+        case "one beta":
+            return {k: f[f["beta"] == 1] for k, f in parts.items()}, "Not in this study: β-VAE, β-TCVAE."
+        case "one cell":
+            pick = {k: f[(f["family"] == "vae") & (f["seed"] == 0) & (f["d_z"] == 4)] for k, f in parts.items()}
+            return pick | {"attacks": pick["attacks"][pick["attacks"]["pair"] == 0]}, "No band"
+        case "missing cells":
+            gone = {k: f.query("not (family == 'beta-vae' and beta == 4 and seed == 1)") for k, f in parts.items()}
+            return gone, "No rows of β-VAE β = 4, $d_z$ = 4, seed 1; β-VAE β = 4, $d_z$ = 8, seed 1."
+        case "NaN":
+            holes = {k: f.copy() for k, f in parts.items()}
+            for column in ("objective", "target_nll", "adversarial_distance", "norm"):
+                holes["attacks"].loc[holes["attacks"].index[:5], column] = np.nan
+            holes["attacks"].loc[holes["attacks"].query("family == 'beta-vae' and beta == 2").index, "objective"] = np.nan
+            holes["images"].loc[holes["images"].index[:3], ["elbo", "log_likelihood", "sigma_norm"]] = np.nan
+            holes["models"].loc[0, ["kl", "mig", "total_correlation"]] = np.nan
+            return holes, "without a number"
+        case "nothing":
+            return {k: f.iloc[:0] for k, f in parts.items()}, ""
+
+
+@pytest.mark.parametrize("what", ["one seed", "one pair", "one beta", "one cell", "missing cells", "NaN", "nothing"])
+def test_figures_of_incomplete_tables(what, data):
+    attacks = data.attacks[data.attacks["loss"] == "latent-kl"]
+    tables, words = spoiled(Data(data.models, data.images, attacks), what)
+    for name in TABLES:
+        page = make(name, Data(**tables))
+        if what == "one cell":  # the layout of the least there can be
+            page.draw_without_rendering()
+        assert page.rows and (what != "nothing" or "note" in page.rows[0])
+    assert words in notes(make("adversarial_loss", Data(**tables)))
+
+
+def test_rows_hold_what_is_drawn(data):
+    rows = pd.DataFrame(make("adversarial_loss", data).rows)
+    line = part(make("adversarial_loss", data), "beta-tcvae").get_ydata()
+    its = rows[(rows["loss"] == "latent-kl") & (rows["family"] == "beta-tcvae")]
+    assert list(its["estimate"]) == pytest.approx(list(line[1:]))
+    assert (its["pooled_low"] < its["estimate"]).all() and (its["rows"] == 48).all()
+
+
+def test_objective_before_the_envelope(data):
+    own = data.attacks.assign(own_objective=data.attacks["objective"] * np.where(data.attacks["pair"] == 0, 1.5, 1))
+    page = make("adversarial_loss", Data(attacks=own))
+    its = own.query("loss == 'latent-kl' and family == 'seatbelt' and beta == 2")
+    assert part(page, "own seatbelt").get_ydata()[1] == pytest.approx(its["own_objective"].mean())
+    assert "Another λ's distortion was better in 25 % of trials" in notes(page)

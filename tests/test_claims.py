@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import vaepipe.claims.__main__ as stage
 from tests.conftest import run_stage
 from vaepipe import store
 from vaepipe.claims import (

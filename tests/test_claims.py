@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import run_stage
 
 import vaepipe.claims.__main__ as stage
-from tests.conftest import run_stage
 from vaepipe import store
 from vaepipe.claims import (
     COLUMNS,

@@ -229,7 +229,7 @@ def test_means_off_the_axis_are_said(tables):
     wild.loc[pick(wild, ("beta-vae",), beta=4).index, "objective"] = 0.0  # a model that ignores its input
     assert "not drawn: β-VAE at β = 4 (0)" in notes(make("adversarial_loss", Data(attacks=wild)))
     wild.loc[pick(wild, ("vae",)).index, "objective"] = 0.0
-    assert "0.00 [0.00, 0.00]" in make("headline", Data(attacks=wild, models=tables["models"]))
+    assert "0.00 [–, –]" in make("headline", Data(attacks=wild, models=tables["models"]))
 
 
 # --- density -----------------------------------------------------------------------------------------------------------

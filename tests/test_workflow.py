@@ -18,6 +18,9 @@ from PIL import Image
 
 from vaepipe.datasets.files import read_split
 
+from vaepipe.claims import claims as claims_of_posts
+from vaepipe.figures import FIGURES
+
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 PARTS = ["Snakefile", "rules", "vaepipe", "config.yaml", "configs", "profiles", "envs"]
 SMOKE = "configs/smoke.yaml"
@@ -82,8 +85,12 @@ def changed(study):
 def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline(study):
     folder, done = study
     figures = {path.relative_to(folder / "results/figures").as_posix() for path in (folder / "results/figures").rglob("*.*")}
-    names = ["adversarial_loss", "likelihood", "elbo", "sigma_density", "swissroll", "montage/digits"]
-    assert figures == {f"{name}.{end}" for name in names for end in ("pdf", "png")}
+    names = [
+        *(name for name, entry in FIGURES.items() if entry.tables and ".png" in entry.suffixes),
+        "swissroll",
+        "montage/digits",
+    ]
+    assert figures == {f"{name}.{end}" for name in names for end in ("pdf", "png", "csv")} and len(names) == 15
     attacks = pd.read_parquet(folder / "results/tables/attacks.parquet")
     assert len(attacks) == 3 * 3 * 4 and attacks["objective"].gt(0).all()
     assert sorted(attacks["lambda"].unique()) == [0.01, 1, 100]
@@ -91,6 +98,9 @@ def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline
     assert len(models) == 6 and np.isfinite(models["elbo"]).all()
     assert set(models["family"]) == {"vae", "beta-vae", "beta-tcvae"}
     headline = (folder / "results/headline.txt").read_text(encoding="utf-8")
+    claims = pd.read_csv(folder / "results/tables/claims.csv")
+    assert claims["claim"].nunique() == len(claims_of_posts()) and "does not hold" in claims["verdict"].to_list()
+    assert (folder / "results/claims.txt").read_text(encoding="utf-8").strip() in done.stdout
     assert headline.strip() in done.stdout and f"Figures: {folder}/results/figures" in done.stdout
     config = json.loads((folder / "results/config.json").read_text())
     assert config["datasets"]["digits"]["attack"]["lambdas_per_job"] == 1
@@ -116,16 +126,17 @@ def test_touching_commenting_and_checking_out_reruns_nothing(changed):
 
 
 CHECKS = {"check": 3}
-AFTER_ATTACK = CHECKS | {"attack": 3, "collect": 1, "plot": 4, "headline": 1, "plot_montage": 1}
+AFTER_ATTACK = CHECKS | {"attack": 3, "collect": 1, "plot": 13, "headline": 1, "claims": 1, "plot_montage": 1}
 AFTER_TRAIN = AFTER_ATTACK | {"evaluate": 6, "attack_block": 9, "plot_swissroll": 1}
 EDITS = [
     ("objectives.py", AFTER_TRAIN | {"train": 6}),
     ("attacks/solver.py", AFTER_ATTACK | {"attack_block": 9}),
-    ("attacks/masking.py", CHECKS | {"collect": 1, "plot": 4, "headline": 1}),
-    ("evaluate.py", {"evaluate": 6, "collect": 1, "plot": 4, "headline": 1, "plot_swissroll": 1}),
+    ("attacks/masking.py", CHECKS | {"collect": 1, "plot": 13, "headline": 1, "claims": 1}),
+    ("evaluate.py", {"evaluate": 6, "collect": 1, "plot": 13, "headline": 1, "claims": 1, "plot_swissroll": 1}),
     ("datasets/digits.py", {"prepare": 1, "train": 3, "evaluate": 3, "attack_block": 9} | AFTER_ATTACK),
     ("figures/montage.py", {"plot_montage": 1}),
-    ("figures/quality.py", {"plot": 2}),
+    ("figures/quality.py", {"plot": 3}),
+    ("claims/part2.py", {"claims": 1}),
     ("config.py", {}),
 ]
 
@@ -176,7 +187,7 @@ def test_what_was_lost_is_made_again_with_the_same_numbers(study):
 def test_the_seeds_study_is_planned_whole(study):
     jobs = planned(study[0], "--configfile", "configs/seed.yaml", "--directory", study[0].parent / "elsewhere")
     assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "check": 198, "collect": 1, "config": 1,
-                    "headline": 1, "plot": 4, "plot_swissroll": 1, "plot_montage": 3}  # fmt: skip
+                    "headline": 1, "claims": 1, "plot": 13, "plot_swissroll": 1, "plot_montage": 3}  # fmt: skip
 
 
 BAD = [

@@ -69,13 +69,22 @@ def panel(
         style.log_ticks(ax)
     text = describe(frame, found, measure, resamples, log=ax.get_yscale() == "log")
     reference = published.said(quantity, where, found) if quantity else ""
-    style.note(ax, "\n".join(filter(None, [text, line_, reference])))
+    pooled = {} if measure.over else {key: pooled_interval(its[measure.column]) for key, its in frame.groupby(["family", "beta"])}
+    style.note(ax, "\n".join(filter(None, [text, _pooled_said(found, pooled), line_, reference])))
+    sizes = frame.groupby(["family", "beta"]).size()
     for (family, beta), interval in found.items():
-        rows = frame[(frame["family"] == family) & (frame["beta"] == beta)]
-        pooled = {} if measure.over else dict(zip(("pooled_low", "pooled_high"), pooled_interval(rows[measure.column])[1:]))
-        key = {**where, "quantity": measure.column, "family": family, "beta": beta}
-        ax.figure.rows.append({**key, "rows": len(rows), **interval._asdict(), **pooled})
+        row = {**where, "quantity": measure.column, "family": family, "beta": beta, "rows": int(sizes[family, beta])}
+        ends = dict(zip(("pooled_low", "pooled_high"), pooled.get((family, beta), ())[1:]))
+        ax.figure.rows.append({**row, **interval._asdict(), **ends})
     return handles | artists
+
+
+def _pooled_said(found: Points, pooled: Points) -> str:
+    """How much narrower the seed's pooled intervals are, the median over the points; empty where there are none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.array([(pooled[k].high - pooled[k].low) / (i.high - i.low) for k, i in found.items() if k in pooled])
+    shares = shares[np.isfinite(shares)]
+    return f"Pooled rows, as in the seed, would make it {np.median(shares):.2g} × as wide (in the table)." if len(shares) else ""
 
 
 def line(found: Mapping, family: str) -> tuple[list[float], list]:

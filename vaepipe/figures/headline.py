@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np
 
-from vaepipe.figures import Data, curves, style
+from vaepipe.figures import Data, adversarial_loss, curves, style
 from vaepipe.figures.adversarial_loss import UNITS
 from vaepipe.figures.curves import TRIAL_AXES as AXES
 from vaepipe.figures.curves import TRIAL_CLUSTERS as CLUSTERS
@@ -46,7 +46,7 @@ def text(data: Data, options: dict) -> str:
 
 
 def _attacked(dataset: str, loss: str, frame, resamples: int, room: int) -> list[str]:
-    found = curves.Measure("objective", "").points(frame, resamples)
+    found = adversarial_loss.measure({"loss": loss}, frame).points(frame, resamples)
     families = [f for f in style.LINES if any(name == f for name, _ in found)]
     base = {f: found.get((style.base(f), 1.0)) for f in families}
     change = {key: differences(frame, *key, resamples) for key in found if key[0] in families and key[1] != 1}

@@ -1,14 +1,18 @@
-# make run    the default study: data, models, attacks, tables, figures
+# make run    the default study: data, models, attacks, tables, figures, explorer
+# make report results/report.html: every figure with its caption, in one file
 # make plan   what the default study costs; another one: make plan CONFIG=configs/seed.yaml
 # make slurm  the same on a Slurm cluster, from its login node
 # make test   the tests
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run plan slurm test lint docs
+.PHONY: run report plan slurm test lint docs
 
 run: .venv/installed
 	$(BIN)/snakemake --cores all
+
+report: run
+	$(BIN)/snakemake --report results/report.html
 
 plan: .venv/installed
 	$(BIN)/python -m vaepipe.plan --configfile $(CONFIG)

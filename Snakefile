@@ -13,12 +13,16 @@ min_version("9.14.8")
 configfile: Path(workflow.basedir) / "config.yaml"
 
 
+report: "rules/report/study.rst"
+
+
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/attacks.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/pages.smk"
 
 
 localrules:
@@ -28,14 +32,16 @@ localrules:
     attacks,
     tables,
     figures,
+    pages,
 
 
 rule all:
-    """Everything: tables, figures and the summary."""
+    """Everything: tables, figures, pages and the summary."""
     default_target: True
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.pages.input,
         "results/config.json",
         "results/headline.txt",
         "results/claims.txt",

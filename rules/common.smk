@@ -10,12 +10,13 @@ from vaepipe.config import ConfigError, Study
 from vaepipe.datasets import DATASETS
 from vaepipe.device import visible_gpus
 from vaepipe.grid import ATTACK, BLOCK, CELL, CHECK, MODEL, constraint, token
-from vaepipe.provenance import code_digest, folder_digest
+from vaepipe.provenance import code_digest, file_digest, folder_digest, spec_digest
 
 try:
     study = Study(config)
 except ConfigError as error:
     raise SystemExit(f"config: {error}")
+config.update(study.effective())  # what the captions of the report quote
 
 # the interpreter that runs snakemake runs the jobs, unless a conda environment is asked for, and finds the package
 # from any --directory; the prefix serves conda, which drops the variable
@@ -151,13 +152,36 @@ def attacked():
     return list(dict.fromkeys(cell.dataset for cell, _ in study.attacks()))
 
 
-def figure_files():
-    """All pictures that the study has data for."""
+def figure_names():
+    """All figures that the study has data for."""
     pictures = {k: e for k, e in figure_registry.FIGURES.items() if ".png" in e.suffixes}
     names = [name for name, entry in pictures.items() if entry.tables and ("attacks" not in entry.tables or attacked())]
     names += ["swissroll"] if figure_cells("swissroll", "swissroll") else []
-    names += [f"montage/{dataset}" for dataset in attacked()]
-    return [f"results/figures/{name}.{end}" for name in names for end in ("pdf", "png", "csv")]
+    return names + [f"montage/{dataset}" for dataset in attacked()]
+
+
+def figure_files():
+    return [f"results/figures/{name}.{end}" for name in figure_names() for end in ("pdf", "png", "csv")]
+
+
+def in_report(figure, show):
+    """Where the report has a figure, and what its switch shows there: its picture or its table of numbers."""
+    name, _, dataset = figure.partition("/")
+    dataset = dataset or ("swissroll" if name == "swissroll" else "")
+    category = f"3 {dataset}" if dataset else "2 All data sets"
+    return {"category": category, "labels": {"figure": name, "show": show}}
+
+
+def page_files():
+    """All pages that the study has data for."""
+    names = ["report/claims", "report/configuration", "report/versions", "report/times", *(["explorer"] if attacked() else [])]
+    return [f"results/{name}.html" for name in names]
+
+
+def page_code(stage):
+    """Digest of the code of a stage that makes pages, and of the templates."""
+    templates = (Path(workflow.basedir) / "vaepipe" / "pages").glob("*.[!p]*")
+    return spec_digest([code_digest(stage), *(file_digest(path) for path in sorted(templates))])
 
 
 SUMMARY = [Path("results/headline.txt"), Path("results/claims.txt")]

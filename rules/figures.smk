@@ -21,7 +21,8 @@ rule plot:
         images="results/tables/images.parquet",
         attacks="results/tables/attacks.parquet",
     output:
-        multiext("results/figures/{figure}", ".pdf", ".png", ".csv"),
+        multiext("results/figures/{figure}", ".pdf", ".csv"),
+        report("results/figures/{figure}.png", caption="report/figures.rst", **in_report("{figure}", "picture")),
     log:
         "logs/figures/{figure}.log",
     conda:
@@ -44,7 +45,8 @@ rule plot_swissroll:
     input:
         arrays=evaluations(figure_cells("swissroll", "swissroll")),
     output:
-        multiext("results/figures/swissroll", ".pdf", ".png", ".csv"),
+        multiext("results/figures/swissroll", ".pdf", ".csv"),
+        report("results/figures/swissroll.png", caption="report/swissroll.rst", **in_report("swissroll", "picture")),
     log:
         "logs/figures/swissroll.log",
     conda:
@@ -66,7 +68,8 @@ rule plot_montage:
     input:
         arrays=lambda wildcards: [path for _, path in montage_attacks(wildcards.dataset)],
     output:
-        multiext("results/figures/montage/{dataset}", ".pdf", ".png", ".csv"),
+        multiext("results/figures/montage/{dataset}", ".pdf", ".csv"),
+        report("results/figures/montage/{dataset}.png", caption="report/montage.rst", **in_report("montage/{dataset}", "picture")),
     log:
         "logs/figures/montage/{dataset}.log",
     conda:

@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from slurm import Cluster
 
 import vaepipe.device  # noqa: F401  sets how MKL rounds
 
 ROOT = Path(__file__).parent.parent
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+PARTS = ["Snakefile", "rules", "vaepipe", "config.yaml", "configs", "profiles", "envs"]
+SMOKE = "configs/smoke.yaml"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -102,3 +106,49 @@ def slurm():
     yield cluster
     cluster.call("stop")
     folder.rmdir()
+
+
+def copy_repository(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / part)
+    return folder
+
+
+def snakemake(folder, *arguments):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        [*SNAKEMAKE, *map(str, arguments)], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+    )
+
+
+@pytest.fixture(scope="session")
+def studies(tmp_path_factory):
+    """The smoke study, run to its end once for all test processes: the folder, what was said, a copy of the folder."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, said, copy = shared / "run" / "a study; $HOME & 'more'", shared / "said.txt", shared / "copy"
+    with FileLock(shared / "study.lock"):
+        if not said.exists():
+            copy_repository(folder)
+            done = snakemake(folder, "--cores", 2, "--configfile", SMOKE)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+            shutil.copytree(folder, copy)
+            said.write_text(done.stdout, encoding="utf-8")
+    return folder, said.read_text(encoding="utf-8"), copy
+
+
+@pytest.fixture(scope="session")
+def study(studies):
+    """The smoke study's folder, with an awkward name, for the tests that change it, and what the run said."""
+    return studies[:2]
+
+
+@pytest.fixture(scope="session")
+def finished(studies):
+    """A copy of the smoke study's folder, for the tests that read it."""
+    return studies[2]

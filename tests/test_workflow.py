@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,35 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, SMOKE, SNAKEMAKE, copy_repository, snakemake
 from PIL import Image
 
-from vaepipe.datasets.files import read_split
-
 from vaepipe.claims import claims as claims_of_posts
+from vaepipe.datasets.files import read_split
 from vaepipe.figures import FIGURES
-
-SNAKEMAKE = [sys.executable, "-m", "snakemake"]
-PARTS = ["Snakefile", "rules", "vaepipe", "config.yaml", "configs", "profiles", "envs"]
-SMOKE = "configs/smoke.yaml"
-
-
-def copy_repository(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, folder / part)
-    return folder
-
-
-def snakemake(folder, *arguments):
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [*SNAKEMAKE, *map(str, arguments)], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-    )
 
 
 def planned(folder, *arguments) -> dict[str, int]:
@@ -63,15 +39,6 @@ def overlay(folder, **sections) -> str:
     return str(path)
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """The smoke study, run to its end in a folder with an awkward name."""
-    folder = copy_repository(tmp_path_factory.mktemp("run") / "a study; $HOME & 'more'")
-    done = snakemake(folder, "--cores", 2, "--configfile", SMOKE)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    return folder, done
-
-
 @pytest.fixture
 def changed(study):
     """The study's folder, whose sources are put back after the test."""
@@ -83,7 +50,7 @@ def changed(study):
 
 
 def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline(study):
-    folder, done = study
+    folder, said = study
     figures = {path.relative_to(folder / "results/figures").as_posix() for path in (folder / "results/figures").rglob("*.*")}
     names = [
         *(name for name, entry in FIGURES.items() if entry.tables and ".png" in entry.suffixes),
@@ -100,8 +67,8 @@ def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline
     headline = (folder / "results/headline.txt").read_text(encoding="utf-8")
     claims = pd.read_csv(folder / "results/tables/claims.csv")
     assert claims["claim"].nunique() == len(claims_of_posts()) and "does not hold" in claims["verdict"].to_list()
-    assert (folder / "results/claims.txt").read_text(encoding="utf-8").strip() in done.stdout
-    assert headline.strip() in done.stdout and f"Figures: {folder}/results/figures" in done.stdout
+    assert (folder / "results/claims.txt").read_text(encoding="utf-8").strip() in said
+    assert headline.strip() in said and f"Figures: {folder}/results/figures" in said
     config = json.loads((folder / "results/config.json").read_text())
     assert config["datasets"]["digits"]["attack"]["lambdas_per_job"] == 1
     logs = (folder / "logs/models/digits/vae/beta~1/dz~4/seed~0/train.log").read_text()
@@ -126,17 +93,20 @@ def test_touching_commenting_and_checking_out_reruns_nothing(changed):
 
 
 CHECKS = {"check": 3}
-AFTER_ATTACK = CHECKS | {"attack": 3, "collect": 1, "plot": 13, "headline": 1, "claims": 1, "plot_montage": 1}
+AFTER_PLOT = {"explorer": 1, "report_pages": 1}
+DRAWN = {"collect": 1, "plot": 13, "headline": 1, "claims": 1, "report_pages": 1}
+AFTER_ATTACK = CHECKS | DRAWN | {"attack": 3, "plot_montage": 1, "explorer": 1}
 AFTER_TRAIN = AFTER_ATTACK | {"evaluate": 6, "attack_block": 9, "plot_swissroll": 1}
 EDITS = [
     ("objectives.py", AFTER_TRAIN | {"train": 6}),
     ("attacks/solver.py", AFTER_ATTACK | {"attack_block": 9}),
-    ("attacks/masking.py", CHECKS | {"collect": 1, "plot": 13, "headline": 1, "claims": 1}),
-    ("evaluate.py", {"evaluate": 6, "collect": 1, "plot": 13, "headline": 1, "claims": 1, "plot_swissroll": 1}),
+    ("attacks/masking.py", CHECKS | DRAWN),
+    ("evaluate.py", DRAWN | {"evaluate": 6, "plot_swissroll": 1}),
     ("datasets/digits.py", {"prepare": 1, "train": 3, "evaluate": 3, "attack_block": 9} | AFTER_ATTACK),
-    ("figures/montage.py", {"plot_montage": 1}),
-    ("figures/quality.py", {"plot": 3}),
-    ("claims/part2.py", {"claims": 1}),
+    ("figures/montage.py", {"plot_montage": 1} | AFTER_PLOT),
+    ("figures/quality.py", {"plot": 3, "report_pages": 1}),
+    ("claims/part2.py", {"claims": 1, "report_pages": 1}),
+    ("pages/explorer.js", AFTER_PLOT),
     ("config.py", {}),
 ]
 
@@ -187,7 +157,7 @@ def test_what_was_lost_is_made_again_with_the_same_numbers(study):
 def test_the_seeds_study_is_planned_whole(study):
     jobs = planned(study[0], "--configfile", "configs/seed.yaml", "--directory", study[0].parent / "elsewhere")
     assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "check": 198, "collect": 1, "config": 1,
-                    "headline": 1, "claims": 1, "plot": 13, "plot_swissroll": 1, "plot_montage": 3}  # fmt: skip
+                    "headline": 1, "claims": 1, "plot": 13, "plot_swissroll": 1, "plot_montage": 3} | AFTER_PLOT  # fmt: skip
 
 
 BAD = [

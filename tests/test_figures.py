@@ -368,13 +368,17 @@ def test_headline_numbers(data, tables):
     assert len(text.splitlines()) <= 40 and max(map(len, text.splitlines())) <= 120
 
 
-def test_paired_difference(tables):
+def test_change_is_the_paired_ratio(tables):
     frame = tables["attacks"]
-    found = headlines.differences(frame, "beta-tcvae", 4.0, 200)
+    found = headlines.excess(frame, "beta-tcvae", 4.0, 200)
     key = ["d_z", "seed", "lambda", "pair"]
     base, raised = (pick(frame, (f,), beta=b).sort_values(key) for f, b in (("vae", 1), ("beta-tcvae", 4)))
-    delta = raised["objective"].to_numpy() - base["objective"].to_numpy()
-    assert found == pytest.approx(clustered_interval(delta, [raised["pair"], raised["seed"]], resamples=200))
+    ids = [raised["pair"], raised["seed"]]
+    ratio = clustered_interval(raised["objective"], ids, against=base["objective"].to_numpy(), compare="ratio", resamples=200)
+    assert np.array(found) + 1 == pytest.approx(np.array(ratio))
+    negative = frame.assign(objective=frame["objective"] - 1e4)
+    shifted = headlines.excess(negative, "beta-tcvae", 4.0, 200)
+    assert shifted.estimate == pytest.approx(raised["objective"].mean() - base["objective"].mean())
 
 
 def test_headline_stays_short(tables):

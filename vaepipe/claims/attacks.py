@@ -11,6 +11,8 @@ from vaepipe.figures import disentanglement, pairs, style
 from vaepipe.stats import Interval, clustered_interval
 
 TRIAL = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
+NAMES = {1.0: "ratio of mean Δ", 0.0: "difference of mean Δ, nats"}
+"""What `vaepipe.figures.pairs.change` is, by its value at no change."""
 WEAK = 0.5
 """Rank correlations inside ±this count as none, where 0 is among them."""
 
@@ -22,23 +24,13 @@ def beta_raises(e: Evidence, loss: str, family: str = "beta-tcvae") -> Iterator[
         both = rows[(rows["family"] == family) & (rows["beta"] > 1)].merge(start, on=TRIAL, suffixes=("", "_1"))
         if both.empty:
             continue
-        interval, statistic, none = change(both, e)
+        interval, none = pairs.change(both, e.resamples)
         verdict = above(interval, none)
-        single = {beta: above(change(its, e)[0], none) for beta, its in both.groupby("beta")}
+        single = {beta: above(pairs.change(its, e.resamples)[0], none) for beta, its in both.groupby("beta")}
         other = [f"β = {beta:g}: {told}" for beta, told in single.items() if told != verdict]
         note = "; ".join([*other, output_space(both, e, verdict)])
         n = counted(both, pair="pairs", beta="β", d_z="d_z", seed="seeds") + f", {both['lambda'].nunique()} λ"
-        yield Finding(dataset, f"{statistic}, β > 1 against β = 1", interval, n, verdict, loss, note)
-
-
-def change(both: pd.DataFrame, e: Evidence) -> tuple[Interval, str, float]:
-    """How Δ changes from ``objective_1`` to ``objective``: a ratio of means, or a difference where it is not positive; the
-    statistic's name; its value at no change."""
-    ids = [both["pair"], both["seed"]]
-    ratio = both["objective"].mean() > 0 and both["objective_1"].mean() > 0
-    compare = "ratio" if ratio else "difference"
-    found = clustered_interval(both["objective"], ids, against=both["objective_1"], compare=compare, resamples=e.resamples)
-    return found, "ratio of mean Δ" if ratio else "difference of mean Δ, nats", 1.0 if ratio else 0.0
+        yield Finding(dataset, f"{NAMES[none]}, β > 1 against β = 1", interval, n, verdict, loss, note)
 
 
 def output_space(both: pd.DataFrame, e: Evidence, verdict: str) -> str:

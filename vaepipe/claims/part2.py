@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vaepipe.claims import Evidence, Finding, above, counted
-from vaepipe.claims.attacks import TRIAL, change, output_space
+from vaepipe.claims.attacks import NAMES, TRIAL, output_space
 from vaepipe.figures import pairs
 from vaepipe.stats import clustered_interval
 
@@ -29,10 +29,10 @@ def _n(both: pd.DataFrame) -> str:
 def higher_loss(e: Evidence) -> Iterator[Finding]:
     """Mean Δ of the Seatbelt-VAE over that of the β-TCVAE at the same β > 1, trial by trial."""
     for dataset, loss, both in _same_beta(e):
-        interval, statistic, none = change(both, e)
+        interval, none = pairs.change(both, e.resamples)
         verdict = above(interval, none)
         note = output_space(both, e, verdict) + "; Δ sums over layers, so it grows with their number"
-        yield Finding(dataset, f"{statistic}, Seatbelt against β-TCVAE, β > 1", interval, _n(both), verdict, loss, note)
+        yield Finding(dataset, f"{NAMES[none]}, Seatbelt against β-TCVAE, β > 1", interval, _n(both), verdict, loss, note)
 
 
 def higher_nll(e: Evidence) -> Iterator[Finding]:
@@ -40,7 +40,7 @@ def higher_nll(e: Evidence) -> Iterator[Finding]:
     for dataset, loss, both in _same_beta(e):
         ids = [both["pair"], both["seed"]]
         interval = clustered_interval(both["target_nll"], ids, against=both["target_nll_1"], resamples=e.resamples)
-        headline = above(*change(both, e)[::2])
+        headline = above(*pairs.change(both, e.resamples))
         verdict = above(interval, 0)
         note = f"the headline metric {'agrees' if headline == verdict else f'says: {headline}'}"
         yield Finding(dataset, "−log p(x_t|z*), Seatbelt − β-TCVAE, nats", interval, _n(both), verdict, loss, note)

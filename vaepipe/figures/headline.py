@@ -6,29 +6,29 @@ import textwrap
 
 import numpy as np
 
-from vaepipe.figures import Data, adversarial_loss, curves, style
+from vaepipe.figures import Data, adversarial_loss, curves, pairs, style
 from vaepipe.figures.adversarial_loss import UNITS
 from vaepipe.figures.curves import TRIAL_AXES as AXES
 from vaepipe.figures.curves import TRIAL_CLUSTERS as CLUSTERS
 from vaepipe.robustness import UNMOVED as ZERO
-from vaepipe.stats import Interval, clustered_interval
+from vaepipe.stats import Interval
 
 LINES = 40
 """What a terminal shows at once; where there are more β, the verdict names those that the table leaves out."""
 KEY = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
 
 
-def differences(frame, family: str, beta: float, resamples: int) -> Interval:
-    """Mean over trials of the loss at (family, β) less that at β = 1, trial by trial, with the clustered interval."""
+def excess(frame, family: str, beta: float, resamples: int) -> Interval:
+    """Mean loss at (family, β) over that at β = 1, trial by trial, less 1, with the clustered interval; the difference of the
+    two where a loss is not positive."""
     base = frame[(frame["family"] == style.base(family)) & (frame["beta"] == 1)]
     raised = frame[(frame["family"] == family) & (frame["beta"] == beta)]
-    both = raised.merge(base, on=KEY, suffixes=("", "_1"))
-    change = both["objective"] - both["objective_1"]
-    return clustered_interval(change, {name: both[name] for name in CLUSTERS}, resamples=resamples)
+    found, none = pairs.change(raised.merge(base, on=KEY, suffixes=("", "_1")), resamples)
+    return Interval(*(end - none for end in found))
 
 
 def text(data: Data, options: dict) -> str:
-    """Loss at each β with its interval, its ratio to β = 1, and whether the paired difference excludes 0; then the ELBO."""
+    """Loss at each β with its interval, its ratio to β = 1, and whether the interval of that ratio excludes 1; then the ELBO."""
     groups = list(data.attacks.groupby(["dataset", "loss"], sort=False))
     room = (LINES - 1 - data.models["dataset"].nunique()) // max(1, len(groups)) - 10
     lines = []
@@ -49,7 +49,7 @@ def _attacked(dataset: str, loss: str, frame, resamples: int, room: int) -> list
     found = adversarial_loss.measure({"loss": loss}, frame).points(frame, resamples)
     families = [f for f in style.LINES if any(name == f for name, _ in found)]
     base = {f: found.get((style.base(f), 1.0)) for f in families}
-    change = {key: differences(frame, *key, resamples) for key in found if key[0] in families and key[1] != 1}
+    change = {key: excess(frame, *key, resamples) for key in found if key[0] in families and key[1] != 1}
     betas = sorted({beta for _, beta in change})
     betas = betas if len(betas) <= room else [*betas[: room - 1], betas[-1]]
     over = [style.count(frame[name].nunique(), plural.replace("$", "")) for name, plural in AXES.items()]
@@ -81,7 +81,7 @@ def _cell(interval: Interval | None, base: Interval | None, change: Interval | N
 
 
 def _sign(change: Interval) -> str:
-    """What the interval of the paired difference says."""
+    """What the interval of the change says."""
     if change.low > 0:
         return "higher"
     if change.high < 0:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vaepipe import robustness
+from vaepipe.stats import Interval, clustered_interval
 
 PAIR = ["dataset", "loss", "family", "beta", "d_z", "seed", "pair"]
 
@@ -48,6 +49,14 @@ def mean_curve(trials: pd.DataFrame, grid: np.ndarray) -> pd.DataFrame:
     frame = pd.DataFrame(keys, columns=PAIR)
     frame = frame.loc[frame.index.repeat(len(grid))].reset_index(drop=True)
     return frame.assign(h=np.tile(grid, len(keys)), v=np.concatenate(values) if values else [])
+
+
+def change(both: pd.DataFrame, resamples: int) -> tuple[Interval, float]:
+    """How the mean objective changes from column ``objective_1`` to ``objective``, trial by trial, and the value at no change:
+    a ratio and 1; a difference and 0 where a loss is not positive."""
+    ratio = both["objective"].mean() > 0 and both["objective_1"].mean() > 0
+    options = {"against": both["objective_1"], "compare": "ratio" if ratio else "difference", "resamples": resamples}
+    return clustered_interval(both["objective"], [both["pair"], both["seed"]], **options), float(ratio)
 
 
 def _curves(trials: pd.DataFrame) -> Iterator[tuple[tuple, np.ndarray, np.ndarray, np.ndarray]]:

@@ -68,7 +68,7 @@ def prepare(spec: dict, out: str | Path, downloads: str | Path | None = None, th
         for split in ("train", "test"):
             for key, (array, text) in _arrays(parts[split]).items():
                 blocks = progress.watch(_blocks(array, threads), sha) if key == "x" else None
-                store.add(file, f"{split}/{key}", array, text, blocks)
+                file.add(f"{split}/{key}", array, text, blocks)
         file.attrs["digest"] = sha.hexdigest()  # of the training images followed by the test images, row by row
     progress.line()
 

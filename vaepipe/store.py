@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from vaepipe import provenance
+from vaepipe.disk import Disk
 
 SCHEMA = 1
 """Version of the layout of all HDF5 files; readers refuse any other."""
@@ -60,9 +61,47 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+class Writer:
+    """A new HDF5 file that arrays are added to, one after the other."""
+
+    def __init__(self, file: h5py.File, disk: Disk):
+        self.attrs, self._file, self._disk = file.attrs, file, disk
+
+    def add(self, name: str, array, description: str, blocks: Iterable[np.ndarray] | None = None) -> None:
+        """Add one array with what it is.
+
+        Args:
+            array: the array; with ``blocks`` only its shape and dtype count.
+            description: with shape and unit.
+            blocks: its rows one after the other, where the whole is not in memory.
+        """
+        packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if array.size > 64 else {}
+        if packed and array.ndim > 1:
+            packed["chunks"] = _chunks(array)
+        if blocks is None:
+            self._file.create_dataset(name, data=array, **packed).attrs["description"] = description
+            return self.check()
+        done, dataset = 0, None
+        for block in blocks:
+            if dataset is None:
+                some = block[: packed["chunks"][0]] if "chunks" in packed else block
+                if packed and len(zlib.compress(some, 1)) > WORTH * some.nbytes:
+                    packed = {key: value for key, value in packed.items() if key == "chunks"}
+                dataset = self._file.create_dataset(name, array.shape, array.dtype, **packed)
+                dataset.attrs["description"] = description
+            dataset[done : done + len(block)] = block
+            done += len(block)
+            self.check()
+
+    def check(self) -> None:
+        """Raise what the disk said."""
+        if self._disk.error:
+            raise self._disk.error
+
+
 @contextlib.contextmanager
-def create_h5(path: str | Path, kind: str, attrs: dict) -> Iterator[h5py.File]:
-    """A new file to `add` arrays to, replaced as a whole when the block ends well.
+def create_h5(path: str | Path, kind: str, attrs: dict) -> Iterator[Writer]:
+    """A new file, replaced as a whole when the block ends well.
 
     Args:
         path: target.
@@ -73,49 +112,25 @@ def create_h5(path: str | Path, kind: str, attrs: dict) -> Iterator[h5py.File]:
         DataError: the disk is full.
     """
     try:
-        with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["kind"], file.attrs["schema"] = kind, SCHEMA
-            for key, value in {**provenance.record(), **attrs}.items():
-                file.attrs[key] = value if isinstance(value, (str, int, float)) else json.dumps(value)
-            yield file
-    except (OSError, RuntimeError) as error:  # h5py says it in a page of its own state
-        if full := next(
-            (code for code in FULL if f"errno = {code}" in str(error) or getattr(error, "errno", None) == code), None
-        ):
-            raise DataError(f"{path}: {os.strerror(full)}; free some and start again") from error
+        with atomic(path) as temporary, Disk(temporary) as disk:
+            with h5py.File(disk, "w") as file:
+                writer = Writer(file, disk)
+                writer.attrs["kind"], writer.attrs["schema"] = kind, SCHEMA
+                for key, value in {**provenance.record(), **attrs}.items():
+                    writer.attrs[key] = value if isinstance(value, (str, int, float)) else json.dumps(value)
+                yield writer
+            writer.check()
+    except OSError as error:
+        if error.errno in FULL:
+            raise DataError(f"{path}: {error.strerror}; free some room and start again") from error
         raise
-
-
-def add(file: h5py.File, name: str, array, description: str, blocks: Iterable[np.ndarray] | None = None) -> None:
-    """Add one array with what it is.
-
-    Args:
-        array: the array; with ``blocks`` only its shape and dtype count.
-        description: with shape and unit.
-        blocks: its rows one after the other, where the whole is not in memory.
-    """
-    packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if array.size > 64 else {}
-    if packed and array.ndim > 1:
-        packed["chunks"] = _chunks(array)
-    if blocks is None:
-        file.create_dataset(name, data=array, **packed).attrs["description"] = description
-        return
-    done, dataset = 0, None
-    for block in blocks:
-        if dataset is None:
-            if packed and len(zlib.compress(block[: packed["chunks"][0]], 1)) > WORTH * block[: packed["chunks"][0]].nbytes:
-                packed = {"chunks": packed["chunks"]}
-            dataset = file.create_dataset(name, array.shape, array.dtype, **packed)
-            dataset.attrs["description"] = description
-        dataset[done : done + len(block)] = block
-        done += len(block)
 
 
 def write_h5(path: str | Path, kind: str, arrays: dict[str, tuple[np.ndarray, str]], attrs: dict) -> None:
     """Write arrays, name → (array, description), and attributes as `create_h5` takes them."""
     with create_h5(path, kind, attrs) as file:
         for name, (array, description) in arrays.items():
-            add(file, name, np.asarray(array), description)
+            file.add(name, np.asarray(array), description)
 
 
 def _chunks(array) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from scipy.optimize import fmin_l_bfgs_b, minimize_scalar
 from vaepipe.attacks import run_attack
 from vaepipe.attacks.losses import LOSSES, Setting
 from vaepipe.attacks.outcome import outcome
-from vaepipe.attacks.pairs import draw_pairs
+from vaepipe.attacks.pairs import choose_pairs, draw_pairs
 from vaepipe.attacks.solver import minimise
 from vaepipe.datasets.part import Part
 from vaepipe.distributions import DiagonalNormal, Gaussian
@@ -259,3 +259,12 @@ def test_pairs_have_targets_of_another_kind_and_longer_lists_begin_with_shorter_
         draw_pairs(labelled, 51, seed=1)
     with pytest.raises(DataError, match="no image of another kind"):
         draw_pairs(Part(images, label=np.zeros(50, int)), 2, seed=1)
+
+
+def test_listed_pairs_are_those_and_no_others():
+    part = Part(np.zeros((6, 1, 8, 8), np.uint8))
+    assert choose_pairs(part, [[5, 0], [5, 1]], seed=3).tolist() == [[5, 0], [5, 1]]
+    assert np.array_equal(choose_pairs(part, 4, seed=3), draw_pairs(part, 4, seed=3))
+    for bad in ([6, 0], [2, 2]):
+        with pytest.raises(DataError, match=r"attack.pairs: \[\d, \d\] is not two of the 6 held-out images"):
+            choose_pairs(part, [[0, 1], bad], seed=0)

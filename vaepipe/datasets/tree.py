@@ -106,14 +106,11 @@ def decode(data: bytes, channels: int, crop: int | None, size: int | None) -> np
         side = crop or (min(image.size) if size else None)
         if side and side > min(image.size):
             raise ValueError(f"{image.width}×{image.height}, smaller than the crop of {side}")
-        box = None
-        if side:
+        if side:  # cut first: scaling would mix in pixels from outside
             left, top = (image.width - side) // 2, (image.height - side) // 2
-            box = (left, top, left + side, top + side)
+            image = image.crop((left, top, left + side, top + side))
         if size:
-            image = image.resize((size, size), Image.Resampling.BILINEAR, box)
-        elif box:
-            image = image.crop(box)
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
         x = np.asarray(image)
     return x[None] if x.ndim == 2 else x.transpose(2, 0, 1)
 
@@ -158,6 +155,10 @@ def _open_tar(path: Path):
             continue
         _refuse(path, info.name, not info.isfile(), info.size)
         members[info.name] = info
+    with open(path, "rb") as file:  # tarfile takes a header that is cut for the end
+        file.seek(archive.offset)
+        if file.read(512) != bytes(512):
+            raise EOFError("no mark of its end")
 
     def read(info: tarfile.TarInfo) -> bytes:
         with lock:

@@ -222,7 +222,7 @@ class Browser:
         """The value of a script as soon as it is true."""
         from selenium.webdriver.support.ui import WebDriverWait
 
-        return WebDriverWait(self.driver, 30, 0.05).until(lambda driver: driver.execute_script(f"return {script}"))
+        return WebDriverWait(self.driver, 120, 0.05).until(lambda driver: driver.execute_script(f"return {script}"))
 
     def run(self, script: str, *arguments):
         return self.driver.execute_script(script, *arguments)
@@ -258,8 +258,8 @@ def browser(tmp_path_factory):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    driver.set_page_load_timeout(60)
-    driver.set_script_timeout(30)
+    driver.set_page_load_timeout(180)
+    driver.set_script_timeout(120)
     yield Browser(driver)
     with contextlib.suppress(Exception):
         driver.quit()

@@ -81,9 +81,8 @@ def panel(
 
 def _pooled_said(found: Points, pooled: Points) -> str:
     """How much narrower the seed's pooled intervals are, the median over the points; empty where there are none."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = np.array([(pooled[k].high - pooled[k].low) / (i.high - i.low) for k, i in found.items() if k in pooled])
-    shares = shares[np.isfinite(shares)]
+    widths = [(pooled[key].high - pooled[key].low, i.high - i.low) for key, i in found.items() if key in pooled]
+    shares = [narrow / wide for narrow, wide in widths if wide > 0 and np.isfinite(narrow)]
     return f"Pooled rows, as in the seed, would make it {np.median(shares):.2g} × as wide (in the table)." if len(shares) else ""
 
 

@@ -48,7 +48,8 @@ def models(data: Data, attacks):
 def draw(data: Data, options: dict) -> style.Page:
     """One panel per data set and loss with known factors: AUDDC against the mutual information gap, a point per model."""
     known = data.models.dropna(subset=["mig"])["dataset"].unique()
-    groups = list(data.attacks[data.attacks["dataset"].isin(known)].groupby(["dataset", "loss"], sort=False))
+    attacks = pairs.targeted(data.attacks)
+    groups = list(attacks[attacks["dataset"].isin(known)].groupby(["dataset", "loss"], sort=False))
     if not groups:
         return style.message(
             "No attacked data set of this study has known factors: the mutual information gap cannot be measured. "

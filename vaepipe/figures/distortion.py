@@ -19,7 +19,7 @@ def draw(data: Data, options: dict) -> style.Page:
 
     A, O, T: distance to the target x_t of the reconstruction of x + d, of x, of x_t. The area under a pair's curve is its AUDDC.
     """
-    groups = list(data.attacks.groupby(["dataset", "loss"], sort=False))
+    groups = list(pairs.targeted(data.attacks).groupby(["dataset", "loss"], sort=False))
     if not groups:
         return style.message(EMPTY)
     page, axes = style.panels(len(groups), 2.9)

@@ -17,7 +17,8 @@ def draw(data: Data, options: dict) -> style.Page:
 
     Filled: no other point is better in both. Up and to the right is better.
     """
-    groups = list(data.attacks[data.attacks["family"] != "ae"].groupby(["dataset", "loss"], sort=False))
+    attacks = pairs.targeted(data.attacks)
+    groups = list(attacks[attacks["family"] != "ae"].groupby(["dataset", "loss"], sort=False))
     if not groups:
         return style.message("No image data set of this study was attacked: there is no robustness to weigh against quality.")
     page, axes = style.panels(len(groups), 2.9)

@@ -12,6 +12,14 @@ from vaepipe.stats import Interval, clustered_interval
 
 PAIR = ["dataset", "loss", "family", "beta", "d_z", "seed", "pair"]
 
+UNTARGETED = ("max-damage",)
+"""Attacks without a target, as in `vaepipe.attacks.losses`, which would cost torch to import."""
+
+
+def targeted(attacks: pd.DataFrame) -> pd.DataFrame:
+    """The trials that have a target to come near to."""
+    return attacks[~attacks["loss"].isin(UNTARGETED)]
+
 
 def relative(attacks: pd.DataFrame) -> pd.DataFrame:
     """The trials with ``h`` = ‖d‖₂ / ‖x − x_t‖₂ and ``v`` = (A − T)/(O − T); ``v`` is NaN where O ≤ T."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vaepipe.figures import Data, adversarial_loss, curves, quality, style
+from vaepipe.figures import Data, adversarial_loss, curves, pairs, quality, style
 from vaepipe.figures.target_nll import MEASURE as NLL
 
 FAMILIES = ("vae", "beta-tcvae", "seatbelt")
@@ -13,7 +13,8 @@ def draw(data: Data, options: dict) -> style.Page:
     """A row per data set and loss: adversarial loss, and −log p(x_t|z*), against β; then a row per data set: the β = 1 ELBO."""
     if not (data.images["family"] == "seatbelt").any():
         return style.message("No Seatbelt-VAE is in this study: there is nothing to compare with the β-TCVAE.")
-    attacks = data.attacks[data.attacks["family"].isin(FAMILIES)]
+    attacks = pairs.targeted(data.attacks)
+    attacks = attacks[attacks["family"].isin(FAMILIES)]
     images = data.images[data.images["family"].isin(FAMILIES)]
     attacked = images["dataset"].isin(attacks["dataset"].unique())
     panels = []

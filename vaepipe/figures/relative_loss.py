@@ -11,7 +11,9 @@ MEASURE = curves.Measure("objective", "Δ / Δ₀, ratio of means", over="initia
 def draw(data: Data, options: dict) -> style.Page:
     """One panel per data set and loss: mean of divergence + λ‖d‖₂ over mean of the divergence at d = 0; 1: attacks do nothing."""
     start = data.attacks.groupby(["dataset", "loss"])["initial_divergence"].transform("min")
-    frame = data.attacks[start >= 0]  # the loss `output` of a density, and `max-damage`, have no zero to be a share of
+    frame = data.attacks[
+        (start >= 0) & (data.attacks["family"] != "ae")
+    ]  # the loss `output` of a density, and `max-damage`, have no zero to be a share of
     empty = "No attack of this study has a loss that is a divergence: there is no share of Δ₀ to show."
     return curves.against_beta(frame, ["dataset", "loss"], MEASURE, options, empty=empty, more=_one)
 

@@ -16,7 +16,7 @@ POINTS = 60
 @style.house
 def draw(data: Data, options: dict) -> style.Page:
     """One panel per data set and loss: share of pairs that some λ fooled with a distortion of at most ‖d‖₂."""
-    groups = list(data.attacks.groupby(["dataset", "loss"], sort=False))
+    groups = list(pairs.targeted(data.attacks).groupby(["dataset", "loss"], sort=False))
     if not groups:
         return style.message("No image data set of this study was attacked: there is no success to show.")
     page, axes = style.panels(len(groups), 2.8)

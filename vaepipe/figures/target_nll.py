@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vaepipe.figures import Data, curves, style
+from vaepipe.figures import Data, curves, pairs, style
 
 MEASURE = curves.Measure("target_nll", "−log p($x_t$|z*), nats per image")
 
@@ -12,7 +12,7 @@ def draw(data: Data, options: dict) -> style.Page:
     """One panel per data set and loss: mean over pairs, λ, d_z and seeds; z* ~ q(z|x + d)."""
     empty = "No image data set of this study was attacked: there is no adversarial likelihood to show."
     return curves.against_beta(
-        data.attacks, ["dataset", "loss"], MEASURE, options, empty=empty, quantity="target_nll", more=_direction
+        pairs.targeted(data.attacks), ["dataset", "loss"], MEASURE, options, empty=empty, quantity="target_nll", more=_direction
     )
 
 

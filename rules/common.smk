@@ -85,6 +85,13 @@ def train_spec(wildcards):
     return as_json(study.model_spec(study.cell(wildcards)))
 
 
+def external_files(wildcards):
+    """Weights and, where it is a file, code of a model trained elsewhere, so that new ones there are taken in."""
+    its = study.external[wildcards.family]
+    place = its["entry"].rpartition(":")[0]
+    return [its["weights"], *([place] if place.endswith(".py") else [])]
+
+
 def evaluate_spec(wildcards):
     return as_json(study.specs[wildcards.dataset]["evaluate"])
 

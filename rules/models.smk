@@ -17,6 +17,8 @@ rule train:
         f"logs/models/{CELL}/train.log",
     benchmark:
         f"benchmarks/models/{CELL}/train.jsonl"
+    wildcard_constraints:
+        family=constraint(cell.family for cell in study.cells if cell.family not in study.external),
     conda:
         "../envs/vaepipe.yaml"
     threads: option("train", "threads")
@@ -33,6 +35,33 @@ rule train:
     shell:
         "python -m vaepipe.train --spec {params.spec:q} --data {input.data:q} --out {output.model:q}"
         " --history {output.history:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule adopt:
+    """A model that was trained elsewhere: its weights, checked, as one of ours."""
+    input:
+        data="results/data/{dataset}.h5",
+        files=external_files,
+    output:
+        f"{MODEL}/model.safetensors",
+    log:
+        f"logs/models/{CELL}/adopt.log",
+    wildcard_constraints:
+        family=constraint(study.external),
+    conda:
+        "../envs/vaepipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(30),
+    params:
+        spec=train_spec,
+        code=code_digest("adopt"),
+    message:
+        "adopt {wildcards.family}, a model trained elsewhere, for {wildcards.dataset}"
+    shell:
+        "python -m vaepipe.adopt --spec {params.spec:q} --data {input.data:q} --weights {input.files[0]:q} --out {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule evaluate:

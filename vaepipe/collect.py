@@ -155,11 +155,12 @@ def collect(study: dict) -> dict[str, pd.DataFrame]:
     """Tables models, images, attacks, robustness, pairs and columns.
 
     Args:
-        study: per data set its grid, losses and whether attacks were checked, as `vaepipe.config.Study.collect_spec` gives them.
+        study: per data set its grid, external models, losses and whether attacks were checked, as
+            `vaepipe.config.Study.collect_spec` gives them.
     """
     models, images, attacks, robust, pairs = [], [], [], [], []
     for dataset, spec in study.items():
-        for cell in grid.cells(dataset, spec["grid"]):
+        for cell in [*grid.cells(dataset, spec["grid"]), *grid.external(dataset, spec["external"])]:
             images.append(image_rows(cell, cell.model("evaluation.h5")))
             models.append(model_row(images[-1], cell.model("evaluation.h5")))
             by_loss = {}
@@ -181,7 +182,7 @@ def collect(study: dict) -> dict[str, pd.DataFrame]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m vaepipe.collect", description="Make the tables of a study.")
-    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: data set → grid, losses, checked")
+    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: data set → grid, losses, checked, external")
     for table in (*TABLES, "columns"):
         parser.add_argument(f"--{table}", required=True, type=Path, help="table to write (.csv or .parquet)")
     args = parser.parse_args(argv)

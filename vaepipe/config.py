@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from functools import cache
 from pathlib import Path
 
@@ -63,7 +64,12 @@ class Study:
         self.specs: dict[str, dict] = {}
         for name in self.names:
             self.specs[name] = self._resolve(name, config)
-        self.cells = [cell for name in self.names for cell in grid.cells(name, self.specs[name]["grid"])]
+        self.external: dict[str, dict] = {name: self._external(name, given) for name, given in top["external"].items()}
+        self.cells = [
+            cell
+            for name in self.names
+            for cell in [*grid.cells(name, self.specs[name]["grid"]), *grid.external(name, self.external)]
+        ]
         attack = {name: self.specs[name]["attack"] for name in self.names}
         self._blocks = {name: grid.blocks(a["lambdas"], a["lambdas_per_job"]) for name, a in attack.items()}
         self._cells = {cell.name: cell for cell in self.cells}
@@ -90,6 +96,29 @@ class Study:
                 )
         return spec
 
+    def _external(self, name: str, given: dict) -> dict:
+        """One model of the section `external`, completed; its data set, files and entry point are checked as far as text goes."""
+        node = schema()["properties"]["external"]["additionalProperties"]
+        options, key = _with_defaults(given, node), f"external.{name}"
+        taken = schema()["$defs"]["grid"]["properties"]["families"]["items"]["enum"]
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", str(name)) or name in taken:
+            rule = f"expected letters, digits, - . _ and none of {', '.join(taken)}"
+            raise ConfigError(f"external: {name!r} is not allowed as a name; {rule}")
+        if options["dataset"] not in self.names or not DATASETS[options["dataset"]].images:
+            images = [known for known in self.names if DATASETS[known].images]
+            rule = f"expected a data set of images in `study`: {', '.join(images)}"
+            raise ConfigError(f"{key}.dataset: {options['dataset']!r} is not allowed; {rule}")
+        if not Path(options["weights"]).is_file():
+            raise ConfigError(f"{key}.weights: {options['weights']!r} is not a file")
+        place, _, function = options["entry"].rpartition(":")
+        if not place or not function.isidentifier():
+            raise ConfigError(f"{key}.entry: {options['entry']!r}; expected file.py:function or package.module:function")
+        if place.endswith(".py") and not Path(place).is_file():
+            raise ConfigError(f"{key}.entry: {place!r} is not a file")
+        if options["range"][0] >= options["range"][1]:
+            raise ConfigError(f"{key}.range: {options['range']}; expected the lower end first")
+        return options
+
     def cell(self, wildcards) -> grid.Cell:
         """The cell that a job's wildcards name, with its exact numbers."""
         return self._cells[grid.CELL.format(**dict(wildcards))]
@@ -112,6 +141,8 @@ class Study:
 
     def model_spec(self, cell: grid.Cell) -> dict:
         """All that decides a model's weights, apart from data and code."""
+        if cell.family in self.external:
+            return {**vars(cell), "external": self.external[cell.family]}
         spec = self.specs[cell.dataset]
         unused = {"threads"} | ({"layers", "free_bits"} if cell.family != "seatbelt" else set())
         parts = {part: {k: v for k, v in spec[part].items() if k not in unused} for part in ("model", "train")}
@@ -140,19 +171,23 @@ class Study:
             return None
         wanted = (cell.dataset, cell.d_z, cell.seed, 1)
         alike = [c for c in self.cells if (c.dataset, c.d_z, c.seed, c.beta) == wanted and c != cell and loss in self.losses(c)]
+        if cell.family in self.external:  # of any size
+            alike = [c for c in self.cells if (c.dataset, c.family) == (cell.dataset, "vae") and loss in self.losses(c)]
+            return min(alike, key=lambda c: (abs(c.d_z - cell.d_z), c.seed), default=None)
         return min(alike, key=lambda c: c.family != cell.family, default=None)
 
     def collect_spec(self) -> dict:
         """All that decides which files the tables are made of."""
         return {
             name: {"grid": spec["grid"], "losses": spec["attack"]["losses"], "checked": self.checked(name)}
+            | {"external": {family: its for family, its in self.external.items() if its["dataset"] == name}}
             for name, spec in self.specs.items()
         }
 
     def effective(self) -> dict:
         """The whole configuration with every default written out."""
         top = {"study": self.names, "device": self.device, "gpu_jobs_per_device": self.gpu_jobs_per_device}
-        return {**top, "data_dir": self.data_dir, "plot": self.plot, "datasets": self.specs}
+        return {**top, "data_dir": self.data_dir, "plot": self.plot, "external": self.external, "datasets": self.specs}
 
 
 def _section(section: str, defaults: dict, config: dict, own: dict | None = None) -> dict:
@@ -290,6 +325,10 @@ def markdown() -> str:
         if target in (*SECTIONS, "plot"):
             lines.append(f"| **`{name}`** | | | {node['description']} |")
             lines += [_row(f"{name}.{key}", sub) for key, sub in schema()["$defs"][target]["properties"].items()]
+        elif name == "external":
+            lines.append(f"| **`{name}`** | | | {node['description']} |")
+            keys = node["additionalProperties"]["properties"].items()
+            lines += [_row(f"external.<name>.{key}", sub, "required") for key, sub in keys]
         elif name == "datasets":
             lines.append(f"| **`{name}`** | | | {node['description']} |")
             keys = node["additionalProperties"]["properties"]
@@ -299,11 +338,11 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(key: str, node: dict) -> str:
+def _row(key: str, node: dict, absent: str = "the data set's") -> str:
     default = (
         f"`{yaml.safe_dump(node['default'], default_flow_style=True).strip().removesuffix('...').strip()}`"
         if "default" in node
-        else "the data set's"
+        else absent
     )
     return f"| `{key}` | {allowed(node)} | {default} | {node['description']} |".replace("|z)", "\\|z)")
 

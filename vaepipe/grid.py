@@ -71,6 +71,12 @@ def cells(dataset: str, grid: dict) -> list[Cell]:
     return list(dict.fromkeys(found))
 
 
+def external(dataset: str, models: dict[str, dict]) -> list[Cell]:
+    """The cells of models trained elsewhere (the config's section ``external``): family is the name; like the autoencoder they
+    have no β, and the seed is 0."""
+    return [Cell(dataset, name, 0.0, its["d_z"], 0) for name, its in models.items() if its["dataset"] == dataset]
+
+
 def _shared(family: str, beta: float) -> str:
     return "vae" if beta == 1 and family in ("beta-vae", "beta-tcvae") else family
 

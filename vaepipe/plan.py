@@ -56,7 +56,8 @@ def jobs(study: Study) -> list[Job]:
         found.append(Job("prepare", name, name, (f"results/data/{name}.h5",), f"benchmarks/data/{name}.jsonl", 1, size))
     for cell in study.cells:
         weights, benchmark = (cell.model("model.safetensors"), cell.model("history.csv")), f"benchmarks/models/{cell.name}"
-        found.append(Job("train", cell.dataset, cell.name, weights, f"{benchmark}/train.jsonl"))
+        if cell.family not in study.external:
+            found.append(Job("train", cell.dataset, cell.name, weights, f"{benchmark}/train.jsonl"))
         found.append(Job("evaluate", cell.dataset, cell.name, (cell.model("evaluation.h5"),), f"{benchmark}/evaluate.jsonl"))
     for cell, loss in study.attacks():
         attack = study.specs[cell.dataset]["attack"]

@@ -145,10 +145,12 @@ def nearest(values: Iterable[float], wanted: float) -> float:
 
 def chosen(cells: Iterable[Cell], options: Mapping) -> list[Cell]:
     """Of the cells of one data set, one of each family: d_z nearest ``options["d_z"]``, β nearest ``options["beta"]``
-    (the VAE is at β = 1), lowest seed. In the order vae, beta-vae, beta-tcvae, seatbelt."""
-    cells = list(cells)
+    (the VAE is at β = 1), lowest seed. In the order vae, beta-vae, beta-tcvae, seatbelt; then those trained elsewhere."""
+    cells, ours = list(cells), ("ae", "vae", "beta-vae", "beta-tcvae", "seatbelt")
+    others = [cell for cell in cells if cell.family not in ours]
+    cells = [cell for cell in cells if cell.family in ours]
     if not cells:
-        return []
+        return others
     d_z = nearest({cell.d_z for cell in cells}, options["d_z"])
     found = []
     for family in ("vae", "beta-vae", "beta-tcvae", "seatbelt"):
@@ -156,7 +158,7 @@ def chosen(cells: Iterable[Cell], options: Mapping) -> list[Cell]:
         if its:
             beta = nearest({cell.beta for cell in its}, options["beta"])
             found.append(min((cell for cell in its if cell.beta == beta), key=lambda cell: cell.seed))
-    return found
+    return found + others
 
 
 def cells_for(name: str, dataset: str, cells: Iterable[Cell], options: Mapping) -> list[Cell]:

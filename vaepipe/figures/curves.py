@@ -116,11 +116,19 @@ def draw_curves(ax: Axes, found: Points) -> dict[str, Line2D]:
         (artist,) = ax.plot([1.0], [estimate], style.MARKERS["vae"], color=style.COLOURS["vae"], gid="vae", zorder=3)
         ax.vlines([1.0], low, high, color=style.COLOURS["vae"], linewidth=1.2, zorder=3)
         handles["VAE (β = 1)"] = artist
-    if ("ae", 0.0) in found:
-        artist = ax.axhline(found["ae", 0.0].estimate, color=style.COLOURS["ae"], linestyle=(0, (4, 2)), linewidth=1, gid="ae")
-        handles["AE (no β)"] = artist
-    if betas := sorted({beta for family, beta in found if family != "ae"}):
+    for family in (family for family, beta in found if beta == 0):
+        handles[style.NAMES[family] + " (no β)"] = _across(ax, family, found[family, 0.0])
+    if betas := sorted({beta for _, beta in found if beta}):
         style.beta_axis(ax, betas)
+    return handles
+
+
+def _across(ax: Axes, family: str, interval: Interval) -> Line2D:
+    """A line across the axes for a model without β: the autoencoder, and with its band what was trained elsewhere."""
+    colour, ours = style.COLOURS[family], family in style.FAMILIES
+    if not ours and np.isfinite([interval.low, interval.high]).all():
+        ax.axhspan(interval.low, interval.high, color=colour, alpha=0.12, linewidth=0)
+    return ax.axhline(interval.estimate, color=colour, linestyle=(0, (4, 2) if ours else (4, 2, 1, 2)), linewidth=1, gid=family)
     return handles
 
 

@@ -100,7 +100,8 @@ def draw(data: Data, options: dict) -> style.Page:
         _mosaic(ax, group, reach)
         rows = [vars(cell) | {"loss": loss, "pair": p, "lambda": c.lambda_, "norm": c.norm} for p, c in enumerate(group)]
         figure.rows.extend(row | {"objective": c.objective} for row, c in zip(rows, group))
-        ax.set_title(f"{style.NAMES[cell.family]}, β = {cell.beta:g}" + (f"\n{loss}" if len(losses) > 1 else ""))
+        beta = f", β = {cell.beta:g}" if cell.beta else ""
+        ax.set_title(style.NAMES[cell.family] + beta + (f"\n{loss}" if len(losses) > 1 else ""))
     labels = [f"{row}\n(grey 0, ±{reach:.2g})" if row.startswith("distortion") else row for row in ROWS]
     side = axes[0].images[0].get_array().shape[0] / len(ROWS)
     axes[0].set_yticks([(r + 0.5) * side - 0.5 for r in range(len(ROWS))], labels)

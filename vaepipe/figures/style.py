@@ -18,10 +18,27 @@ USUAL = ("vae", "beta-vae", "beta-tcvae")
 """Families of the seed; a figure says which of them the study lacks."""
 LINES = ("beta-vae", "beta-tcvae", "seatbelt")
 """Families that vary with β."""
-NAMES = {"ae": "AE", "vae": "VAE", "beta-vae": "β-VAE", "beta-tcvae": "β-TCVAE", "seatbelt": "Seatbelt"}
+
+
+class Families(dict):
+    """By family; one that was trained elsewhere gets what ``other`` makes of its name."""
+
+    def __init__(self, known: dict, other):
+        super().__init__(known)
+        self.other = other
+
+    def __missing__(self, family: str):
+        return self.other(family)
+
+
+NAMES = Families({"ae": "AE", "vae": "VAE", "beta-vae": "β-VAE", "beta-tcvae": "β-TCVAE", "seatbelt": "Seatbelt"}, str)
 # blue, vermilion and green of Okabe & Ito 2008, told apart by all common kinds of colour vision; markers serve grey prints
-COLOURS = {"ae": "#999999", "vae": "#222222", "beta-vae": "#0072B2", "beta-tcvae": "#D55E00", "seatbelt": "#009E73"}
-MARKERS = {"ae": "x", "vae": "s", "beta-vae": "o", "beta-tcvae": "^", "seatbelt": "D"}
+OTHERS = ("#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = Families(
+    {"ae": "#999999", "vae": "#222222", "beta-vae": "#0072B2", "beta-tcvae": "#D55E00", "seatbelt": "#009E73"},
+    lambda name: OTHERS[sum(name.encode()) % len(OTHERS)],
+)
+MARKERS = Families({"ae": "x", "vae": "s", "beta-vae": "o", "beta-tcvae": "^", "seatbelt": "D"}, lambda name: "P")
 GREY = "#666666"
 SMALL = {"fontsize": 5.8, "color": GREY, "linespacing": 1.25}
 """Look of notes."""
@@ -136,7 +153,7 @@ def message(text: str) -> Page:
 
 def beta_axis(ax: Axes, betas: list[float]) -> None:
     """Ticks at the β of the grid; logarithmic where a linear axis would crowd the small ones."""
-    log = max(betas) / min(betas) > 20
+    log = bool(betas) and max(betas) / min(betas) > 20
     if log:
         ax.set_xscale("log", base=2)
     ax.set_xticks(betas, [f"{beta:g}" for beta in betas])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from vaepipe.models import external
 from vaepipe.models.seatbelt import Seatbelt
 from vaepipe.models.vae import AE, VAE
 from vaepipe.store import DataError, read_weights
@@ -30,6 +31,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[VAE, dic
     tensors, meta = read_weights(path)
     try:
         spec = json.loads(meta["spec"])
+        if "external" in spec:
+            return external.build(spec["external"], tensors, spec["shape"]).to(device).requires_grad_(False), spec
         model = build(spec, spec["shape"])
         model.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:

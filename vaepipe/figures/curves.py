@@ -129,7 +129,6 @@ def _across(ax: Axes, family: str, interval: Interval) -> Line2D:
     if not ours and np.isfinite([interval.low, interval.high]).all():
         ax.axhspan(interval.low, interval.high, color=colour, alpha=0.12, linewidth=0)
     return ax.axhline(interval.estimate, color=colour, linestyle=(0, (4, 2) if ours else (4, 2, 1, 2)), linewidth=1, gid=family)
-    return handles
 
 
 def describe(frame, found: Points, measure: Measure, resamples: int, log: bool = False) -> str:
@@ -169,7 +168,7 @@ def missing(frame, found: Mapping) -> str:
     absent += [] if ("vae", 1.0) in found else ["β = 1"]
     lines = [f"Not in this study: {', '.join(absent)}."] if absent else []
     there = set(frame.groupby(["family", "beta", "d_z", "seed"]).groups)
-    grid = [(f, b, d, s) for f, b in found for d in frame["d_z"].unique() for s in frame["seed"].unique()]
+    grid = [(f, b, d, s) for f, b in found if b for d in frame["d_z"].unique() for s in frame["seed"].unique()]
     gone = [f"{style.NAMES[f]} β = {b:g}, $d_z$ = {d}, seed {s}" for f, b, d, s in grid if (f, b, d, s) not in there]
     lines += [f"No rows of {'; '.join(gone[:3])}{f'; and {len(gone) - 3} more' if len(gone) > 3 else ''}."] if gone else []
     return "\n".join(lines)

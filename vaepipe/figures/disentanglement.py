@@ -67,7 +67,7 @@ def draw(data: Data, options: dict) -> style.Page:
 
 def _panel(ax: Axes, rows, where: dict) -> dict[str, object]:
     handles = {}
-    for family in [f for f in style.FAMILIES if (rows["family"] == f).any()]:
+    for family in style.present(rows["family"]):
         its = rows[rows["family"] == family]
         look = {"color": style.COLOURS[family], "linestyle": "", "markersize": 3.5, "alpha": 0.8}
         (handles[style.NAMES[family]],) = ax.plot(its["mig"], its["auddc"], marker=style.MARKERS[family], gid=family, **look)

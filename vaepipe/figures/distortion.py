@@ -31,12 +31,12 @@ def draw(data: Data, options: dict) -> style.Page:
 
 
 def _panel(ax: Axes, frame, where: dict, options: dict) -> dict[str, Line2D]:
-    beta = nearest({b for f, b in set(zip(frame["family"], frame["beta"])) if f not in ("ae", "vae")} or {1.0}, options["beta"])
-    its = frame[frame["family"].isin(("ae", "vae")) | (frame["beta"] == beta)]
+    beta = nearest({b for f, b in set(zip(frame["family"], frame["beta"])) if b and f != "vae"} or {1.0}, options["beta"])
+    its = frame[frame["beta"].isin((0, beta)) | (frame["family"] == "vae")]
     handles, texts = {}, []
     areas = pairs.areas(its)
     relative = pairs.relative(its)
-    for family in [f for f in style.FAMILIES if (its["family"] == f).any()]:
+    for family in style.present(its["family"]):
         trials = relative[relative["family"] == family]
         curve = pairs.mean_curve(trials, GRID)
         found = {h: _interval(rows, "v", options) for h, rows in curve.groupby("h")}

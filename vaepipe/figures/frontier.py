@@ -63,7 +63,8 @@ def _panel(ax: Axes, points: dict[tuple[str, float], Point], where: dict) -> dic
         _, line = curves.line(points, family)
         look = {"color": style.COLOURS[family], "linewidth": 0.9}
         ax.plot([x.estimate for x, _ in line], [y.estimate for _, y in line], gid=f"line {family}", **look)
-    for (family, beta), (x, y) in sorted(points.items(), key=lambda item: style.FAMILIES.index(item[0][0])):
+    order = style.present(family for family, _ in points)
+    for (family, beta), (x, y) in sorted(points.items(), key=lambda item: order.index(item[0][0])):
         colour = style.COLOURS[family]
         ax.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=0.6, alpha=0.7)
         ax.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=0.6, alpha=0.7)

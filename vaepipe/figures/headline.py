@@ -39,8 +39,8 @@ def text(data: Data, options: dict) -> str:
     lines.append("ELBO of held-out data, taken at β = 1, nats; mean over images or points, d_z and seeds")
     for dataset, frame in data.models.groupby("dataset", sort=False):
         elbo = frame.groupby(["family", "beta"])["elbo"].mean().to_dict()
-        ends = {family: max((b for f, b in elbo if f == family), default=None) for family in style.FAMILIES}
-        parts = [f"{style.NAMES[f]} β = {beta:g}: {elbo[f, beta]:,.1f}" for f, beta in ends.items() if beta is not None]
+        ends = {family: max(b for f, b in elbo if f == family) for family in style.present(f for f, _ in elbo)}
+        parts = [f"{style.NAMES[f]}{f' β = {beta:g}' if beta else ''}: {elbo[f, beta]:,.1f}" for f, beta in ends.items()]
         lines.append(f"  {dataset:<14}" + "".join(f"{part:<28}" for part in parts))
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -103,7 +103,7 @@ def _verdict(family: str, changes: dict[float, Interval]) -> str:
 
 def _shares(frame) -> str:
     parts = {"d ≈ 0": [], "converged": []}
-    for family in style.FAMILIES:
+    for family in style.present(frame["family"]):
         rows = frame[frame["family"] == family]
         if len(rows):
             parts["d ≈ 0"].append(f"{style.NAMES[family]} {100 * (rows['norm'] < ZERO).mean():.0f} %")

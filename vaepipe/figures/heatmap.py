@@ -12,7 +12,7 @@ from vaepipe.figures.adversarial_loss import EMPTY
 @style.house
 def draw(data: Data, options: dict) -> style.Page:
     """A row per data set and loss, a panel per family: mean over pairs, λ and seeds of Δ, its value in each cell, nats."""
-    frame = data.attacks[data.attacks["family"] != "ae"]
+    frame = data.attacks[data.attacks["beta"] > 0]
     groups = list(frame.groupby(["dataset", "loss"], sort=False))
     if not groups:
         return style.message(EMPTY)

@@ -32,14 +32,14 @@ def draw(data: Data, options: dict) -> style.Page:
         keys = list(Cell.__dataclass_fields__)
         cells = chosen((Cell(*row) for row in frame[keys].drop_duplicates().itertuples(index=False)), options)
         _panel(ax, dataset, frame, cells)
-    present = [f for f in style.FAMILIES[1:] if (data.images["family"] == f).any()]
+    present = [f for f in style.present(data.images["family"]) if f != "ae"]
     lines = {style.NAMES[f]: Line2D([], [], color=style.COLOURS[f]) for f in present}
     style.legend(figure, lines | {"prior, $\\sqrt{d_z}$": Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)})
     return figure
 
 
 def _panel(ax: Axes, dataset: str, frame, cells: list[Cell]) -> None:
-    betas = sorted({cell.beta for cell in cells if cell.family != "vae"})
+    betas = sorted({cell.beta for cell in cells if cell.beta and cell.family != "vae"})
     ax.set_title(", ".join([dataset, *(f"β = {beta:g}" for beta in betas), f"$d_z$ = {cells[0].d_z}"]), pad=11)
     found = _values(frame, cells)
     prior = np.sqrt(cells[0].d_z)

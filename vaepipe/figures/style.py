@@ -39,6 +39,14 @@ COLOURS = Families(
     lambda name: OTHERS[sum(name.encode()) % len(OTHERS)],
 )
 MARKERS = Families({"ae": "x", "vae": "s", "beta-vae": "o", "beta-tcvae": "^", "seatbelt": "D"}, lambda name: "P")
+
+
+def present(names) -> list[str]:
+    """The families among ``names``: ours in their order, then those trained elsewhere by name."""
+    found = set(names)
+    return [f for f in FAMILIES if f in found] + sorted(found.difference(FAMILIES))
+
+
 GREY = "#666666"
 SMALL = {"fontsize": 5.8, "color": GREY, "linespacing": 1.25}
 """Look of notes."""

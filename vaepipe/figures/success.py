@@ -28,12 +28,12 @@ def draw(data: Data, options: dict) -> style.Page:
 
 
 def _panel(ax: Axes, frame, where: dict, options: dict) -> dict[str, Line2D]:
-    beta = nearest({b for f, b in set(zip(frame["family"], frame["beta"])) if f not in ("ae", "vae")} or {1.0}, options["beta"])
-    its = frame[frame["family"].isin(("ae", "vae")) | (frame["beta"] == beta)]
+    beta = nearest({b for f, b in set(zip(frame["family"], frame["beta"])) if b and f != "vae"} or {1.0}, options["beta"])
+    its = frame[frame["beta"].isin((0, beta)) | (frame["family"] == "vae")]
     found = pairs.areas(its).dropna(subset=["fooling_norm"])
     norms = np.linspace(0, float(its["norm"].max()) * 1.02 or 1.0, POINTS)
     handles = {}
-    for family in [f for f in style.FAMILIES if (found["family"] == f).any()]:
+    for family in style.present(found["family"]):
         rows = found[found["family"] == family]
         shares = [
             clustered_interval(rows["fooling_norm"] <= norm, [rows["pair"], rows["seed"]], resamples=options["resamples"])

@@ -47,7 +47,7 @@ def test_the_page_does_what_it_says(tmp_path):
     paths = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}  # the package is not installed where the tests run
     subprocess.run([sys.executable, "train_mine.py"], cwd=tmp_path, env=environment | paths, check=True, timeout=120)
     arguments = run.replace("path/to/vaepipe", str(ROOT)).split()[1:]
-    targets = ["results/tables/robustness.csv", "results/figures/adversarial_loss.png", "results/figures/montage/digits.png"]
+    targets = ["results/tables/robustness.csv", "results/figures/montage/digits.png"]
     command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--", *targets]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

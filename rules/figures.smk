@@ -20,6 +20,7 @@ rule plot:
         models="results/tables/models.csv",
         images="results/tables/images.parquet",
         attacks="results/tables/attacks.parquet",
+        sums="results/tables/SHA256SUMS",
     output:
         multiext("results/figures/{figure}", ".pdf", ".csv"),
         report("results/figures/{figure}.png", caption="report/figures.rst", **in_report("{figure}", "picture")),
@@ -91,6 +92,7 @@ rule headline:
     input:
         models="results/tables/models.csv",
         attacks="results/tables/attacks.parquet",
+        sums="results/tables/SHA256SUMS",
     output:
         "results/headline.txt",
     log:

@@ -13,6 +13,7 @@ rule tables:
         "results/tables/robustness.csv",
         "results/tables/pairs.csv",
         "results/tables/columns.csv",
+        "results/tables/SHA256SUMS",
 
 
 rule collect:
@@ -28,6 +29,7 @@ rule collect:
         robustness="results/tables/robustness.csv",
         pairs="results/tables/pairs.csv",
         columns="results/tables/columns.csv",
+        sums="results/tables/SHA256SUMS",
     log:
         "logs/tables/collect.log",
     benchmark:
@@ -44,7 +46,8 @@ rule collect:
         "collect the tables"
     shell:
         "python -m vaepipe.collect --spec {params.spec:q} --models {output.models:q} --images {output.images:q}"
-        " --attacks {output.attacks:q} --robustness {output.robustness:q} --pairs {output.pairs:q} --columns {output.columns:q} > {log:q} 2>&1"
+        " --attacks {output.attacks:q} --robustness {output.robustness:q} --pairs {output.pairs:q} --columns {output.columns:q}"
+        " --sums {output.sums:q} > {log:q} 2>&1"
 
 
 rule config:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from vaepipe import provenance, store
+from vaepipe import integrity, provenance, store
 
 
 def write(path, value=1.0):
@@ -73,6 +73,7 @@ def test_a_reader_refuses_by_name_what_it_does_not_know(tmp_path, damage):
     elif damage == "schema":
         with h5py.File(path, "a") as file:
             file.attrs["schema"] = 99
+        integrity.seal(path)
     kind = "data" if damage == "kind" else "attack"
     with pytest.raises(store.DataError, match=r"some file\.h5: ") as caught, store.open_h5(path, kind):
         pass

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vaepipe import grid, robustness, store
+from vaepipe import grid, integrity, robustness, store
 from vaepipe.grid import Cell
 
 CELL = {
@@ -185,9 +185,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--spec", required=True, type=json.loads, help="JSON: data set → grid, losses, checked, external")
     for table in (*TABLES, "columns"):
         parser.add_argument(f"--{table}", required=True, type=Path, help="table to write (.csv or .parquet)")
+    parser.add_argument("--sums", type=Path, help="SHA256SUMS of the tables, to write beside them")
     args = parser.parse_args(argv)
-    for name, frame in collect(args.spec).items():
+    tables = collect(args.spec)
+    for name, frame in tables.items():
         store.write_table(getattr(args, name), frame)
+    if args.sums:
+        with store.atomic(args.sums) as temporary:
+            integrity.write_sums(temporary, [getattr(args, name) for name in tables])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ python -m vaepipe.plot NAME --spec JSON [--models F] [--images F] [--attacks F] 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from pathlib import Path
 
@@ -45,15 +46,18 @@ def write(entry: Entry, data: Data, options: dict, outs: list[Path]) -> None:
     """Make the figure once and write it to every path, in the format of its suffix."""
     made = entry.load()(data, options)
     for path in outs:
-        with store.atomic(path) as temporary:
-            if path.suffix == ".csv":
-                pd.DataFrame(made.rows).to_csv(temporary, index=False)
-            elif isinstance(made, str):
-                temporary.write_text(made, encoding="utf-8")
-            else:
-                from vaepipe.figures import style
+        # not straight to the disk: when that is full, matplotlib fails in closing and hides why
+        image = io.BytesIO()
+        if path.suffix == ".csv":
+            pd.DataFrame(made.rows).to_csv(image, index=False)
+        elif isinstance(made, str):
+            image.write(made.encode())
+        else:
+            from vaepipe.figures import style
 
-                style.save(made, temporary, path.suffix)
+            style.save(made, image, path.suffix)
+        with store.atomic(path) as temporary:
+            temporary.write_bytes(image.getbuffer())
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vaepipe import provenance
+from vaepipe import integrity, provenance
 from vaepipe.disk import Disk
 
 SCHEMA = 1
@@ -30,6 +30,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WORTH = 0.8
 """Images that compress to no less than this share, photographs, are stored as they are: they would take longer to compress
 than to decode."""
+
+
+READ_TWICE = 2**26
+"""Bytes up to which a file's digest is checked whenever it is opened."""
 
 
 class DataError(ValueError):
@@ -48,17 +52,25 @@ def run_stage(main: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the folder of ``path`` that becomes ``path`` if the block ends well, and vanishes otherwise."""
+    """A temporary path in the folder of ``path`` that becomes ``path`` if the block ends well, and vanishes otherwise.
+
+    Raises:
+        DataError: the disk is full, cannot be written, or fails.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        text = error.strerror or " ".join(str(error).split())
+        raise DataError(f"{path}: {text}{'; free some room and start again' if error.errno in FULL else ''}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 class Writer:
@@ -75,7 +87,7 @@ class Writer:
             description: with shape and unit.
             blocks: its rows one after the other, where the whole is not in memory.
         """
-        packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if array.size > 64 else {}
+        packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True} if array.size > 64 else {}
         if packed and array.ndim > 1:
             packed["chunks"] = _chunks(array)
         if blocks is None:
@@ -86,7 +98,7 @@ class Writer:
             if dataset is None:
                 some = block[: packed["chunks"][0]] if "chunks" in packed else block
                 if packed and len(zlib.compress(some, 1)) > WORTH * some.nbytes:
-                    packed = {key: value for key, value in packed.items() if key == "chunks"}
+                    packed = {key: value for key, value in packed.items() if key in ("chunks", "fletcher32")}
                 dataset = self._file.create_dataset(name, array.shape, array.dtype, **packed)
                 dataset.attrs["description"] = description
             dataset[done : done + len(block)] = block
@@ -101,29 +113,23 @@ class Writer:
 
 @contextlib.contextmanager
 def create_h5(path: str | Path, kind: str, attrs: dict) -> Iterator[Writer]:
-    """A new file, replaced as a whole when the block ends well.
+    """A new file, replaced as a whole, with its digest, when the block ends well.
 
     Args:
         path: target.
         kind: what the file is, such as ``"attack"``; a reader asks for it by name.
         attrs: further attributes; what is not text or a number is stored as JSON.
-
-    Raises:
-        DataError: the disk is full.
     """
-    try:
-        with atomic(path) as temporary, Disk(temporary) as disk:
-            with h5py.File(disk, "w") as file:
+    with atomic(path) as temporary:
+        with Disk(temporary) as disk:
+            with h5py.File(disk, "w", userblock_size=integrity.USER_BLOCK) as file:
                 writer = Writer(file, disk)
                 writer.attrs["kind"], writer.attrs["schema"] = kind, SCHEMA
                 for key, value in {**provenance.record(), **attrs}.items():
                     writer.attrs[key] = value if isinstance(value, (str, int, float)) else json.dumps(value)
                 yield writer
             writer.check()
-    except OSError as error:
-        if error.errno in FULL:
-            raise DataError(f"{path}: {error.strerror}; free some room and start again") from error
-        raise
+        integrity.seal(temporary)
 
 
 def write_h5(path: str | Path, kind: str, arrays: dict[str, tuple[np.ndarray, str]], attrs: dict) -> None:
@@ -155,11 +161,15 @@ def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
         DataError: the file is missing, damaged, of another kind, or of an unknown schema.
     """
     try:
+        # a large file is not read twice: its checksums by chunk tell of what is read
+        whole = os.path.getsize(path) > READ_TWICE or integrity.sealed(path)
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
         reason = "no such file" if not Path(path).exists() else "not a readable HDF5 file; delete it to have it made again"
         raise DataError(f"{path}: {reason}") from error
     with file:
+        if not whole:
+            raise DataError(f"{path}: damaged, its digest differs; delete it to have it made again")
         found = (file.attrs.get("kind"), file.attrs.get("schema"))
         if found != (kind, SCHEMA):
             raise DataError(f"{path}: holds kind {found[0]!r}, schema {found[1]!r}; expected {kind!r}, schema {SCHEMA}")
@@ -168,10 +178,12 @@ def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
 
 def write_weights(path: str | Path, tensors: dict, meta: dict[str, str]) -> None:
     """Write tensors (moved to the CPU) as safetensors, with text metadata."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    meta = {**meta, "digest": integrity.tensors_digest(tensors, meta)}
     with atomic(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata=meta)
+        temporary.write_bytes(integrity.in_order(save(tensors, meta)))
 
 
 def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
@@ -185,10 +197,15 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+            tensors, meta = {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         reason = "no such file" if not Path(path).exists() else "not a readable safetensors file; delete it to have it made again"
         raise DataError(f"{path}: {reason}") from error
+    digest = meta.pop("digest", None)
+    ours = digest is not None or meta.keys() - {"format"}  # weights of others say no more than that
+    if ours and digest != integrity.tensors_digest(tensors, meta):
+        raise DataError(f"{path}: damaged, its digest differs; delete it to have it made again")
+    return tensors, meta
 
 
 def write_table(path: str | Path, frame) -> None:
@@ -209,7 +226,13 @@ def write_rows(path: str | Path, rows: list[dict]) -> None:
 
 
 def read_table(path: str | Path):
-    """A data frame from .csv or .parquet."""
+    """A data frame from .csv or .parquet.
+
+    Raises:
+        DataError: it is not what SHA256SUMS beside it says.
+    """
     import pandas as pd
 
+    if not integrity.summed(Path(path)):
+        raise DataError(f"{path}: differs from {integrity.SUMS} beside it; delete it to have it made again")
     return pd.read_csv(path) if Path(path).suffix == ".csv" else pd.read_parquet(path)

@@ -196,9 +196,14 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
     # an orphan of a killed workflow may still be training: wait for it to end, and end with the same weights
     lock = open(out.with_name(f".{out.stem}.lock"), "w")  # noqa: SIM115  held until the process ends
     fcntl.flock(lock, fcntl.LOCK_EX)
+    for left in out.parent.glob(f"*.{out.stem}.*tmp*"):  # by a job that was killed while it wrote; no other writes now
+        left.unlink()
     if resume.exists():
-        trainer.restore(*store.read_weights(resume))
-        print(f"continuing after epoch {len(trainer.history)} from {resume}", flush=True)
+        try:
+            trainer.restore(*store.read_weights(resume))
+            print(f"continuing after epoch {len(trainer.history)} from {resume}", flush=True)
+        except store.DataError as error:
+            print(f"starting again: {error}", flush=True)
     good, saved, begun, first = trainer.state(), time.monotonic(), time.monotonic(), len(trainer.history)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -30,10 +35,20 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     Values outside [0,1] count as the nearest bound; an image that is not finite gives NaN. With fewer than five scales (see
     `window_and_scales`) the weights of those used are divided by their sum.
     """
-    from piq import multi_scale_ssim  # here, as it loads torchvision
-
     window, scales = window_and_scales(min(a.shape[-2:]))
     weights = torch.tensor(WEIGHTS[:scales], device=a.device)
     bounded = (image.nan_to_num(0).clamp(0, 1) for image in (a, b))
-    found = multi_scale_ssim(*bounded, window, SIGMA, reduction="none", scale_weights=weights)
+    found = _multi_scale_ssim()(*bounded, window, SIGMA, reduction="none", scale_weights=weights)
     return torch.where((a + b).flatten(1).isfinite().all(1), found, torch.nan)
+
+
+@cache
+def _multi_scale_ssim():
+    """piq's function from its own module alone: the package loads torchvision and its networks, 2 s for each attack job."""
+    if "piq" in sys.modules:
+        return importlib.import_module("piq.ms_ssim").multi_scale_ssim
+    sys.modules["piq"] = importlib.util.module_from_spec(importlib.util.find_spec("piq"))  # found, not run
+    try:
+        return importlib.import_module("piq.ms_ssim").multi_scale_ssim
+    finally:
+        del sys.modules["piq"]

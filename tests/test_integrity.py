@@ -1,0 +1,132 @@
+"""Damage of any single bit is named or changes nothing; what is named can be deleted and is made again."""
+
+import random
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from vaepipe import integrity, store, verify
+
+ARRAYS = {"a": (np.random.default_rng(0).normal(size=(40, 30)), "numbers"), "n": (np.float64(3), "a number")}
+
+
+def write_h5(path):
+    store.write_h5(path, "attack", ARRAYS, {"spec": {"beta": 2}, "text": "β" * 50})
+
+
+def read_h5(path):
+    with store.open_h5(path, "attack") as file:
+        return [file["a"][:].tobytes(), float(file["n"][()]), sorted((k, str(v)) for k, v in file.attrs.items() if k != "git")]
+
+
+def write_weights(path):
+    tensors = {
+        "w": torch.randn(20, 5, generator=torch.Generator().manual_seed(0)),
+        "n": torch.tensor(3),
+        "h": torch.ones(3).bfloat16(),
+    }
+    store.write_weights(path, tensors, {"spec": '{"beta": 2}'})
+
+
+def read_weights(path):
+    tensors, meta = store.read_weights(path)
+    return [(name, t.dtype, t.tolist()) for name, t in sorted(tensors.items())], meta
+
+
+FRAME = pd.DataFrame({"beta": np.arange(300) / 7, "family": ["vae", "β-vae", "x"] * 100})
+
+
+def write_table(path):
+    store.write_table(path, FRAME)
+    integrity.write_sums(path.parent / "SHA256SUMS", [path])
+
+
+def read_table(path):
+    return store.read_table(path).to_dict("list")
+
+
+KINDS = {
+    "x.h5": (write_h5, read_h5),
+    "x.safetensors": (write_weights, read_weights),
+    "x.csv": (write_table, read_table),
+    "x.parquet": (write_table, read_table),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_bit_that_flips_anywhere_is_named_or_changes_nothing_that_is_read(tmp_path, name):
+    write, read = KINDS[name]
+    path = tmp_path / name
+    write(path)
+    whole, before = path.read_bytes(), read(path)
+    draw = random.Random(0)
+    places = [*range(0, 8 * min(len(whole), 40), 7), *(draw.randrange(8 * len(whole)) for _ in range(150))]
+    named = 0
+    for place in places:
+        bad = bytearray(whole)
+        bad[place // 8] ^= 1 << place % 8
+        path.write_bytes(bad)
+        try:
+            assert read(path) == before, place
+        except store.DataError as error:
+            assert str(path) in str(error) and "delete it to have it made again" in str(error) and "\n" not in str(error)
+            named += 1
+    assert named > 0.95 * len(places)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_file_that_was_cut_anywhere_is_named(tmp_path, name):
+    write, read = KINDS[name]
+    path = tmp_path / name
+    write(path)
+    whole = path.read_bytes()
+    for length in [0, 1, 100, 512, 600, *(len(whole) * k // 9 for k in range(1, 9)), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(store.DataError, match=name):
+            read(path)
+
+
+def test_files_that_others_made_are_read_as_they_are(tmp_path):
+    with h5py.File(tmp_path / "theirs.h5", "w") as file:
+        file.attrs["kind"], file.attrs["schema"] = "attack", store.SCHEMA
+        file["a"], file["n"] = ARRAYS["a"][0], 3.0
+    assert read_h5(tmp_path / "theirs.h5")[1] == 3
+    FRAME.to_csv(tmp_path / "theirs.csv", index=False)
+    assert read_table(tmp_path / "theirs.csv")["family"] == FRAME["family"].tolist()
+
+
+def test_a_sealed_file_is_hdf5_for_everybody(tmp_path):
+    write_h5(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert np.array_equal(file["a"][:], ARRAYS["a"][0])
+
+
+def test_verify_names_what_is_damaged_and_deletes_it_when_asked(tmp_path, capsys):
+    results = tmp_path / "results"
+    results.mkdir()
+    for name, (write, _) in KINDS.items():
+        if name != "x.csv":
+            write(results / name)
+    assert verify.damaged(tmp_path) == []
+    (results / ".y.77.tmp.h5").write_bytes(b"half")
+    for name in ("x.h5", "x.safetensors", "x.parquet"):
+        data = bytearray((results / name).read_bytes())
+        data[-30] ^= 4
+        (results / name).write_bytes(data)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            verify.main([*map(str, arguments)])
+        return ended.value.code, capsys.readouterr().out
+
+    code, said = run("--directory", tmp_path)
+    assert code == 1 and len(said.splitlines()) == 4
+    assert all(name in said for name in (".y.77.tmp.h5", "x.h5", "x.safetensors", "x.parquet"))
+    assert run("--directory", tmp_path, "--delete")[0] == 0
+    assert [path.name for path in results.iterdir()] == ["SHA256SUMS"]
+    assert run("--directory", tmp_path) == (0, "every file is as it was written\n")
+    with pytest.raises(store.DataError, match="has no folder results"):
+        verify.main(["--directory", str(tmp_path / "nowhere")])

@@ -29,7 +29,7 @@ CONFIG = {
 STUDY = Study(CONFIG)
 CELL = STUDY.cells[0]
 SPEC = STUDY.model_spec(CELL)
-ATTACK = STUDY.attack_spec(CELL, "latent-kl", "all")
+ATTACK = STUDY.attack_spec(CELL, "latent-kl")
 
 
 def start(work, said: Path) -> int:

@@ -227,7 +227,16 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(study, sl
     file.write_text(yaml.safe_dump({"datasets": {"digits": {"attack": {"lambdas_per_job": "all"}}}}))
     arguments = ["--profile", "profiles/slurm", "--directory", tmp_path, "--configfile", SMOKE, file, *slurm.OPTIONS]
     # the gres variant of the profile for one rule
-    arguments += ["--set-resources", "train:gpu=1", "evaluate:gpu=1", "attack:gpu=0", "attack:gres=gpu:1", "--", "tables"]
+    arguments += [
+        "--set-resources",
+        "train:gpu=1",
+        "evaluate:gpu=1",
+        "check:gpu=1",
+        "attack:gpu=0",
+        "attack:gres=gpu:1",
+        "--",
+        "tables",
+    ]
     with open(tmp_path / "said", "w") as said:
         running = subprocess.Popen([*SNAKEMAKE, *map(str, arguments)], cwd=ROOT, stdout=said, stderr=said, env=slurm.environment)
         # the training itself has begun there, not only Snakemake
@@ -242,8 +251,13 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(study, sl
     assert {job["NodeList"] for job in jobs if job["Restarts"] != "0"} == {"n2"}
     rules = [(job["Comment"].split("_wildcards")[0], job["JobState"], slurm.gpus(job)) for job in jobs]
     counts = {row: rules.count(row) for row in rules}
-    assert counts == {("rule_train", "COMPLETED", "job"): 6, ("rule_evaluate", "COMPLETED", "job"): 6,
-                      ("rule_attack", "COMPLETED", "node"): 3, ("rule_collect", "COMPLETED", None): 1}  # fmt: skip
+    assert counts == {
+        ("rule_train", "COMPLETED", "job"): 6,
+        ("rule_evaluate", "COMPLETED", "job"): 6,
+        ("rule_attack", "COMPLETED", "node"): 3,
+        ("rule_check", "COMPLETED", "job"): 3,
+        ("rule_collect", "COMPLETED", None): 1,
+    }
 
 
 def test_the_slurm_profile_offers_gres_as_a_block_that_is_only_to_be_uncommented():
@@ -251,9 +265,9 @@ def test_the_slurm_profile_offers_gres_as_a_block_that_is_only_to_be_uncommented
     block = text.rsplit("# set-resources:\n", 1)[1]
     active = yaml.safe_load(text)["set-resources"]
     other = yaml.safe_load("set-resources:\n" + block.replace("#   ", "  "))["set-resources"]
-    assert {rule: (r["gpu"], r["gpu_percent"]) for rule, r in active.items()} == dict.fromkeys(
-        ["train", "evaluate", "attack"], (1, 0)
-    )
+    sources = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    on_gpu = {part.split(":")[0] for part in re.split(r"^rule ", sources, flags=re.M) if "gpu=GPU" in part}
+    assert active == {rule: {"gpu": 1, "gpu_percent": 0} for rule in on_gpu}
     assert other == {rule: {"gpu": 0, "gres": "gpu:1", "gpu_percent": 0} for rule in active}
     lines = text.splitlines()
     keys = [i for i, line in enumerate(lines) if line and line[0] not in " #"]

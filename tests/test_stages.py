@@ -174,9 +174,13 @@ def test_blocks_of_other_lambdas_are_refused(folder, digits):
     assert not (folder / "no.h5").exists()
 
 
-def test_tables_are_tidy_and_documented(folder, monkeypatch):
+def test_tables_are_tidy_and_documented(folder, digits, monkeypatch):
     monkeypatch.chdir(folder)
     tables = collect(STUDY)
+    test, pairs = read_split(digits, "test"), tables["pairs"]
+    assert np.array_equal(pairs[["image", "target"]], draw_pairs(test, 3, 0)) and list(pairs["pair"]) == [0, 1, 2]
+    for end in ("image", "target"):
+        assert list(pairs[f"{end}_label"]) == list(test.label[pairs[end]])
     for name, columns in TABLES.items():
         assert list(tables[name].columns) == list(columns)
         documented = tables["columns"].query("table == @name")

@@ -70,7 +70,7 @@ def fetch(name: str, folder: Path, file: str, checksum: str | None, addresses: l
                 return path
     except OSError as error:
         raise DataError(
-            f"{error.filename or path}: {error.strerror or error}; what was fetched is kept, mend it or set data_dir"
+            f"{error.filename or path}: {error.strerror or error}; free some room or set data_dir, what was fetched is kept"
         ) from error
     where = f"datasets.{name}.path takes a file or folder you already have"
     raise DataError(f"{name}: could not fetch {'; '.join(failures)}; {where}")

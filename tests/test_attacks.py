@@ -8,7 +8,7 @@ import torch
 from conftest import make_encoder, make_images
 from scipy.optimize import fmin_l_bfgs_b, minimize_scalar
 
-from vaepipe.attacks import run_attack
+from vaepipe.attacks import AttackResult, run_attack
 from vaepipe.attacks.losses import LOSSES, Setting
 from vaepipe.attacks.outcome import outcome
 from vaepipe.attacks.pairs import choose_pairs, draw_pairs
@@ -268,3 +268,80 @@ def test_listed_pairs_are_those_and_no_others():
     for bad in ([6, 0], [2, 2]):
         with pytest.raises(DataError, match=r"attack.pairs: \[\d, \d\] is not two of the 6 held-out images"):
             choose_pairs(part, [[0, 1], bad], seed=0)
+
+
+def test_the_envelope_is_concave_and_rises_and_no_row_is_above_another_s_line():
+    model, x, target = make_encoder(), make_images(4), make_images(4, seed=2)
+    lambdas = torch.tensor([2.0**k for k in range(-16, 9)])
+    r = run_attack(model, x, target, lambdas, max_iterations=40)
+    f, lam = r.objective.double(), lambdas.double()
+    assert (r.objective <= r.own_objective).all() and (r.objective < 0.999 * r.own_objective).any()
+    lines = r.divergence + lambdas[:, None, None] * r.norm  # λ, found at, pair
+    assert (f[:, None] <= lines * (1 + 1e-6) + 1e-7).all() and (f <= r.initial_divergence * (1 + 1e-6)).all()
+    slope = f.diff(dim=0) / lam.diff()[:, None]
+    assert (slope >= -1e-5).all() and (slope.diff(dim=0) <= 1e-3 * slope[:-1] + 1e-6).all()
+    torch.testing.assert_close(r.norm, r.distortion.flatten(2).norm(dim=2))
+
+
+def test_rows_solved_in_blocks_come_together_as_if_they_had_been_one_and_any_order_of_lambda_does():
+    model, x, target = make_encoder(), make_images(3), make_images(3, seed=2)
+    options = {"max_iterations": 40, "batch_size": 16}
+    whole = run_attack(model, x, target, LAMBDAS, **options)
+    blocks = [run_attack(model, x, target, some, envelope=False, **options) for some in LAMBDAS.split(4)]
+    own = AttackResult(**{name: torch.cat([getattr(block, name) for block in blocks]) for name in vars(whole)})
+    together = run_attack(model, x, target, LAMBDAS, own=own, **options)
+    turned = run_attack(model, x.flip(0), target.flip(0), LAMBDAS.flip(0), **options)
+    for name in vars(whole):
+        assert torch.equal(getattr(whole, name), getattr(together, name)), name
+        assert torch.equal(getattr(whole, name), getattr(turned, name).flip(0, 1)), name
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(capsys):
+    model, seen = make_encoder(), []
+
+    class Small:
+        def posterior(self, x):
+            seen.append(len(x))
+            if len(x) > 9 and x.requires_grad:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return model.posterior(x)
+
+    x, target = make_images(2), make_images(2, seed=2)
+    found = run_attack(Small(), x, target, LAMBDAS[:3], batch_size=32)
+    assert max(seen) == 32 and seen[-1] == 8 and "going on with 8 rows at once" in capsys.readouterr().out
+    whole = run_attack(model, x, target, LAMBDAS[:3], batch_size=8)
+    assert torch.equal(found.distortion, whole.distortion)
+
+    class None_:
+        def posterior(self, x):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        run_attack(None_(), x, target, LAMBDAS[:1], batch_size=4)
+
+
+def test_a_pair_without_finite_objective_is_stored_as_not_converged_and_the_others_go_on():
+    model = make_encoder()
+    x, target = make_images(3), make_images(3, seed=2)
+
+    class Holed:
+        def posterior(self, images):
+            (q,) = model.posterior(images)
+            bad = images.requires_grad & (images.flatten(1)[:, 0] == x[1, 0, 0, 0])
+            return (DiagonalNormal(torch.where(bad[:, None], torch.nan, q.mean), q.log_std),)
+
+    r = run_attack(Holed(), x, target, LAMBDAS[4:6])
+    assert not r.converged[:, 1].any() and (r.distortion[:, 1] == 0).all() and r.objective[:, 1].isnan().all()
+    assert torch.equal(r.objective[:, [0, 2]], run_attack(model, x, target, LAMBDAS[4:6]).objective[:, [0, 2]])
+
+
+def test_float64_reaches_what_float32_does_and_the_papers_solver_is_there():
+    model, x, target, lambdas = make_encoder(), make_images(2), make_images(2, seed=2), torch.tensor([1e-3, 0.3])
+    single, double = (run_attack(model, x, target, lambdas, precision=p) for p in ("float32", "float64"))
+    assert double.objective.dtype == torch.float64 and next(model.parameters()).dtype == torch.float32
+    torch.testing.assert_close(single.objective.double(), double.objective, rtol=0.02, atol=5e-3)
+    paper = run_attack(model, x, target, lambdas, solver="scipy", precision="float64", envelope=False)
+    expected = [[scipy_reference(make_encoder(), x[p : p + 1], target[p : p + 1], lam) for p in range(2)] for lam in [1e-3, 0.3]]
+    np.testing.assert_allclose(paper.objective.numpy(), expected, rtol=1e-2, atol=1e-4)
+    torch.testing.assert_close(paper.objective, paper.divergence + lambdas.double()[:, None] * paper.norm)
+    assert (double.objective <= 1.01 * paper.objective + 1e-4 * paper.initial_divergence).all()

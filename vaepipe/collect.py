@@ -66,7 +66,7 @@ ATTACK = {
     "norm": "2-norm of the distortion over all pixels, images in [0,1]",
     "initial_divergence": "divergence without distortion, nats",
     "iterations": "evaluations of the network",
-    "converged": "stopped as ten steps gained little beside objective + 1 % of initial_divergence, not by the bound",
+    "converged": "stopped as five steps gained little beside objective + 10 % of initial_divergence, not by the bound",
     "residual": "2-norm of the projected gradient step at the end",
     "adversarial_distance": "A: mean over samples of ||rec(x+d) - x_t||",
     "target_distance": "T: mean over samples of ||rec(x_t) - x_t||",

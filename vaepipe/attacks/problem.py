@@ -62,8 +62,11 @@ class Problem:
         found = self.restart(pair, lambdas.repeat_interleave(P), start)
         return Rows(**{name: value.unflatten(0, (L, P)) for name, value in vars(found).items()})
 
-    def restart(self, pair: Tensor, lambda_: Tensor, start: Tensor | None = None, initial: Tensor | None = None) -> Rows:
-        """(R,) rows of the given pairs and λ (R,), from ``start`` (R, n), else from x. ``initial`` (R,): φ(x) where known."""
+    def restart(
+        self, pair: Tensor, lambda_: Tensor, start: Tensor | None, initial: Tensor | None = None, finer: float = 1
+    ) -> Rows:
+        """(R,) rows of the given pairs and λ (R,), from ``start`` (R, n), else from x. ``initial`` (R,): φ(x) where known;
+        ``finer``: factor of the tolerance."""
 
         def value_and_grad(u: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
@@ -75,8 +78,8 @@ class Problem:
         if start is not None and initial is None:
             initial = in_batches(lambda row: self.divergence(self.x[pair[row]].unflatten(1, self.shape), pair[row]),
                                  torch.arange(len(pair), device=pair.device), self.batch_size)  # fmt: skip
-        x = self.x[pair]
-        s = self.minimise(value_and_grad, x, lambda_, start=start, initial=initial, **self.options)
+        x, options = self.x[pair], self.options | {"tolerance": self.options["tolerance"] * finer}
+        s = self.minimise(value_and_grad, x, lambda_, start=start, initial=initial, **options)
         rest = {name: value for name, value in vars(s).items() if name != "u"}
         return Rows(s.u - x, **rest)
 

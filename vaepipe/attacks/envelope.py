@@ -1,9 +1,10 @@
 """The lower envelope over λ: what an attack found at one λ is a candidate at every other λ of the same pair.
 
 The best objective is concave and non-decreasing in λ: it is the lower envelope of the lines φ(x + d) + λ‖d‖₂ over all d.
-Each d that was found is one such line, d = 0 among them, so a row takes the lowest line at its λ if that is below its own,
-and the solver goes on from there; until no row gains any more. At last the pair's smallest λ is solved more finely, as its
-line is nearly the best at all small λ, and every row takes the lowest line. Only rows of one pair meet.
+Each d that was found is one such line, d = 0 among them, and a row takes the lowest line at its λ. Where the objective is
+small beside φ(x), the solver stops a row of its own by the latter; so those rows are solved again from their line, to a
+tolerance nearer to their objective, and so is every row for which another line is lower, until there are none. Only rows
+of one pair meet.
 """
 
 from __future__ import annotations
@@ -14,35 +15,44 @@ from torch import Tensor
 from vaepipe.attacks.problem import Problem, Rows
 
 ROUNDS = 10
-GAIN = 1e-4
-"""Share of the row's objective by which another line must be lower for the row to be solved again from it."""
-FINER = 0.01
-"""Factor of the tolerance for the smallest λ."""
+GAIN = 1e-2
+"""Share of a row's objective by which another line must be lower for the row to be solved again from it."""
+SMALL, STRIDE = 0.1, 4
+"""Rows with an objective below SMALL × φ(x) are all solved again, first those of every STRIDE-th λ, then the others."""
+COARSER, FLOOR = 10, 0.002
+"""Rows are solved again with COARSER × the tolerance, to which φ(x) counts FLOOR of what it does to rows of their own."""
 
 
 def lower_envelope(problem: Problem, lambdas: Tensor, own: Rows) -> Rows:
-    """(L, P) rows, none above ``own``, each solved again from the best line of its pair where that was better.
+    """(L, P) rows, none above ``own``.
 
     Args:
         lambdas: (L,), in any order.
         own: (L, P) rows as solved on their own.
     """
     best = own
-    for _ in range(ROUNDS):
-        lower, taken = lowest_lines(lambdas, best, GAIN)
-        if not lower.any():
+    anchor = torch.zeros_like(own.converged)
+    anchor[lambdas.argsort()[::STRIDE]] = True
+    for turn in range(ROUNDS):
+        again = lowest_lines(lambdas, best, GAIN)[0]
+        best = best.where(*lowest_lines(lambdas, best))
+        if turn < 2:  # first the anchors, whose lines then serve the others
+            small = best.objective < SMALL * best.initial_divergence
+            again = torch.where(small, anchor if turn == 0 else ~anchor, again)
+        if not again.any():
             break
-        best = best.where(lower, taken)
-        solve_again(problem, lambdas, best, *lower.nonzero().unbind(1))
-    pair = torch.arange(best.norm.shape[1], device=lambdas.device)
-    solve_again(problem, lambdas, best, lambdas.argmin().expand_as(pair), pair, FINER)
+        solve_again(problem, lambdas, best, again)
     return best.where(*lowest_lines(lambdas, best))
 
 
-def solve_again(problem: Problem, lambdas: Tensor, rows: Rows, row: Tensor, pair: Tensor, finer: float = 1) -> None:
-    """Replace the given rows by what the solver reaches from where they are."""
-    start = (problem.x[pair] + rows.d[row, pair]).clamp(0, 1)
-    again = problem.restart(pair, lambdas[row], start, rows.initial_divergence[row, pair], finer)
+def solve_again(problem: Problem, lambdas: Tensor, rows: Rows, which: Tensor) -> None:
+    """Replace the rows of the mask (L, P) by what the solver reaches from where they are."""
+    row, pair = which.nonzero().unbind(1)
+    if not len(row):
+        return
+    start, initial = (problem.x[pair] + rows.d[row, pair]).clamp(0, 1), rows.initial_divergence[row, pair]
+    again = problem.restart(pair, lambdas[row], start, FLOOR * initial, COARSER)
+    again.initial_divergence = initial
     again.iterations += rows.iterations[row, pair]
     solved = again.objective.isfinite()
     for name, value in vars(rows).items():

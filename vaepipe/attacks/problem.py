@@ -63,10 +63,10 @@ class Problem:
         return Rows(**{name: value.unflatten(0, (L, P)) for name, value in vars(found).items()})
 
     def restart(
-        self, pair: Tensor, lambda_: Tensor, start: Tensor | None, initial: Tensor | None = None, finer: float = 1
+        self, pair: Tensor, lambda_: Tensor, start: Tensor | None, initial: Tensor | None = None, coarser: float = 1
     ) -> Rows:
         """(R,) rows of the given pairs and λ (R,), from ``start`` (R, n), else from x. ``initial`` (R,): φ(x) where known;
-        ``finer``: factor of the tolerance."""
+        ``coarser``: factor of the tolerance."""
 
         def value_and_grad(u: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
@@ -78,7 +78,7 @@ class Problem:
         if start is not None and initial is None:
             initial = in_batches(lambda row: self.divergence(self.x[pair[row]].unflatten(1, self.shape), pair[row]),
                                  torch.arange(len(pair), device=pair.device), self.batch_size)  # fmt: skip
-        x, options = self.x[pair], self.options | {"tolerance": self.options["tolerance"] * finer}
+        x, options = self.x[pair], self.options | {"tolerance": self.options["tolerance"] * coarser}
         s = self.minimise(value_and_grad, x, lambda_, start=start, initial=initial, **options)
         rest = {name: value for name, value in vars(s).items() if name != "u"}
         return Rows(s.u - x, **rest)

@@ -1,0 +1,279 @@
+"""Attack quality and speed: vaepipe beside SciPy's L-BFGS-B row by row (the papers' way), a batched Adam, ART and foolbox.
+
+    .venv/bin/python scripts/bench_attacks.py --mnist DIR --work bench [--network mlp conv] [--rows 100] [--others PYTHON]
+
+Trains a VAE and a β-TCVAE (β = 8) on MNIST, once, attacks 20 pairs × 50 λ by latent-kl, and compares rows with SciPy run to
+its own convergence in float64. `--rows N`: SciPy solves about N rows, evenly spaced, and its time is projected; 0: all.
+Times are of the processor (the process's own, all threads), so that other load on the machine counts little.
+ART and foolbox take part with `--others`, the Python of an environment that has them and torch; the script runs itself there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+
+import vaepipe.device  # noqa: F401  sets how MKL rounds
+from vaepipe.attacks import problem as problems
+from vaepipe.attacks import run_attack
+from vaepipe.attacks.losses import LOSSES, Setting
+from vaepipe.attacks.pairs import draw_pairs
+from vaepipe.datasets.files import read_split
+from vaepipe.grid import lambdas
+from vaepipe.models import as_float, load
+from vaepipe.prepare import prepare
+from vaepipe.train import train
+
+MODELS = {"vae": 1.0, "beta-tcvae": 8.0}
+STEPS = {"mlp": (900, 256), "conv": (120, 128)}
+GRID = {"log2_min": -20, "log2_max": 20, "count": 50}
+CLOCK = time.process_time
+
+
+def trained(work: Path, mnist: str, network: str, family: str) -> tuple:
+    """(model, x, target): 20 pairs of held-out images of different digits."""
+    data, weights = work / "mnist.h5", work / f"{network}-{family}.safetensors"
+    if not data.exists():
+        prepare({"dataset": "mnist", "path": mnist}, data)
+    if not weights.exists():
+        steps, batch = STEPS[network]
+        model = {"network": network, "hidden": [400, 400], "likelihood": "bernoulli", "sigma_x": 0.1}
+        spec = {"epochs": 1, "steps": steps, "batch_size": batch, "learning_rate": 1e-3, "schedule": "cosine"}
+        spec |= {"estimator": "mss", "beta_warmup": 0, "clip": None, "precision": "float32"}
+        cell = {"dataset": "mnist", "family": family, "beta": MODELS[family], "d_z": 16, "seed": 0}
+        train(cell | {"model": model, "train": spec}, data, weights, weights.with_suffix(".csv"), 1e9, torch.device("cpu"))
+    test = read_split(data, "test")
+    pairs = draw_pairs(test, 20, 0)
+    return load(weights)[0], *(as_float(torch.from_numpy(test.x[pairs[:, i]])) for i in (0, 1))
+
+
+class Timed:
+    """A model whose `posterior` and gradients count as time of the network, taken by a clock around `value_and_grad`."""
+
+    def __init__(self):
+        self.seconds, self.rows = 0.0, 0
+        self.plain = problems.solver.minimise
+
+    def minimise(self, value_and_grad, *args, **options):
+        def timed(u, row):
+            begun = CLOCK()
+            found = value_and_grad(u, row)
+            self.seconds += CLOCK() - begun
+            self.rows += len(u)
+            return found
+
+        return self.plain(timed, *args, **options)
+
+    def __enter__(self):
+        problems.solver.minimise = self.minimise
+        return self
+
+    def __exit__(self, *_):
+        problems.solver.minimise = self.plain
+
+
+def one_evaluation(model, x, target, batch: int, repeats: int) -> float:
+    """Seconds of a row's KL and gradient in batches of ``batch``."""
+    rows = torch.arange(batch) % len(x)
+    goals = list(model.posterior(target))
+    divergence = LOSSES["latent-kl"](Setting(model, x, target, goals, None, batch))
+    times = []
+    for _ in range(repeats):
+        begun = CLOCK()
+        u = x[rows].requires_grad_()
+        torch.autograd.grad(divergence(u, rows).sum(), u)
+        times.append(CLOCK() - begun)
+    return float(np.median(times)) / batch
+
+
+def reference(model, x, target, lam: torch.Tensor, count: int, cache: Path) -> dict:
+    """SciPy on every k-th row of the grid, in float64, or from the cache of an earlier call."""
+    L, P = len(lam), len(x)
+    rows = np.arange(0, L * P, max(1, L * P // count) if count else 1)
+    rows = np.unique((rows + np.arange(len(rows)) * bool(count)) % (L * P))  # on to the next pair with every step
+    known = json.loads(cache.read_text()) if cache.exists() else {}
+    double = copy.deepcopy(model).double()
+    for row in rows:
+        if str(row) not in known:
+            p, begun = row % P, CLOCK()
+            one = slice(p, p + 1)
+            options = {"solver": "scipy", "precision": "float64", "envelope": False}
+            r = run_attack(double, x[one], target[one], lam[row // P : row // P + 1], **options)
+            known[str(row)] = [float(r.objective), int(r.iterations), CLOCK() - begun]
+            cache.write_text(json.dumps(known))
+    found = np.array([known[str(row)] for row in rows])
+    return {"rows": rows, "objective": found[:, 0], "evaluations": found[:, 1], "seconds": found[:, 2]}
+
+
+def adam(model, x, target, lam: torch.Tensor, rows: np.ndarray, steps: tuple[int, ...], rate: float) -> list[tuple]:
+    """(steps, seconds, best objective of each row) of a batched, projected Adam on the sampled rows."""
+    pair = torch.from_numpy(rows % len(x))
+    weight = lam.float()[torch.from_numpy(rows // len(x))]
+    divergence = LOSSES["latent-kl"](Setting(model, x, target, list(model.posterior(target)), None, 64))
+    u = (x[pair] + 1e-8 * torch.randn(x[pair].shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1).requires_grad_()
+    optimiser, best, found, begun = torch.optim.Adam([u], lr=rate), torch.full(weight.shape, torch.inf), [], CLOCK()
+    for step in range(max(steps) + 1):
+        value = divergence(u, pair) + weight * (u - x[pair]).flatten(1).norm(dim=1)
+        best = torch.minimum(best, value.detach())
+        if step in steps:
+            found.append((step, CLOCK() - begun, best.numpy().copy()))
+        optimiser.zero_grad()
+        value.sum().backward()
+        optimiser.step()
+        with torch.no_grad():
+            u.clamp_(0, 1)
+    return found
+
+
+def as_good(objective, other, initial) -> np.ndarray:
+    return objective <= 1.01 * other + 1e-4 * initial
+
+
+def compare(arguments, network: str, family: str) -> None:
+    model, x, target = trained(arguments.work, arguments.mnist, network, family)
+    lam = torch.tensor(lambdas(GRID), dtype=torch.float64)
+    L, P = len(lam), len(x)
+    with Timed() as timed:
+        begun, wall = CLOCK(), time.perf_counter()
+        ours = run_attack(model, x, target, lam, batch_size=arguments.batch)
+        seconds, wall = CLOCK() - begun, time.perf_counter() - wall
+    evaluations = int(ours.iterations.sum())
+    print(f"{network} {family}: {L * P} rows in {seconds:.1f} s of processor ({wall:.1f} s by the clock)")
+    print(f"  {evaluations / L / P:.0f} evaluations per row, {int(ours.converged.sum())} converged")
+    print(f"  {100 * timed.seconds / seconds:.0f} % of the time in the network")
+    ref = reference(model, x, target, lam, arguments.rows, arguments.work / f"{network}-{family}-scipy.json")
+    rows = ref["rows"]
+    objective, initial = (t.flatten().numpy()[rows] for t in (ours.objective, ours.initial_divergence))
+    good = as_good(objective, ref["objective"], initial)
+    per_row = ref["seconds"].mean()
+    print(f"  SciPy, float64: {per_row:.2f} s and {ref['evaluations'].mean():.0f} evaluations per row ({len(rows)} rows), "
+          f"so {per_row * L * P:.0f} s; ours {per_row * L * P / seconds:.0f} times faster")  # fmt: skip
+    single, batched = one_evaluation(model, x, target, 1, 100), one_evaluation(model, x, target, arguments.batch, 20)
+    fewer = ref["evaluations"].mean() / (evaluations / L / P)
+    rest = per_row / ref["evaluations"].mean() / single / (seconds / evaluations / batched)
+    print(f"    = fewer evaluations {fewer:.1f} × batching {single / batched:.1f} × arithmetic around and in them {rest:.1f}")
+    print(f"  as good as SciPy (≤ 1.01 × + 1e-4 × initial): {good.sum()} of {len(rows)}")
+    print("  by decile of λ: rows as good, our and SciPy's mean objective")
+    decile, above = rows // P * 10 // L, []
+    for k in range(10):
+        own = decile == k
+        low, means = np.log2(float(lam[k * L // 10])), (objective[own].mean(), ref["objective"][own].mean())
+        print(f"    λ from 2^{low:.0f}: {good[own].sum()} of {own.sum()}, {means[0]:.4g}, {means[1]:.4g}")
+    for row in range(L):
+        its = rows // P == row
+        ratio = objective[its].mean() / ref["objective"][its].mean() if its.any() else 1
+        if ratio > 1 + 1e-6:
+            above.append(f"2^{np.log2(float(lam[row])):.0f} (+{100 * (ratio - 1):.2g} %)")
+    print(f"  λ whose mean lies above SciPy's: {', '.join(above) or 'none'}")
+    if arguments.adam:
+        best = None
+        for rate in (0.003, 0.01, 0.03):
+            for step, spent, found in adam(model, x, target, lam, rows, (100, 300, arguments.adam), rate):
+                share, whole = as_good(found, objective, initial).mean(), spent / len(rows) * L * P
+                text = f"lr {rate}, {step} steps: {100 * share:.0f} % of rows as good as ours, {whole:.0f} s for the grid"
+                line = (share, -spent, f"{text}, {whole / seconds:.1f} × ours")
+                best = max(best or line, line)
+        print(f"  Adam, batched, at its best: {best[2]}")
+
+
+def others(arguments) -> None:
+    """Rows per second of ART's FeatureAdversariesPyTorch and foolbox's L2 projected gradient descent, on the same model."""
+    model, x, target = trained(arguments.work, arguments.mnist, "mlp", "vae")
+    steps, lam = 100, torch.tensor(lambdas(GRID), dtype=torch.float64)
+    begun = CLOCK()
+    ours = run_attack(model, x, target, lam, batch_size=arguments.batch)
+    print(f"  vaepipe, every row to convergence: {ours.norm.numel() / (CLOCK() - begun):.0f} rows/s")
+    near = ours.norm.mean(1).sub(3).abs().argmin()
+    print(f"    at λ = {lam[near]:.2g}: mean KL {ours.divergence[near].mean():.3g}, mean ‖d‖₂ {ours.norm[near].mean():.2g}")
+
+    def kl(u):
+        return model.posterior(u)[0].kl(model.posterior(target)[0])
+
+    for name, attack in (("foolbox", foolbox_pgd), ("ART", art_features)):
+        try:
+            begun = CLOCK()
+            adversarial, version = attack(model, x, target, kl, steps)
+            rate, norm = len(x) / (CLOCK() - begun), (adversarial - x).flatten(1).norm(dim=1).mean()
+            reached = f"mean KL {kl(adversarial).mean():.3g}, mean ‖d‖₂ {norm:.2g}"
+            print(f"  {name} {version}, {steps} steps: {rate:.0f} rows/s, {reached}")
+        except Exception as error:
+            print(f"  {name} did not run: {type(error).__name__}: {error}")
+
+
+class Means(torch.nn.Module):
+    """What ART and foolbox take for a classifier: the means of the posterior."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, u):
+        return self.model.posterior(u)[0].mean
+
+
+def foolbox_pgd(model, x, target, kl, steps):
+    """L2 projected gradient descent within ε = 3 on the KL."""
+    import eagerpy
+    import foolbox
+
+    class Attack(foolbox.attacks.L2ProjectedGradientDescentAttack):
+        def get_loss_fn(self, _, labels):
+            return lambda u: eagerpy.astensor(-kl(u.raw).sum())
+
+    network = foolbox.PyTorchModel(Means(model).eval(), (0, 1), device="cpu")
+    criterion = foolbox.criteria.Misclassification(torch.zeros(len(x), dtype=torch.long))
+    return Attack(steps=steps, random_start=False).run(network, x, criterion, epsilon=3.0), foolbox.__version__
+
+
+def art_features(model, x, target, kl, steps):
+    """FeatureAdversaries: the squared distance of the means, no penalty, within ‖d‖_∞ ≤ 1."""
+    import art
+    from art.attacks.evasion.feature_adversaries.feature_adversaries_pytorch import FeatureAdversariesPyTorch
+    from art.estimators.classification import PyTorchClassifier
+
+    options = {"clip_values": (0, 1), "device_type": "cpu"}
+    estimator = PyTorchClassifier(torch.nn.Sequential(Means(model)), None, tuple(x.shape[1:]), 16, **options)
+    options = {"optimizer": torch.optim.Adam, "optimizer_kwargs": {"lr": 0.03}, "lambda_": 0.0, "layer": 0, "max_iter": steps}
+    attack = FeatureAdversariesPyTorch(estimator, delta=1.0, batch_size=len(x), step_size=0.03, verbose=False, **options)
+    return torch.from_numpy(attack.generate(x.numpy(), target.numpy())), art.__version__
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mnist", required=True, help="folder with the official MNIST files")
+    parser.add_argument("--work", type=Path, default=Path("bench"), help="where models and SciPy's rows are kept (default bench)")
+    parser.add_argument("--family", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--network", nargs="+", default=list(STEPS), choices=list(STEPS))
+    parser.add_argument("--rows", type=int, default=100, help="about as many rows are solved by SciPy; 0: all (default 100)")
+    parser.add_argument("--batch", type=int, default=64, help="rows at once (default 64)")
+    parser.add_argument("--adam", type=int, default=1000, help="most steps of the batched Adam; 0: without it (default 1000)")
+    parser.add_argument("--others", help="Python of an environment with ART and foolbox")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(arguments.threads)
+    if arguments.child:
+        return others(arguments)
+    for network in arguments.network:
+        for family in arguments.family:
+            compare(arguments, network, family)
+    if arguments.others:
+        command = [arguments.others, __file__, "--child", "--mnist", arguments.mnist, "--work", arguments.work]
+        command += ["--threads", arguments.threads, "--batch", arguments.batch]
+        subprocess.run(list(map(str, command)), check=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -202,7 +202,7 @@ def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
         reason = "no such file" if not Path(path).exists() else "not a readable safetensors file; delete it to have it made again"
         raise DataError(f"{path}: {reason}") from error
     digest = meta.pop("digest", None)
-    ours = digest is not None or meta.keys() - {"format"}  # weights of others say no more than that
+    ours = digest is not None or meta.keys() & {"spec", "history"}  # weights of others have none of these
     if ours and digest != integrity.tensors_digest(tensors, meta):
         raise DataError(f"{path}: damaged, its digest differs; delete it to have it made again")
     return tensors, meta

@@ -93,6 +93,7 @@ rule headline:
         models="results/tables/models.csv",
         attacks="results/tables/attacks.parquet",
         sums="results/tables/SHA256SUMS",
+        robustness="results/tables/robustness.csv",
     output:
         "results/headline.txt",
     log:
@@ -109,7 +110,7 @@ rule headline:
         "sum up"
     shell:
         "python -m vaepipe.plot headline --spec {params.spec:q} --models {input.models:q}"
-        " --attacks {input.attacks:q} --out {output:q} > {log:q} 2>&1"
+        " --attacks {input.attacks:q} --robustness {input.robustness:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule claims:

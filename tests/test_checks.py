@@ -242,3 +242,19 @@ def test_a_robust_looking_model_whose_gradient_is_masked_is_found_out():
     frame["lambda"] = np.repeat(lambdas.numpy(), 4)
     checks = {"transfer_divergence": transferred.numpy(), "transfer_norm": source.norm.numpy()}
     assert "distortions made for beta = 1 do better for 100 % of pairs" in robustness.verdict(frame, checks)["masked"]
+
+
+def test_the_headline_says_which_attacks_were_flagged():
+    from vaepipe.figures import Data
+    from vaepipe.figures.headline import _flags
+
+    common = {"dataset": "digits", "loss": "latent-kl", "family": "beta-vae", "d_z": 4, "noise_gain": 0.3}
+    table = pd.DataFrame([common | {"beta": 4.0, "masked": np.nan}, common | {"beta": 8.0, "masked": np.nan}])
+    assert _flags(Data(robustness=table), "digits", "latent-kl") == [
+        "  checks (noise, transfer, restarts): none of 2 attacks flagged as too weak"
+    ]
+    table["masked"] = table["masked"].astype(object)
+    table.loc[1, "masked"] = "noise of the same norm does 95 % as well"
+    (line,) = _flags(Data(robustness=table), "digits", "latent-kl")
+    assert "1 of 2 attacks FLAGGED" in line and "β-VAE β = 8" in line and "95 % as well" in line
+    assert _flags(Data(), "digits", "latent-kl") == []

@@ -66,6 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--spec", required=True, type=json.loads, help="JSON: plot (options), cells (one for each of --arrays)")
     for table in ("models", "images", "attacks"):
         parser.add_argument(f"--{table}", type=Path, help=f"table {table} (.csv or .parquet)")
+    parser.add_argument("--robustness", type=Path, help="table robustness, whose flags the headline says (.csv)")
     parser.add_argument("--arrays", nargs="*", default=[], help="HDF5 files, evaluations or attacks")
     parser.add_argument(
         "--out",
@@ -79,6 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     if wrong := [path for path in args.out if path.suffix not in entry.suffixes]:
         raise store.DataError(f"{wrong[0]}: {args.name} is written as {' or '.join(entry.suffixes)}")
     data = read(entry, args.spec, {table: getattr(args, table) for table in ("models", "images", "attacks")}, args.arrays)
+    data.robustness = store.read_table(args.robustness) if args.robustness else None
     write(entry, data, args.spec["plot"], args.out)
 
 

@@ -22,6 +22,7 @@ class Data:
     models: object = None
     images: object = None
     attacks: object = None
+    robustness: object = None
     arrays: list[tuple[Cell, str]] = field(default_factory=list)
 
 

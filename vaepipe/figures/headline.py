@@ -30,10 +30,10 @@ def excess(frame, family: str, beta: float, resamples: int) -> Interval:
 def text(data: Data, options: dict) -> str:
     """Loss at each β with its interval, its ratio to β = 1, and whether the interval of that ratio excludes 1; then the ELBO."""
     groups = list(data.attacks.groupby(["dataset", "loss"], sort=False))
-    room = (LINES - 1 - data.models["dataset"].nunique()) // max(1, len(groups)) - 10
+    room = (LINES - 1 - data.models["dataset"].nunique()) // max(1, len(groups)) - 11
     lines = []
     for (dataset, loss), frame in groups:
-        lines += [*_attacked(dataset, loss, frame, options["resamples"], max(2, room)), ""]
+        lines += [*_attacked(dataset, loss, frame, options["resamples"], max(2, room)), *_flags(data, dataset, loss), ""]
     if not groups:
         lines += ["No image data set of this study was attacked.", ""]
     lines.append("ELBO of held-out data, taken at β = 1, nats; mean over images or points, d_z and seeds")
@@ -99,6 +99,20 @@ def _verdict(family: str, changes: dict[float, Interval]) -> str:
     else:
         start = "does NOT raise the loss"
     return f"{style.NAMES[family]}: β > 1 {start} ({said})." if said else f"{style.NAMES[family]}: no β > 1."
+
+
+def _flags(data: Data, dataset: str, loss: str) -> list[str]:
+    """The attacks that the checks of docs/robustness.md found too weak to rely on; nothing where none was checked."""
+    if data.robustness is None or data.robustness["noise_gain"].isna().all():
+        return []
+    rows = data.robustness[(data.robustness["dataset"] == dataset) & (data.robustness["loss"] == loss)]
+    flagged = rows[rows["masked"].fillna("") != ""]
+    if flagged.empty:
+        return [f"  checks (noise, transfer, restarts): none of {len(rows)} attacks flagged as too weak"]
+    first = flagged.iloc[0]
+    name = f"{style.NAMES[first['family']]} β = {first['beta']:g}, d_z = {first['d_z']}"
+    more = f"; and {len(flagged) - 1} more, see robustness.csv" if len(flagged) > 1 else ""
+    return [f"  checks: {len(flagged)} of {len(rows)} attacks FLAGGED as too weak: {name}: {first['masked']}{more}"]
 
 
 def _shares(frame) -> str:

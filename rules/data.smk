@@ -22,7 +22,7 @@ rule prepare:
         "benchmarks/data/{dataset}.jsonl"
     conda:
         "../envs/vaepipe.yaml"
-    threads: workflow.cores or 1
+    threads: 16  # or as many as there are; workflow.cores is not known when a report is made
     resources:
         mem_mb=growing(2000),
         runtime=growing(120),

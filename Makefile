@@ -2,11 +2,12 @@
 # make report results/report.html: every figure with its caption, in one file
 # make plan   what the default study costs; another one: make plan CONFIG=configs/seed.yaml
 # make slurm  the same on a Slurm cluster, from its login node
+# make lock   pins and hashes in requirements.txt anew, after pyproject.toml changed
 # make test   the tests
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run report plan slurm test lint docs
+.PHONY: run report plan slurm test lint lock docs
 
 run: .venv/installed
 	$(BIN)/snakemake --cores all
@@ -28,6 +29,9 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+
+lock:
+	scripts/lock
 
 docs: .venv/installed
 	$(BIN)/python -m vaepipe.config > docs/configuration.md

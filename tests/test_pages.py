@@ -98,7 +98,7 @@ def large(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "plotly", lambda: pages.Markup(""))
     lambdas = [2.0**k for k in range(9)]
     grid = {"families": ["beta-vae"], "betas": [1, 4], "d_z": [2, 8], "seeds": [0, 1]}
-    study = {"digits": {"grid": grid, "losses": ["latent-kl"]}}
+    study = {"digits": {"grid": grid, "losses": ["latent-kl"], "external": {}}}
     for i, source in enumerate(explore.sources(study)):
         write_attack(source.path, i, lambdas, pairs=8, shape=(1, 16, 16))
     return {"study": study, "plot": {"beta": 4, "d_z": 8}}
@@ -125,6 +125,15 @@ def test_a_study_too_large_for_the_page_is_thinned_and_the_page_says_how(large):
         assert (len(held(page)["entries"]), held(page)["rule"]) == (models, said)
         for entry in held(page)["entries"]:  # the curve keeps every λ
             assert len(entry["lambdas"]) == len(entry["norm"]) == 9
+
+
+def test_a_model_trained_elsewhere_is_shown_under_its_name(large):
+    study = large["study"]["digits"]
+    study["grid"]["families"], study["external"] = [], {"theirs": {"dataset": "digits", "d_z": 4}}
+    [cell] = {source.cell for source in explore.sources(large["study"])}
+    write_attack(cell.attack("latent-kl"))
+    data = held(explore.explore(large, 2**30))
+    assert [entry["name"] for entry in data["entries"]] == ["theirs"] and data["start"]["family"] == "theirs"
 
 
 def test_a_page_that_cannot_be_small_enough_and_a_study_without_attacks_are_errors_in_one_line(large):
@@ -185,7 +194,7 @@ def test_everything_that_a_page_shows_is_escaped(text):
 def test_times_leave_out_the_jobs_without_a_benchmark_and_say_how_many(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     grid = {"families": ["vae"], "betas": [1], "d_z": [2, 3], "seeds": [0]}
-    study = {"digits": {"grid": grid, "losses": ["latent-kl"]}}
+    study = {"digits": {"grid": grid, "losses": ["latent-kl"], "external": {}}}
     for seconds, (stage, cell, _, _, benchmark) in enumerate(report.jobs(study)):
         if (stage, cell.d_z) != ("attack", 3):
             benchmark.parent.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,7 @@ def sources(study: dict) -> list[Source]:
     return [
         Source(cell, loss)
         for dataset, spec in study.items()
-        for cell in grid.cells(dataset, spec["grid"])
+        for cell in [*grid.cells(dataset, spec["grid"]), *grid.external(dataset, spec["external"])]
         for loss in grid.losses(cell, spec["losses"])
     ]
 
@@ -63,6 +63,11 @@ def sources(study: dict) -> list[Source]:
 def shown(L: int, step: int) -> list[int]:
     """Rows of the λ whose pictures are kept: every ``step``-th, and the last."""
     return [*range(0, L - 1, step), L - 1]
+
+
+def shown_first(cells: list[Cell], plot: dict) -> list[Cell]:
+    """The models of the montage; where it has none, the first one."""
+    return chosen(cells, plot) or cells[:1]
 
 
 def levels(all_: list[Source], L: int, P: int, plot: dict) -> Iterator[Level]:
@@ -87,7 +92,7 @@ def levels(all_: list[Source], L: int, P: int, plot: dict) -> Iterator[Level]:
     of_seed = tuple(source for source in all_ if source.cell.seed == lowest)
     yield Level(of_seed, pairs, step)
     datasets = dict.fromkeys(source.cell.dataset for source in of_seed)
-    picked = {c for name in datasets for c in chosen([s.cell for s in of_seed if s.cell.dataset == name], plot)}
+    picked = {c for name in datasets for c in shown_first([s.cell for s in of_seed if s.cell.dataset == name], plot)}
     yield Level(tuple(source for source in of_seed if source.cell in picked), pairs, step)
 
 
@@ -130,7 +135,13 @@ def entry(source: Source, pairs: int, step: int) -> dict:
     with store.open_h5(source.path, "attack") as file:
         rows = shown(len(file["lambdas"]), step)
         distance = file["adversarial_distance"][:]
-        found = {**vars(cell), "name": NAMES[cell.family], "loss": source.loss, "shape": file["x"].shape[1:]}
+        found = {
+            **vars(cell),
+            "name": NAMES[cell.family],
+            "colour": COLOURS[cell.family],
+            "loss": source.loss,
+            "shape": file["x"].shape[1:],
+        }
         found |= {"lambdas": _digits(file["lambdas"][:]), "shown": rows, "of_pairs": distance.shape[1]}
         found |= {"montage": [best_lambda(column) for column in distance.T[:pairs]], **numbers(file, pairs)}
         packed = [base64.b64encode(data).decode() for data in pictures(file, pairs, rows)]
@@ -163,8 +174,7 @@ def explore(spec: dict, budget: int) -> str:
         if made is not None:
             rule = _rule(level, len(all_), L, P)
             first = [source.cell for source in level.sources if source.cell.dataset == all_[0].cell.dataset]
-            start = chosen(first, spec["plot"])[-1]
-            data = {"entries": made, "rule": rule, "start": vars(start), "colours": COLOURS, "names": NAMES}
+            data = {"entries": made, "rule": rule, "start": vars(shown_first(first, spec["plot"])[-1])}
             study = ", ".join(dict.fromkeys(source.cell.dataset for source in all_))
             return pages.render("explorer.html", data=pages.inert(data), plotly=pages.plotly(), study=study)
     raise store.DataError(f"explorer: {budget / MEGABYTE:.3g} MB do not hold one pair of the montage's models; allow more")

@@ -29,9 +29,11 @@ def jobs(study: dict) -> Iterator[tuple[str, Cell, str, str, Path]]:
         study: as `vaepipe.config.Study.collect_spec` gives it.
     """
     for dataset, spec in study.items():
-        for cell in grid.cells(dataset, spec["grid"]):
+        trained = grid.cells(dataset, spec["grid"])
+        for cell in [*trained, *grid.external(dataset, spec["external"])]:
             folder = Path("benchmarks/models", cell.name)
-            yield "train", cell, "", cell.model("model.safetensors"), folder / "train.jsonl"
+            if cell in trained:
+                yield "train", cell, "", cell.model("model.safetensors"), folder / "train.jsonl"
             yield "evaluate", cell, "evaluation", cell.model("evaluation.h5"), folder / "evaluate.jsonl"
             for loss in grid.losses(cell, spec["losses"]):
                 its = Path("benchmarks/attacks", cell.name, loss)

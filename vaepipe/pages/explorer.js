@@ -94,7 +94,7 @@ function showControls() {
   const { entry, pair, row } = state;
   KEYS.forEach(([key], k) => {
     const all = values(entry, k);
-    const names = all.map((value) => (key === "family" ? data.names[value] : String(value)));
+    const names = all.map((value) => (key === "family" ? data.entries.find((e) => e.family === value).name : String(value)));
     byId(key).replaceChildren(...names.map((name) => element("option", name)));
     byId(key).selectedIndex = all.indexOf(entry[key]);
   });
@@ -240,7 +240,7 @@ function others() {
 function showCurve() {
   if (typeof Plotly === "undefined") return; // its script comes last, so that the pictures need not wait for it
   const { entry, pair, row } = state;
-  const colour = data.colours[entry.family];
+  const colour = entry.colour;
   const traces = others().map((other) => line(other, pair, {
     mode: "lines", line: { color: "#c4c4c4", width: 1 }, legendgroup: "others", showlegend: false,
   }));

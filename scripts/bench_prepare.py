@@ -28,9 +28,9 @@ sys.path.insert(0, str(ROOT))
 CHILD = """
 import resource, sys, time
 from vaepipe.prepare import prepare
-begun = time.monotonic()
+begun, cpu = time.monotonic(), time.process_time()
 prepare({"dataset": "celeba", "path": sys.argv[1]}, sys.argv[2], threads=int(sys.argv[3]))
-print(time.monotonic() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+print(time.monotonic() - begun, time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
 
@@ -45,8 +45,8 @@ def pictures(n: int) -> list[bytes]:
     return found
 
 
-def decoding(data: list[bytes], threads: int, n: int) -> float:
-    """Images per second of decoding, cropping and scaling alone."""
+def decoding(data: list[bytes], threads: int, n: int) -> tuple[float, float]:
+    """Images per second, and milliseconds of CPU per image, of decoding, cropping and scaling alone."""
     from vaepipe.datasets.celeba import CROP, SIZE
     from vaepipe.datasets.tree import decode
 
@@ -54,10 +54,10 @@ def decoding(data: list[bytes], threads: int, n: int) -> float:
         for i in range(start, min(start + 256, n)):
             decode(data[i % len(data)], 3, CROP, SIZE)
 
-    begun = time.monotonic()
+    begun, cpu = time.monotonic(), time.process_time()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(some, range(0, n, 256)))
-    return n / (time.monotonic() - begun)
+    return n / (time.monotonic() - begun), (time.process_time() - cpu) / n * 1000
 
 
 def main() -> None:
@@ -76,18 +76,21 @@ def main() -> None:
         command = [sys.executable, "-c", CHILD, str(archive), str(out), str(args.threads)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         after = decoding(data, args.threads, 5_000)
-        rows = int(done.stdout.splitlines()[-2].split()[0])
-        seconds, peak = map(float, done.stdout.splitlines()[-1].split())
-        bound = (before + after) / 2
+        words = done.stdout.splitlines()[-2].split()  # "N of N rows, R per second"
+        rows, rate = int(words[0]), int(words[4])
+        seconds, cpu, peak = map(float, done.stdout.splitlines()[-1].split())
+        bound, least = ((a + b) / 2 for a, b in zip(before, after))
         found = {
             "images": args.images,
             "written": rows,
             "threads": args.threads,
             "bytes per jpeg": round(np.mean([len(d) for d in data])),
             "seconds": round(seconds, 1),
-            "images per second": round(rows / seconds),
-            "decoding alone": [round(before), round(after)],
-            "share of decoding alone": round(rows / seconds / bound, 2),
+            "images per second, all": round(rows / seconds),
+            "images per second, reading to written": rate,
+            "decoding alone": [round(before[0]), round(after[0])],
+            "CPU ms per image: all, decoding alone": [round(1000 * cpu / rows, 3), round(least, 3)],
+            "share of decoding alone": round(rate / bound, 2),
             "peak memory, GiB": round(peak, 2),
             "file, GB": round(out.stat().st_size / 1e9, 2),
         }

@@ -275,13 +275,24 @@ def test_svhn(tmp_path):
     parts = DATASETS["svhn"].load("svhn", tmp_path, tmp_path)
     check("svhn", parts)
     for split, (x, y) in arrays.items():
-        np.testing.assert_array_equal(parts[split].x[3], x[..., 3].transpose(2, 0, 1))
+        np.testing.assert_array_equal(np.asarray(parts[split].x)[3], x[..., 3].transpose(2, 0, 1))
         assert list(parts[split].label) == [0 if digit == 10 else digit for digit in y[:, 0]]
     parts = DATASETS["svhn"].load("svhn", tmp_path / "train_32x32.mat", tmp_path)
     assert len(parts["train"].x) == len(parts["test"].x) == 6
     (tmp_path / "test_32x32.mat").unlink()
     with pytest.raises(DataError, match=r"test_32x32\.mat: no such file"):
         DATASETS["svhn"].load("svhn", tmp_path, tmp_path)
+
+
+def test_addresses_and_checksums_are_torchvision_s():
+    from torchvision.datasets import SVHN, CelebA
+
+    from vaepipe.datasets import celeba, svhn
+
+    number, md5 = next(entry[:2] for entry in CelebA.file_list if entry[2] == celeba.FILE)
+    assert f"id={number}&" in celeba.ADDRESS and md5 == celeba.MD5
+    for split, known in svhn.MD5.items():
+        assert list(SVHN.split_list[split]) == [f"{svhn.ADDRESS}{split}_32x32.mat", f"{split}_32x32.mat", known]
 
 
 def test_cifar10(tmp_path, monkeypatch):

@@ -1,19 +1,18 @@
-"""CelebA: faces of celebrities, aligned. Source: Liu et al. 2015; the file's id and checksum are torchvision's."""
+"""CelebA: faces of celebrities, aligned. Source: Liu et al. 2015; address and checksum as in torchvision."""
 
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from torchvision.datasets import CelebA
 
 from vaepipe.datasets.fetch import fetch
 from vaepipe.datasets.part import Part
 from vaepipe.datasets.tree import Tree
 from vaepipe.store import DataError
 
-FILE = "img_align_celeba.zip"
-DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
+FILE, MD5 = "img_align_celeba.zip", "00d2c5bc6d35e252742224ab0c1e8fcb"
+ADDRESS = "https://drive.usercontent.google.com/download?id=0B7EVK8r0v71pZjFTYXZWM3FlRnM&export=download&confirm=t"
 LAST_TRAIN, FIRST_TEST = 162_770, 182_638
 """Numbers of images in the official partition; those between are its validation part, which is left out."""
 CROP, SIZE = 148, 64
@@ -31,8 +30,7 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
         DataError: the file is not CelebA, damaged, or could not be fetched.
     """
     if path is None:
-        number, md5 = next(entry[:2] for entry in CelebA.file_list if entry[2] == FILE)
-        path = fetch(name, downloads, FILE, f"md5:{md5}", [DRIVE.format(number)])
+        path = fetch(name, downloads, FILE, f"md5:{MD5}", [ADDRESS])
     elif path.is_dir():
         path = next((path / inner for inner in (FILE, FILE.removesuffix(".zip")) if (path / inner).exists()), path)
     tree = Tree(path)

@@ -41,7 +41,4 @@ def _parts(root: Path, path: Path) -> dict[str, Part]:
         found = {"train": CIFAR10(root, train=True), "test": CIFAR10(root, train=False)}
     except (RuntimeError, OSError) as error:
         raise DataError(f"{path}: a file of {CIFAR10.base_folder} is missing or has a wrong checksum; fetch it again") from error
-    return {
-        split: Part(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)), np.array(data.targets, np.int64))
-        for split, data in found.items()
-    }
+    return {split: Part(data.data.transpose(0, 3, 1, 2), np.array(data.targets, np.int64)) for split, data in found.items()}

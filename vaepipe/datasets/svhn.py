@@ -1,16 +1,18 @@
-"""SVHN: cropped colour digits of house numbers. Source: Netzer et al. 2011; addresses and checksums are torchvision's."""
+"""SVHN: cropped colour digits of house numbers. Source: Netzer et al. 2011; addresses and checksums as in torchvision."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from torchvision.datasets import SVHN
 
 from vaepipe.datasets.array import Source
 from vaepipe.datasets.fetch import fetch
-from vaepipe.datasets.part import Part, hold_out_tenth
+from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
 from vaepipe.store import DataError
+
+ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
+MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
@@ -24,11 +26,12 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
     Raises:
         DataError: a file is missing, is not SVHN, or could not be fetched.
     """
-    files = {split: SVHN.split_list[split] for split in ("train", "test")}
+    files = {split: f"{split}_32x32.mat" for split in MD5}
     if path is None:
-        return {split: _part(fetch(name, downloads, file, f"md5:{md5}", [url])) for split, (url, file, md5) in files.items()}
+        paths = {split: fetch(name, downloads, file, f"md5:{MD5[split]}", [ADDRESS + file]) for split, file in files.items()}
+        return {split: _part(file) for split, file in paths.items()}
     if path.is_dir():
-        return {split: _part(path / file) for split, (_, file, _) in files.items()}
+        return {split: _part(path / file) for split, file in files.items()}
     return hold_out_tenth(_part(path))
 
 
@@ -41,5 +44,6 @@ def _part(path: Path) -> Part:
         or y.shape not in ((x.shape[3], 1), (1, x.shape[3]))
     ):
         raise DataError(f"{path}: expected X (32,32,3,N) uint8 and y (N,1), found {x.shape} {x.dtype} and {y.shape}")
-    images = x.take(np.arange(x.shape[3]), axis=3).transpose(0, 3, 1, 2)
+    n = x.shape[3]
+    images = Lazy(lambda rows: x.take(rows, axis=3).transpose(0, 3, 1, 2), (3, 32, 32), np.arange(n))
     return Part(images, y.all().reshape(-1).astype(np.int64) % 10)  # the digit 0 is called 10

@@ -2,21 +2,22 @@
 
 from vaepipe.attacks import run_attack
 result = run_attack(model, x, target, lambdas)
+
+`run_ball_attack` bounds the distortion instead of weighing it.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, fields
 
-import torch
 from torch import Tensor
 
+from vaepipe.attacks.ball import BallResult, run_ball_attack
 from vaepipe.attacks.checks import check_arguments
 from vaepipe.attacks.envelope import lower_envelope
-from vaepipe.attacks.problem import Problem
+from vaepipe.attacks.problem import Problem, in_precision, within_memory
 
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+__all__ = ["AttackResult", "BallResult", "run_attack", "run_ball_attack"]
 
 
 @dataclass
@@ -85,23 +86,17 @@ def run_attack(
             finite, a posterior of the wrong type, an unknown loss.
     """
     check_arguments(model, x, target, lambdas, loss)
-    if PRECISIONS[precision] != x.dtype or target.dtype != x.dtype:
-        x, target = x.to(PRECISIONS[precision]), target.to(PRECISIONS[precision])
-    if isinstance(model, torch.nn.Module) and any(p.dtype != x.dtype for p in model.parameters()):
-        model = copy.deepcopy(model).to(x.dtype)
+    model, x, target = in_precision(model, x, target, precision)
     lambdas = lambdas.to(x)
-    while True:
-        try:
-            problem = Problem(model, x, target, loss, seed, draws, solver, max_iterations, tolerance, batch_size)
-            rows = problem.solve(lambdas) if own is None else problem.rows(own)
-            found = lower_envelope(problem, lambdas, rows) if envelope else rows
-            return AttackResult(
-                distortion=found.d.unflatten(-1, x.shape[1:]),
-                own_objective=rows.objective,
-                **{f.name: getattr(found, f.name) for f in fields(found) if f.name != "d"},
-            )
-        except torch.OutOfMemoryError:
-            if batch_size == 1:
-                raise
-            batch_size //= 2
-            print(f"out of memory: going on with {batch_size} rows at once", flush=True)
+
+    def solved(batch_size: int) -> AttackResult:
+        problem = Problem(model, x, target, loss, seed, draws, solver, max_iterations, tolerance, batch_size)
+        rows = problem.solve(lambdas) if own is None else problem.rows(own)
+        found = lower_envelope(problem, lambdas, rows) if envelope else rows
+        return AttackResult(
+            distortion=found.d.unflatten(-1, x.shape[1:]),
+            own_objective=rows.objective,
+            **{f.name: getattr(found, f.name) for f in fields(found) if f.name != "d"},
+        )
+
+    return within_memory(solved, batch_size)

@@ -11,17 +11,18 @@ from vaepipe.attacks.losses import DECODED, LOSSES, NEED_WIDTH
 from vaepipe.distributions import DiagonalNormal
 
 
-def check_arguments(model, x: Tensor, target: Tensor, lambdas: Tensor, loss: str) -> None:
-    """Raises ValueError: images or λ out of range, shapes that do not match, a model that is not ready, an unknown loss."""
+def check_arguments(model, x: Tensor, target: Tensor, weights: Tensor, loss: str, name: str = "lambdas") -> None:
+    """Raises ValueError: images or ``weights`` (called ``name``) out of range, shapes that do not match, a model that is not
+    ready, an unknown loss."""
     if loss not in LOSSES:
         raise ValueError(f"loss: {loss!r} is not one of {', '.join(LOSSES)}")
     if x.shape != target.shape or x.ndim != 4:
         raise ValueError(f"x and target: shapes {tuple(x.shape)} and {tuple(target.shape)}; expected one shape (P, C, H, W)")
-    for name, images in (("x", x), ("target", target)):
+    for which, images in (("x", x), ("target", target)):
         if not ((images >= 0) & (images <= 1)).all():
-            raise ValueError(f"{name}: holds values outside [0,1]")
-    if lambdas.ndim != 1 or not (lambdas.isfinite() & (lambdas > 0)).all():
-        raise ValueError("lambdas: must be a one-dimensional tensor of positive numbers")
+            raise ValueError(f"{which}: holds values outside [0,1]")
+    if weights.ndim != 1 or not (weights.isfinite() & (weights > 0)).all():
+        raise ValueError(f"{name}: must be a one-dimensional tensor of positive numbers")
     if not hasattr(model, "posterior"):
         raise ValueError(f"model: {type(model).__name__} has no posterior(x)")
     if loss in DECODED and not hasattr(model, "decode"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +15,7 @@ from vaepipe.attacks.checks import check_posterior
 from vaepipe.attacks.losses import LOSSES, UNTARGETED, Setting, in_batches
 from vaepipe.distributions import DiagonalNormal
 
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 START = 0.5
 """‖d‖₂ at which losses start that have no gradient at d = 0."""
 
@@ -68,20 +71,21 @@ class Problem:
         """(R,) rows of the given pairs and λ (R,), from ``start`` (R, n), else from x. ``initial`` (R,): φ(x) where known;
         ``coarser``: factor of the tolerance."""
 
-        def value_and_grad(u: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.enable_grad():
-                u = u.detach().requires_grad_()
-                value = self.divergence(u.unflatten(1, self.shape), pair[row])
-                (grad,) = torch.autograd.grad(value.sum(), u)
-            return value.detach(), grad
-
         if start is not None and initial is None:
             initial = in_batches(lambda row: self.divergence(self.x[pair[row]].unflatten(1, self.shape), pair[row]),
                                  torch.arange(len(pair), device=pair.device), self.batch_size)  # fmt: skip
         x, options = self.x[pair], self.options | {"tolerance": self.options["tolerance"] * coarser}
-        s = self.minimise(value_and_grad, x, lambda_, start=start, initial=initial, **options)
+        s = self.minimise(lambda u, row: self.value_and_grad(u, pair[row]), x, lambda_, start=start, initial=initial, **options)
         rest = {name: value for name, value in vars(s).items() if name != "u"}
         return Rows(s.u - x, **rest)
+
+    def value_and_grad(self, u: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
+        """φ (B,) and ∇φ (B, n) at the inputs ``u`` (B, n) of the given pairs (B,)."""
+        with torch.enable_grad():
+            u = u.detach().requires_grad_()
+            value = self.divergence(u.unflatten(1, self.shape), pair)
+            (grad,) = torch.autograd.grad(value.sum(), u)
+        return value.detach(), grad
 
     def rows(self, result) -> Rows:
         """Those of a `vaepipe.attacks.AttackResult` whose rows were solved on their own."""
@@ -108,3 +112,24 @@ def pair_noise(x: Tensor, target: Tensor, draws: int, size: int, seed: int) -> T
     """(S, P, D) standard normal, decided for each pair by its images, so that the company it is in does not matter."""
     generators = [devices.generator("cpu", "pair", seed, *(t.cpu().numpy().tobytes() for t in pair)) for pair in zip(x, target)]
     return torch.stack([torch.randn(draws, size, generator=g) for g in generators], 1).to(x)
+
+
+def in_precision(model, x: Tensor, target: Tensor, precision: str) -> tuple[object, Tensor, Tensor]:
+    """Model and images in one of `PRECISIONS`; the model is a copy where its weights are in another."""
+    dtype = PRECISIONS[precision]
+    x, target = x.to(dtype), target.to(dtype)
+    if isinstance(model, torch.nn.Module) and any(p.dtype != dtype for p in model.parameters()):
+        model = copy.deepcopy(model).to(dtype)
+    return model, x, target
+
+
+def within_memory(attempt: Callable[[int], object], batch_size: int):
+    """``attempt(batch_size)``; where memory does not hold it, of half the size, and so on down to one row."""
+    while True:
+        try:
+            return attempt(batch_size)
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size //= 2
+            print(f"out of memory: going on with {batch_size} rows at once", flush=True)

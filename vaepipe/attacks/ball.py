@@ -1,14 +1,13 @@
 """Attacks of bounded size: minimise φ(x + d) over ‖d‖ ≤ ε with x + d in [0,1], the norm L2 or L∞, from several starts.
 
-Auto-PGD (Croce and Hein 2020, algorithm 1, with its constants): projected steps along the normalised gradient or its signs,
-with momentum; at checkpoints a row that has ceased to improve halves its step and goes back to its best point. What it
-needs is a projection onto ball and box at once, which is exact here.
+Spectral projected gradient (Birgin, Martínez and Raydan 2000): steps as long as the last step and its change of gradient tell
+(Barzilai and Borwein 1988), projected onto ball and box at once, which is exact here, and a line search that lets the objective
+rise for a while. Each row has its own. The best point on the way is kept.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 from torch import Tensor
@@ -18,8 +17,12 @@ from vaepipe.attacks.checks import check_arguments
 from vaepipe.attacks.losses import UNTARGETED, in_batches
 from vaepipe.attacks.problem import Problem, in_precision, within_memory
 
-MOMENTUM, SUCCESSES = 0.75, 0.75
-"""Weight of the new step beside the last; share of steps that must improve for the step length to stay."""
+WINDOW, ARMIJO = 8, 1e-4
+"""Values of which a step must stay below the highest, and by which share of the decrease that the gradient predicts."""
+SHORTEST = 1e-6
+"""Share of a step below which the line search takes it as it is, as at a kink no length may do."""
+SPAN = 1e6
+"""Factor of the first step length, per gradient, within which the others stay."""
 MARGIN = 16
 """Rounding units by which an L2 ball is taken smaller, so that ‖d‖₂ ≤ ε holds after rounding too."""
 
@@ -90,7 +93,7 @@ def run_ball_attack(
         return BallResult(
             distortion=d.unflatten(-1, x.shape[1:]),
             divergence=divergence,
-            norm=norm_of(d, norm),
+            norm=norm_of(d, norm).to(d),
             initial_divergence=initial,
             restart=restart,
             iterations=torch.full_like(restart, (steps + 1) * (restarts + 1)),
@@ -152,49 +155,44 @@ def _descend(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(best d (B, n), φ there (B,), φ at the start (B,)); a φ that is not finite counts as infinite."""
     x = problem.x[pair]
-    low, high, direction = -x, 1 - x, DIRECTIONS[norm]
-
-    def project(v: Tensor) -> Tensor:
-        return PROJECTIONS[norm](v, low, high, radius)
+    low, high = -x, 1 - x
 
     def evaluate(d: Tensor) -> tuple[Tensor, Tensor]:
         value, grad = problem.value_and_grad((x + d).clamp_(0, 1), pair)
         return value.nan_to_num(torch.inf, torch.inf, torch.inf), grad.nan_to_num(0, 0, 0)
 
-    d = before = best = project(start)
-    first, grad = evaluate(d)
-    value = least = least_then = first
-    best_grad, length = grad, 2 * radius
-    successes, changed = torch.zeros_like(pair), torch.ones_like(pair, dtype=torch.bool)
-    last, ends = 0, checkpoints(steps)
-    for step in range(1, steps + 1):
-        # what would push a pixel out of its range is left out: it would only shorten the rest
-        blocked = ((d <= low) & (grad > 0)) | ((d >= high) & (grad < 0))
-        ahead = project(d - length[:, None] * direction(torch.where(blocked, 0, grad)))
-        after = ahead if step == 1 else project(d + MOMENTUM * (ahead - d) + (1 - MOMENTUM) * (d - before))
-        before, d, old = d, after, value
-        value, grad = evaluate(d)
-        successes = successes + (value < old)
-        better = value < least
-        best, best_grad = torch.where(better[:, None], d, best), torch.where(better[:, None], grad, best_grad)
-        least = torch.where(better, value, least)
-        if step in ends:
-            halve = (successes < SUCCESSES * (step - last)) | (~changed & (least == least_then))
-            length, back = torch.where(halve, length / 2, length), halve[:, None]
-            d, before = torch.where(back, best, d), torch.where(back, best, before)
-            grad, value = torch.where(back, best_grad, grad), torch.where(halve, least, value)
-            successes, changed, least_then, last = torch.zeros_like(pair), halve, least, step
+    def project(v: Tensor) -> Tensor:
+        return PROJECTIONS[norm](v, low, high, radius)
+
+    d = best = project(start)
+    value, grad = evaluate(d)
+    first = least = value
+    across = 2 * radius * (x.shape[1] ** 0.5 if norm == "linf" else 1)  # the first step would cross the ball
+    alpha = usual = across / _dot(grad, grad).sqrt().to(x).clamp(min=1e-20)
+    ahead, share = project(d - alpha[:, None] * grad), torch.ones_like(radius)
+    recent = value[:, None].repeat(1, WINDOW)
+    for _ in range(steps):
+        # a share is 1 or at most ½, so that this lies between its ends, pixel by pixel, after rounding too
+        trial = torch.lerp(d, ahead, share[:, None])
+        new, new_grad = evaluate(trial)
+        better = (new < least) & (norm_of(trial, norm) <= radius)  # many short steps may drift by rounding
+        best, least = torch.where(better[:, None], trial, best), torch.where(better, new, least)
+        slope = _dot(grad, ahead - d).to(x).clamp(max=0)  # never counted as a step upwards
+        enough = new <= recent.amax(1) + ARMIJO * share * slope
+        accept = enough | ((share < SHORTEST) & new.isfinite())
+        s, y = trial - d, new_grad - grad
+        curvature = _dot(s, y)
+        spectral = torch.where(curvature > 0, _dot(s, s) / curvature, torch.inf).to(x)
+        alpha = torch.where(accept, spectral.clamp(usual / SPAN, usual * SPAN), alpha)
+        # refused: the minimum of the parabola through what is known
+        parabola = share * slope / (2 * (slope - (new - value) / share))
+        shorter = torch.where(parabola.isfinite(), parabola, 0).clamp(0.1 * share, 0.5 * share)
+        share = torch.where(accept, 1.0, shorter)
+        recent = torch.where(accept[:, None], torch.cat([recent[:, 1:], new[:, None]], 1), recent)
+        value, row = torch.where(accept, new, value), accept[:, None]
+        d, grad = torch.where(row, trial, d), torch.where(row, new_grad, grad)
+        ahead = torch.where(row, project(d - alpha[:, None] * grad), ahead)
     return best, least, first
-
-
-def checkpoints(steps: int) -> list[int]:
-    """Steps after which the step length is judged: the first period is 22 % of all, each next 3 % less, at least 6 %."""
-    at, period, found = 22, 22, []
-    while at < 100:
-        found.append(ceil(at * steps / 100))
-        period = max(period - 3, 6)
-        at += period
-    return found
 
 
 def project_linf(v: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
@@ -225,16 +223,14 @@ def project_l2(v: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
         met = torch.where(rising, now, met)
 
 
-def unit(grad: Tensor) -> Tensor:
-    """Gradients (B, n) of length one, in float64 so that small ones count; 0 stays 0."""
-    size = torch.linalg.vector_norm(grad, dim=1, keepdim=True, dtype=torch.float64)
-    return (grad / size.clamp(min=1e-300)).to(grad)
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """(B,) in float64."""
+    return (a.double() * b).sum(1)
 
 
 def norm_of(d: Tensor, norm: str) -> Tensor:
-    """(…) ‖d‖ of ``d`` (…, n), rounded once."""
-    return torch.linalg.vector_norm(d.double(), {"l2": 2, "linf": torch.inf}[norm], dim=-1).to(d)
+    """(…) ‖d‖ of ``d`` (…, n), in float64."""
+    return torch.linalg.vector_norm(d.double(), {"l2": 2, "linf": torch.inf}[norm], dim=-1)
 
 
 PROJECTIONS = {"l2": project_l2, "linf": project_linf}
-DIRECTIONS = {"l2": unit, "linf": torch.sign}

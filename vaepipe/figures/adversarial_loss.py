@@ -30,7 +30,8 @@ def draw(data: Data, options: dict) -> style.Page:
 
 def measure(where: dict, rows) -> curves.Measure:
     """The objective of a panel's rows; minus a log density, or a damage, may lie below zero and has no logarithm."""
-    label = f"adversarial loss Δ, {UNITS.get(where['loss'], 'nats')}"
+    unit = UNITS.get(where["loss"])
+    label = f"adversarial loss Δ,\n{unit}" if unit else "adversarial loss Δ, nats"  # a long unit on a line of its own
     return curves.Measure("objective", label, log=not (rows["objective"] < 0).any())
 
 

@@ -14,7 +14,6 @@ PANELS = {
     "width": "‖σ‖₂ / √$d_z$",
     "mean_norm": "‖μ‖₂",
 }
-NEEDED = ("active_units", "kl", "total_correlation", "sigma_norm", "mean_norm", "state")
 
 
 @style.house

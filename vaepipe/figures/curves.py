@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import published, style
+from vaepipe.figures import nearest, published, style
 from vaepipe.stats import Interval, clustered_interval, pooled_interval
 
 Points = dict[tuple[str, float], Interval]
@@ -225,3 +225,20 @@ def against_beta(
 
 def title(where: Mapping[str, str]) -> str:
     return ", ".join(value if name == "dataset" else f"attack {value}" for name, value in where.items())
+
+
+def by_attack(trials, panel: Callable[..., dict], options: dict, height: float, empty: str) -> style.Page:
+    """A panel per data set and loss; ``panel(ax, rows, where, β, options)`` gives the legend's artists. Its rows are those of
+    the models at the β nearest to ``options["beta"]``, and of the families that have none other than their own."""
+    groups = list(trials.groupby(["dataset", "loss"], sort=False))
+    if not groups:
+        return style.message(empty)
+    page, axes = style.panels(len(groups), height)
+    handles: dict = {}
+    for ax, ((dataset, loss), rows) in zip(axes, groups):
+        betas = {b for f, b in set(zip(rows["family"], rows["beta"])) if b and f != "vae"}
+        beta = nearest(betas or {1.0}, options["beta"])
+        rows = rows[rows["beta"].isin((0, beta)) | (rows["family"] == "vae")]
+        handles |= panel(ax, rows, {"dataset": dataset, "loss": loss}, beta, options)
+    style.legend(page, handles)
+    return page

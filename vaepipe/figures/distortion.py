@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import Data, curves, nearest, pairs, style
+from vaepipe.figures import Data, curves, pairs, style
 from vaepipe.stats import clustered_interval
 
 GRID = np.linspace(0, 1, 41)
@@ -19,20 +19,10 @@ def draw(data: Data, options: dict) -> style.Page:
 
     A, O, T: distance to the target x_t of the reconstruction of x + d, of x, of x_t. The area under a pair's curve is its AUDDC.
     """
-    groups = list(pairs.targeted(data.attacks).groupby(["dataset", "loss"], sort=False))
-    if not groups:
-        return style.message(EMPTY)
-    page, axes = style.panels(len(groups), 2.9)
-    handles: dict = {}
-    for ax, ((dataset, loss), frame) in zip(axes, groups):
-        handles |= _panel(ax, frame, {"dataset": dataset, "loss": loss}, options)
-    style.legend(page, handles)
-    return page
+    return curves.by_attack(pairs.targeted(data.attacks), _panel, options, 2.9, EMPTY)
 
 
-def _panel(ax: Axes, frame, where: dict, options: dict) -> dict[str, Line2D]:
-    beta = nearest({b for f, b in set(zip(frame["family"], frame["beta"])) if b and f != "vae"} or {1.0}, options["beta"])
-    its = frame[frame["beta"].isin((0, beta)) | (frame["family"] == "vae")]
+def _panel(ax: Axes, its, where: dict, beta: float, options: dict) -> dict[str, Line2D]:
     handles, texts = {}, []
     areas = pairs.areas(its)
     relative = pairs.relative(its)

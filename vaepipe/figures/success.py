@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vaepipe import robustness
-from vaepipe.figures import Data, curves, nearest, pairs, style
+from vaepipe.figures import Data, curves, pairs, style
 from vaepipe.stats import clustered_interval
 
 POINTS = 60
@@ -16,20 +16,16 @@ POINTS = 60
 @style.house
 def draw(data: Data, options: dict) -> style.Page:
     """One panel per data set and loss: share of pairs that some λ fooled with a distortion of at most ‖d‖₂."""
-    groups = list(pairs.targeted(data.attacks).groupby(["dataset", "loss"], sort=False))
-    if not groups:
-        return style.message("No image data set of this study was attacked: there is no success to show.")
-    page, axes = style.panels(len(groups), 2.8)
-    handles: dict = {}
-    for ax, ((dataset, loss), frame) in zip(axes, groups):
-        handles |= _panel(ax, frame, {"dataset": dataset, "loss": loss}, options)
-    style.legend(page, handles)
-    return page
+    return curves.by_attack(
+        pairs.targeted(data.attacks),
+        _panel,
+        options,
+        2.8,
+        "No image data set of this study was attacked: there is no success to show.",
+    )
 
 
-def _panel(ax: Axes, frame, where: dict, options: dict) -> dict[str, Line2D]:
-    beta = nearest({b for f, b in set(zip(frame["family"], frame["beta"])) if b and f != "vae"} or {1.0}, options["beta"])
-    its = frame[frame["beta"].isin((0, beta)) | (frame["family"] == "vae")]
+def _panel(ax: Axes, its, where: dict, beta: float, options: dict) -> dict[str, Line2D]:
     found = pairs.areas(its).dropna(subset=["fooling_norm"])
     norms = np.linspace(0, float(its["norm"].max()) * 1.02 or 1.0, POINTS)
     handles = {}

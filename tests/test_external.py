@@ -18,9 +18,11 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from vaepipe import distributions
+from vaepipe.adopt import adopt
+from vaepipe.attack import attack
 from vaepipe.config import ConfigError, Study
 from vaepipe.models.external import External, MeanAndLogVariance, build, entry_point, normals, read_checkpoint
-from vaepipe.store import DataError
+from vaepipe.store import DataError, open_h5
 
 PAGE = (ROOT / "docs/your-model.md").read_text(encoding="utf-8")
 
@@ -149,7 +151,16 @@ MODELS = {
     "def load(weights): return Plain()": "in training mode",
     "def load(weights):\n m = Plain().eval(); m.posterior = lambda x: x; return m": "posterior(x): gave Tensor; expected",
     "def load(weights):\n m = Plain().eval(); m.decode = lambda z: z; return m": "decode(z): gave Tensor without log_prob",
-    "def load(weights):\n m = Plain().eval(); m.ours.encoder = None; return m": "the model failed on images (2, 1, 8, 8)",
+    "def load(weights):\n m = Plain().eval(); m.ours.encoder = None; return m": "the model failed on images (1, 1, 8, 8)",
+    "def load(weights):\n m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.view(1, 1, 8, 8)); return m": (
+        "the model failed on images (3, 1, 8, 8)"
+    ),
+    "def load(weights):\n m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.detach()); return m": (
+        "posterior(x): has no gradient"
+    ),
+    "def load(weights):\n m = Plain().eval(); f = m.decode; m.decode = lambda z: f(z.detach()); return m": (
+        "decode(z): has no gradient"
+    ),
     "def load(weights): return Plain().eval()  #": "the model has 4 latent dimensions; external says d_z: 5",
 }
 
@@ -162,6 +173,36 @@ def test_what_an_entry_point_lacks_is_one_line_that_names_it(tmp_path, code, mes
         build({"entry": f"{file}:load", "range": [-1, 1], "d_z": 5 if "#" in code else 4}, {}, (1, 8, 8))
     text = str(caught.value)
     assert text.startswith(f"{file}:load: ") and message in text and "\n" not in text
+
+
+class WithoutWidth(Plain):
+    def posterior(self, x):
+        mean = super().posterior(x).mean
+        return distributions.DiagonalNormal(mean, torch.full_like(mean, -math.inf))
+
+
+def without_width(weights):
+    model = WithoutWidth()
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def test_an_autoencoder_from_elsewhere_is_refused_a_kl_in_one_line_and_attacked_by_the_distance_of_means(tmp_path, digits):
+    torch.save(WithoutWidth().state_dict(), tmp_path / "w.pt")
+    options = {"entry": "test_external:without_width", "weights": str(tmp_path / "w.pt"), "key": None, "range": [-1, 1]}
+    options |= {"dataset": "digits", "shape": [1, 8, 8], "d_z": 4}
+    study = Study({"study": ["digits"], "external": {"mine": options}, "attack": {"pairs": 2, "lambdas": [0.01]}})
+    (cell,) = (cell for cell in study.cells if cell.family == "mine")
+    model, out = tmp_path / "m.safetensors", tmp_path / "a.h5"
+    adopt(study.model_spec(cell), digits, tmp_path / "w.pt", model)
+    with pytest.raises(
+        DataError, match=r"^attack\.losses, of external\.mine: loss: 'latent-kl' is .* latent-mean, .*$"
+    ) as caught:
+        attack(study.attack_spec(cell, "latent-kl"), digits, model, out, torch.device("cpu"))
+    assert "\n" not in str(caught.value) and not out.exists()
+    attack(study.attack_spec(cell, "latent-mean"), digits, model, out, torch.device("cpu"))
+    with open_h5(out, "attack") as file:
+        assert file["converged"][:].all() and (file["divergence"][:] < file["initial_divergence"][:]).all()
 
 
 def test_entry_points_by_module_and_by_file_and_normals_of_layers():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ import torch
 from vaepipe import device as devices
 from vaepipe import provenance, store
 from vaepipe.attacks import AttackResult, run_attack
+from vaepipe.attacks.checks import Refused
 from vaepipe.attacks.outcome import outcome
 from vaepipe.attacks.pairs import choose_pairs
 from vaepipe.datasets.files import read_digest, read_split
@@ -71,35 +72,69 @@ def attack(
         blocks: files of blocks of λ whose rows are taken instead of solved.
         own: write such a file: rows as they were solved on their own, nothing beside.
     """
-    model, model_spec = load(model_path, device)
-    test = read_split(data, "test")
-    pairs = choose_pairs(test, spec["pairs"], spec["pair_seed"])
-    images, targets = test.x[pairs[:, 0]], test.x[pairs[:, 1]]
-    x, target = (as_float(torch.from_numpy(a).to(device)) for a in (images, targets))
+    subject = Subject(spec, data, model_path, device)
     lambdas = torch.tensor(spec["lambdas"], dtype=torch.float64)
-    options = {key: spec[key] for key in OPTIONS} | {"seed": spec["pair_seed"], "envelope": not own}
+    options = {key: spec[key] for key in OPTIONS} | {"envelope": not own}
     solved = read_blocks(blocks, spec["lambdas"]) if blocks else None
     begun = time.monotonic()
-    result = run_attack(model, x, target, lambdas, spec["loss"], own=solved, **options)
+    result = subject.attacked(run_attack, lambdas, own=solved, **options)
     seconds = time.monotonic() - begun
-    if own:
-        arrays = {name: getattr(result, name) for name in OWN}
-    else:
-        distortion = result.distortion.to(x)
-        arrays = vars(result) | outcome(model, x, target, distortion, spec["pair_seed"], spec["samples"])
-    arrays = {name: t.cpu().numpy() for name, t in arrays.items()}
-    arrays |= {name: (arrays[name] * 255).round().clip(0, 255).astype("uint8") for name in PICTURES if name in arrays}
-    arrays |= {"lambdas": lambdas.numpy(), "pairs": pairs} | ({} if own else {"x": images, "target": targets})
-    arrays |= {} if own or test.label is None else {"pair_labels": test.label[pairs]}
-    cell = {key: model_spec[key] for key in ("dataset", "family", "beta", "d_z", "seed")}
-    made_from = {"model": model_spec, "weights": provenance.file_digest(model_path), "data": read_digest(data)}
-    attrs = {**cell, **made_from, "loss": spec["loss"], "spec": spec, "code": provenance.code_digest("attack")}
-    kind = "attack-block" if own else "attack"
-    store.write_h5(out, kind, {name: (array, DESCRIPTIONS[name]) for name, array in arrays.items()}, attrs)
+    arrays = {name: getattr(result, name) for name in OWN} if own else vars(result) | subject.outcome(result.distortion)
+    arrays |= {"lambdas": lambdas}
+    subject.write(out, "attack-block" if own else "attack", arrays, DESCRIPTIONS, provenance.code_digest("attack"))
     rows, converged = result.converged.numel(), int(result.converged.sum())
     print(
         f"{rows} rows, {converged} converged, {seconds:.1f} s, {float(result.iterations.float().mean()):.0f} evaluations per row"
     )
+
+
+class Subject:
+    """A model and the P pairs that it is attacked on.
+
+    Args:
+        spec: ``loss``, ``pairs``, ``pair_seed`` and ``samples``, as in `attack`.
+        key: of the config, where the loss comes from.
+    """
+
+    def __init__(self, spec: dict, data: Path, model_path: Path, device: torch.device, key: str = "attack.losses"):
+        self.spec, self.key = spec, key
+        self.model, self.model_spec = load(model_path, device)
+        test = read_split(data, "test")
+        self.pairs = choose_pairs(test, spec["pairs"], spec["pair_seed"])
+        self.labels = None if test.label is None else test.label[self.pairs]
+        self.images = [test.x[rows] for rows in self.pairs.T]  # x and x_t, (P, C, H, W) each
+        self.x, self.target = (as_float(torch.from_numpy(a).to(device)) for a in self.images)
+        self.made_from = {"weights": provenance.file_digest(model_path), "data": read_digest(data)}
+
+    def attacked(self, run: Callable, *args, **options):
+        """``run(model, x, target, *args, loss, seed, **options)``.
+
+        Raises:
+            DataError: the model cannot be attacked so.
+        """
+        try:
+            return run(self.model, self.x, self.target, *args, loss=self.spec["loss"], seed=self.spec["pair_seed"], **options)
+        except Refused as error:
+            family = self.model_spec["family"]
+            name = f"external.{family}" if "external" in self.model_spec else family
+            raise store.DataError(f"{self.key}, of {name}: {error}") from error
+
+    def outcome(self, distortion: torch.Tensor) -> dict:
+        """What distortions (L, P, C, H, W) do in image space, and the pictures, 0..255."""
+        found = outcome(self.model, self.x, self.target, distortion.to(self.x), self.spec["pair_seed"], self.spec["samples"])
+        found |= {name: (found[name] * 255).round().clip(0, 255).to(torch.uint8) for name in PICTURES}
+        labels = {} if self.labels is None else {"pair_labels": self.labels}
+        return found | dict(zip(("x", "target"), self.images)) | labels
+
+    def write(self, out: Path, kind: str, arrays: dict, descriptions: dict[str, str], code: str) -> None:
+        """A file of the arrays, the pairs, and what they were made from."""
+        arrays = {name: a.cpu().numpy() if isinstance(a, torch.Tensor) else a for name, a in arrays.items()} | {
+            "pairs": self.pairs
+        }
+        cell = {key: self.model_spec[key] for key in ("dataset", "family", "beta", "d_z", "seed")}
+        made_from = {"model": self.model_spec, **self.made_from, "code": code}
+        attrs = {**cell, **made_from, "loss": self.spec["loss"], "spec": self.spec}
+        store.write_h5(out, kind, {name: (array, descriptions[name]) for name, array in arrays.items()}, attrs)
 
 
 def read_blocks(paths: Sequence[Path], lambdas: list[float]) -> AttackResult:

@@ -174,7 +174,7 @@ def source_digest(entry: str) -> str:
 
 
 def build(options: dict, tensors: dict[str, Tensor], shape: Sequence[int]) -> External:
-    """The user's model behind this package's interface, tried on two grey images.
+    """The user's model behind this package's interface, tried on a few grey images.
 
     Args:
         options: ``entry``, ``range`` and ``d_z``, as in the config's section ``external``.
@@ -193,12 +193,14 @@ def build(options: dict, tensors: dict[str, Tensor], shape: Sequence[int]) -> Ex
         raise DataError(f"{entry}: gave {type(inner).__name__}, which has no {' and no '.join(absent)}")
     if getattr(inner, "training", False):
         raise DataError(f"{entry}: gave a model in training mode; call .eval() on it first")
-    x = torch.full((2, *shape), 0.5)
     try:
-        with torch.no_grad():
-            sizes = [q.mean.shape[-1] for q in External(inner, (), options["range"]).posterior(x)]
-            model = External(inner, sizes, options["range"]).eval()
-            _try(model, x, options["d_z"])
+        for count in (1, 3):  # a model may have the number of images written into it
+            x = torch.full((count, *shape), 0.5)
+            with torch.enable_grad():
+                x.requires_grad_()
+                sizes = [q.mean.shape[-1] for q in External(inner, (), options["range"]).posterior(x)]
+                model = External(inner, sizes, options["range"]).eval()
+                _try(model, x, options["d_z"])
     except DataError as error:
         raise DataError(f"{entry}: {error}") from error
     except Exception as error:
@@ -223,3 +225,10 @@ def _try(model: External, x: Tensor, d_z: int) -> None:
         raise DataError(f"decode(z): mean {found[0]} and log_prob {found[1]}; expected {tuple(x.shape)} and ({len(x)},)")
     if not likelihood.mean.isfinite().all():
         raise DataError("decode(z): gave numbers that are not finite")
+    for name, outs, ins in (("posterior(x)", [q.mean for q in posteriors], [x]), ("decode(z)", [likelihood.mean], samples)):
+        if not any(out.requires_grad and any(g is not None for g in _gradients(out, ins)) for out in outs):
+            raise DataError(f"{name}: has no gradient, which attacks need; take torch.no_grad, detach and NumPy out of it")
+
+
+def _gradients(out: Tensor, ins: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    return torch.autograd.grad(out.sum(), ins, retain_graph=True, allow_unused=True)

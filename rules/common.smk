@@ -16,6 +16,10 @@ try:
     study = Study(config)
 except ConfigError as error:
     raise SystemExit(f"config: {error}")
+# Snakemake keeps its locks and records there, and says a whole traceback where it cannot
+STATE = Path(".snakemake") if Path(".snakemake").exists() else Path()
+if not os.access(STATE, os.W_OK):
+    raise SystemExit(f"error: {STATE.resolve()}: cannot be written by you; choose a folder of your own with --directory")
 config.update(study.effective())  # what the captions of the report quote
 
 # the interpreter that runs snakemake runs the jobs, unless a conda environment is asked for, and finds the package

@@ -119,11 +119,16 @@ def copy_repository(folder: Path) -> Path:
     return folder
 
 
-def snakemake(folder, *arguments):
+def start_snakemake(folder, *arguments, **options):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [*SNAKEMAKE, *map(str, arguments)], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-    )
+    return subprocess.Popen([*SNAKEMAKE, *map(str, arguments)], cwd=folder, env=environment, text=True, **options)
+
+
+def snakemake(folder, *arguments):
+    """The finished process."""
+    running = start_snakemake(folder, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = running.communicate(timeout=600)
+    return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
 
 @pytest.fixture(scope="session")

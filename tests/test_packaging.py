@@ -36,6 +36,7 @@ def test_every_pinned_version_is_within_its_range_and_nothing_is_missing():
     }
     for name, requirement in (WANTED | EXTRA).items():
         assert name in pinned and requirement.specifier.contains(pinned[name]), name
+    assert all("--hash=sha256:" in entry for entry in re.split(r"\n(?=[\w.-]+==)", text)[1:])
 
 
 SOURCES = sorted([*ROOT.glob("vaepipe/**/*.py"), *ROOT.glob("scripts/*.py")])

@@ -33,9 +33,15 @@ def test_the_files_mode_is_the_users_umask(tmp_path):
     before = os.umask(0o027)
     try:
         write(tmp_path / "x.h5")
+        store.write_weights(tmp_path / "x.safetensors", {"w": torch.ones(2)}, {"spec": "{}"})
+        store.write_rows(tmp_path / "rows.csv", [{"a": 1}])
+        for name in ("x.csv", "x.parquet"):
+            store.write_table(tmp_path / name, pd.DataFrame({"a": [1]}))
     finally:
         os.umask(before)
-    assert (tmp_path / "x.h5").stat().st_mode & 0o777 == 0o640
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("x.h5", "x.safetensors", "rows.csv", "x.csv", "x.parquet"), 0o640
+    )
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -118,7 +118,7 @@ def test_weights_that_are_not_finite_are_never_a_result_nor_a_checkpoint(spec, d
     assert all(torch.isfinite(t).all() for t in store.read_weights(kept)[0].values())
 
 
-def test_two_processes_at_the_same_model_do_not_disturb_each_other(spec, digits, tmp_path, whole):
+def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_it_made(spec, digits, tmp_path, whole):
     folder = tmp_path / "both"
     arguments = [
         "--data",
@@ -131,9 +131,19 @@ def test_two_processes_at_the_same_model_do_not_disturb_each_other(spec, digits,
         0,
     ]
     command = [sys.executable, "-m", "vaepipe.train", "--spec", json.dumps(spec), *map(str, arguments)]
-    both = [subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT), "VAEPIPE_DEVICE": "cpu"}) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "VAEPIPE_DEVICE": "cpu"}
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted((process.communicate(timeout=120)[0] for process in both), key=len)
+    assert [process.returncode for process in both] == [0, 0]
+    assert said[0].endswith("is there already: the process that had the lock made it\n") and said[1].count("epoch") == 6
     assert_equal((store.read_weights(folder / "model.safetensors")[0], pd.read_csv(folder / "history.csv")), whole)
+
+
+def test_finished_weights_of_another_spec_or_without_their_history_are_not_taken(spec, digits, tmp_path, whole):
+    run(spec | {"seed": 1}, digits, tmp_path)
+    assert_equal(run(spec, digits, tmp_path), whole)
+    (tmp_path / "history.csv").unlink()
+    assert_equal(run(spec, digits, tmp_path), whole)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,5 +1,6 @@
 """The workflow from outside: the smoke study, what reruns after which change, and bad input."""
 
+import fcntl
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, SMOKE, SNAKEMAKE, copy_repository, snakemake
+from conftest import ROOT, SMOKE, SNAKEMAKE, copy_repository, snakemake, start_snakemake
 from PIL import Image
 
 from vaepipe.claims import claims as claims_of_posts
@@ -139,19 +140,58 @@ def test_what_is_added_is_all_that_is_made(study, change, expected):
     assert {rule: n for rule, n in jobs.items() if rule in ("prepare", "train", "evaluate", "attack_block", "attack")} == expected
 
 
-def test_what_was_lost_is_made_again_with_the_same_numbers(study):
+def until(condition, running) -> None:
+    """Wait for something that a running workflow does."""
+    while not condition():
+        assert running.poll() is None, running.args
+        time.sleep(0.05)
+
+
+def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_killed_at_it(study, tmp_path):
     folder, _ = study
     tables = [folder / "results/tables" / name for name in ("models.csv", "images.parquet", "attacks.parquet")]
     before = [path.read_bytes() for path in tables]
-    shutil.rmtree(folder / "results/models/digits/beta-tcvae")
+    model = folder / "results/models/digits/beta-tcvae/beta~4/dz~4/seed~0"
+    log = folder / "logs/models/digits/beta-tcvae/beta~4/dz~4/seed~0/train.log"
+    shutil.rmtree(model)
+    model.mkdir()
+    log.unlink()
     for lost in ("latent-kl.h5", "latent-kl/lambda~1.h5"):
         (folder / "results/attacks/digits/vae/beta~1/dz~4/seed~0" / lost).unlink()
     for path in tables:
         path.unlink()
-    done = snakemake(folder, "--cores", 1, "--configfile", SMOKE, "--", "results/tables/models.csv")
-    assert done.returncode == 0, done.stderr[-3000:]
+    command = ("--cores", 2, "--configfile", SMOKE, "--", "results/tables/models.csv")
+    with open(model / ".model.lock", "w") as lock, open(tmp_path / "said", "w") as said:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the training waits, as if it were a long one
+        print("a training that opens this file empties it", file=lock, flush=True)
+        first = start_snakemake(folder, *command, stdout=said, stderr=said)
+        until(lambda: not os.path.getsize(lock.name), first)
+        for _ in range(2):  # while the first one is alive, and when only its lock is left
+            told = snakemake(folder, *command)
+            assert told.returncode != 0 and "Directory cannot be locked" in told.stdout + told.stderr
+            first.kill()
+            first.wait()
+        assert snakemake(folder, "--unlock", *command[2:4]).returncode == 0
+        log.unlink()
+        again = start_snakemake(folder, *command, stdout=said, stderr=said)
+        until(log.exists, again)
+        fcntl.flock(lock, fcntl.LOCK_UN)  # the orphan trains, while the training of the second run still starts
+        assert again.wait(600) == 0, (tmp_path / "said").read_text()[-6000:]
     for old, path in zip(before, tables):
         assert path.read_bytes() == old, path.name
+    assert "is there already" in log.read_text() and "epoch" not in log.read_text()
+    assert not list(folder.rglob(".*.resume*")) and not list(folder.rglob("*.tmp*"))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
+def test_a_user_who_may_only_read_the_folder_is_told_in_one_line(finished):
+    other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+dac_read_search",
+             "--ambient-caps=+dac_read_search"]  # fmt: skip  # sees the interpreter and the study wherever they lie
+    command = [*other, *SNAKEMAKE, "-n", "--configfile", SMOKE]
+    done = subprocess.run(command, cwd=finished, env=os.environ | {"HOME": "/nowhere"}, capture_output=True, text=True)
+    assert done.returncode != 0
+    said = f"error: {finished}/.snakemake: cannot be written by you; choose a folder of your own with --directory"
+    assert said in done.stderr.splitlines() and "Traceback" not in done.stderr
 
 
 def test_the_seeds_study_is_planned_whole(study):

@@ -58,7 +58,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         DataError: the disk is full, cannot be written, or fails.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # with the machine's name: process ids repeat, in containers the first ones always
+    temporary = path.with_name(f".{path.stem}.{os.uname().nodename}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -198,6 +198,10 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
     fcntl.flock(lock, fcntl.LOCK_EX)
     for left in out.parent.glob(f"*.{out.stem}.*tmp*"):  # by a job that was killed while it wrote; no other writes now
         left.unlink()
+    full = json.dumps({**spec, "shape": list(trainer.x.shape)})
+    meta = {**provenance.record(), "spec": full, "precision": trainer.precision, "code": code, "data": digest}
+    if history.exists() and _made(out, meta):
+        return print(f"{out} is there already: the process that had the lock made it", flush=True)
     if resume.exists():
         try:
             trainer.restore(*store.read_weights(resume))
@@ -221,15 +225,18 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
         if isinstance(error, SystemExit):
             sys.exit(f"stopped; {kept}")
         raise store.DataError(f"{out}: {error}; {kept}") from error
-    meta = {
-        "spec": json.dumps({**spec, "shape": list(trainer.x.shape)}),
-        "precision": trainer.precision,
-        "code": code,
-        "data": digest,
-    }
     store.write_rows(history, trainer.history)
-    store.write_weights(out, trainer.model.state_dict(), {**provenance.record(), **meta})
+    store.write_weights(out, trainer.model.state_dict(), meta)
     resume.unlink(missing_ok=True)
+
+
+def _made(out: Path, meta: dict[str, str]) -> bool:
+    """Whether the weights are there, whole, and from the same spec, data, code and versions."""
+    try:
+        found = store.read_weights(out)[1]
+    except store.DataError:
+        return False
+    return found | {"git": ""} == meta | {"git": ""}
 
 
 def _stop(signum, frame):

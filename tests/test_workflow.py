@@ -184,11 +184,13 @@ def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_k
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
-def test_a_user_who_may_only_read_the_folder_is_told_in_one_line(finished):
+def test_a_user_who_may_only_read_the_folder_is_told_in_one_line(finished, tmp_path):
+    os.chown(tmp_path, 65534, 65534)
     other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+dac_read_search",
              "--ambient-caps=+dac_read_search"]  # fmt: skip  # sees the interpreter and the study wherever they lie
     command = [*other, *SNAKEMAKE, "-n", "--configfile", SMOKE]
-    done = subprocess.run(command, cwd=finished, env=os.environ | {"HOME": "/nowhere"}, capture_output=True, text=True)
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=finished, env=os.environ | home, capture_output=True, text=True)
     assert done.returncode != 0
     said = f"error: {finished}/.snakemake: cannot be written by you; choose a folder of your own with --directory"
     assert said in done.stderr.splitlines() and "Traceback" not in done.stderr

@@ -96,9 +96,9 @@ def run_stage(name, *arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def slurm():
-    """A cluster of two nodes, taken down after the test."""
+    """A cluster of two nodes, taken down after the tests of a file."""
     if missing := [program for program in ("slurmctld", "munged") if not shutil.which(program, path=os.defpath + ":/usr/sbin")]:
         pytest.skip(f"{missing[0]} is not installed (apt-get install slurm-wlm munge)")
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # the path of a socket has to be short
@@ -119,8 +119,8 @@ def copy_repository(folder: Path) -> Path:
     return folder
 
 
-def start_snakemake(folder, *arguments, **options):
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
+def start_snakemake(folder, *arguments, env=None, **options):
+    environment = {key: value for key, value in (env or os.environ).items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen([*SNAKEMAKE, *map(str, arguments)], cwd=folder, env=environment, text=True, **options)
 
 

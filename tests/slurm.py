@@ -21,7 +21,6 @@ class Cluster:
         said = subprocess.run(["bash", "-c", begin + "env -0"], capture_output=True, text=True, check=True)
         # no GPU is real here: the stages compute on the CPU
         self.environment = dict(item.split("=", 1) for item in said.stdout.split("\0") if item) | {"VAEPIPE_DEVICE": "cpu"}
-        self.environment.pop("PYTHONPATH", None)
 
     def call(self, *arguments):
         command = [ROOT / "scripts/local-slurm", *arguments, "-d", self.folder]
@@ -38,6 +37,11 @@ class Cluster:
             for row in self.ask("squeue", "-htR", "-w", node, "-o%k")
         )
         return ["logs/models/{}/{}/beta~{}/dz~{}/seed~{}/train.log".format(*found.groups()) for found in named if found]
+
+    def running(self, comment: str) -> str:
+        """Number of the running job whose comment this is."""
+        (number,) = (row.split()[0] for row in self.ask("squeue", "-htR", "-o%i %k") if row.split()[1] == comment)
+        return number
 
     def jobs(self) -> list[dict[str, str]]:
         """Every job of the cluster's life."""

@@ -12,13 +12,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from conftest import ROOT, SMOKE, SNAKEMAKE, copy_repository, snakemake, start_snakemake
 from PIL import Image
 
 from vaepipe.claims import claims as claims_of_posts
+from vaepipe.config import Study
 from vaepipe.datasets.files import read_split
 from vaepipe.figures import FIGURES
+from vaepipe.plan import merged
+from vaepipe.train import train
 
 
 def planned(folder, *arguments) -> dict[str, int]:
@@ -280,10 +284,9 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(study, sl
         "tables",
     ]
     with open(tmp_path / "said", "w") as said:
-        running = subprocess.Popen([*SNAKEMAKE, *map(str, arguments)], cwd=ROOT, stdout=said, stderr=said, env=slurm.environment)
+        running = start_snakemake(ROOT, *arguments, stdout=said, stderr=said, env=slurm.environment)
         # the training itself has begun there, not only Snakemake
-        while running.poll() is None and not any(Path(tmp_path, log).exists() for log in slurm.training_logs("n1")):
-            time.sleep(0.1)
+        until(lambda: any(Path(tmp_path, log).exists() for log in slurm.training_logs("n1")), running)
         slurm.call("kill-node", "n1")
         assert running.wait(500) == 0, (tmp_path / "said").read_text()[-6000:]
     for name in ("models.csv", "images.parquet", "attacks.parquet"):
@@ -300,6 +303,32 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(study, sl
         ("rule_check", "COMPLETED", "job"): 3,
         ("rule_collect", "COMPLETED", None): 1,
     }
+
+
+def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path):
+    """Requeued by hand or by preemption: the same job again. Cancelled, or at its time limit: another try by Snakemake."""
+    its = {"grid": {"families": ["vae"], "d_z": [4], "seeds": [0, 1]}, "train": {"epochs": 100}}
+    file = tmp_path / "long.yaml"
+    file.write_text(yaml.safe_dump({"study": ["digits"], "datasets": {"digits": its}}))
+    study = Study(merged([file]))
+    cells = {cell.seed: cell for cell in study.cells}
+    logs = {seed: tmp_path / "logs" / Path(cell.model("train.log")).relative_to("results") for seed, cell in cells.items()}
+    models = {seed: cell.model("model.safetensors") for seed, cell in cells.items()}
+    arguments = ["--profile", "profiles/slurm", "--directory", tmp_path, "--configfile", file, *slurm.OPTIONS]
+    with open(tmp_path / "said", "w") as said:
+        running = start_snakemake(ROOT, *arguments, "--", *models.values(), stdout=said, stderr=said, env=slurm.environment)
+        for seed, stop in ((0, ["scontrol", "requeue"]), (1, ["scancel"])):
+            until(lambda log=logs[seed]: log.exists() and "epoch 2/" in log.read_text(), running)
+            slurm.ask(*stop, slurm.running(f"rule_train_wildcards_digits_vae_1_4_{seed}"))
+        assert running.wait(300) == 0, (tmp_path / "said").read_text()[-6000:]
+    for seed, cell in cells.items():
+        continued = re.match(r"continuing after epoch (\d+) ", logs[seed].read_text())
+        assert continued and 2 <= int(continued[1]) < 100
+        whole = [tmp_path / f"{seed}.safetensors", tmp_path / f"{seed}.csv"]
+        spec = json.loads(json.dumps(study.model_spec(cell), sort_keys=True))  # in the order of the rule's
+        train(spec, tmp_path / "results/data/digits.h5", *whole, 60.0, torch.device("cpu"))
+        assert (tmp_path / models[seed]).read_bytes() == whole[0].read_bytes()
+        assert (tmp_path / cell.model("history.csv")).read_bytes() == whole[1].read_bytes()
 
 
 def test_the_slurm_profile_offers_gres_as_a_block_that_is_only_to_be_uncommented():

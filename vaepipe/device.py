@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from vaepipe.store import DataError
+from vaepipe.errors import DataError
 
 # MKL otherwise rounds a row of a matrix differently from place to place; read at its first use, free to be set outside
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")

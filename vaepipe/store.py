@@ -17,6 +17,7 @@ import numpy as np
 
 from vaepipe import integrity, provenance
 from vaepipe.disk import Disk
+from vaepipe.errors import DataError
 
 SCHEMA = 1
 """Version of the layout of all HDF5 files; readers refuse any other."""
@@ -34,10 +35,6 @@ than to decode."""
 
 READ_TWICE = 2**26
 """Bytes up to which a file's digest is checked whenever it is opened."""
-
-
-class DataError(ValueError):
-    """A file or a value that a stage cannot work with; its text is one line that names it."""
 
 
 def run_stage(main: Callable[[], None]) -> None:

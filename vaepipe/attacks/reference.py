@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.optimize import fmin_l_bfgs_b
 from torch import Tensor
 
 from vaepipe.attacks.solver import Solution
@@ -37,6 +36,8 @@ def minimise(
 
 
 def _one(value_and_grad, x: Tensor, lambda_: float, row: int, start: Tensor | None) -> tuple:
+    from scipy.optimize import fmin_l_bfgs_b  # half a second, which every job of the batched solver would pay
+
     flat = x.double().cpu().numpy()
     index = torch.tensor([row], device=x.device)
 

@@ -1,9 +1,10 @@
 # INPUT   results/data/<dataset>.h5, results/models/<cell>/model.safetensors
-# OUTPUT  results/attacks/<cell>/<loss>.h5; where λ is divided, <loss>/<block of λ>.h5 before it; results/checks/<cell>/<loss>.h5
+# OUTPUT  results/attacks/<cell>/<loss>.h5; where λ is divided, <loss>/<block of λ>.h5 before it; results/{checks,balls}/<cell>/<loss>.h5
 rule attacks:
     """Attack every model of every image data set."""
     input:
         attack_files(),
+        ball_files(),
 
 
 rule attack:
@@ -94,3 +95,32 @@ rule check:
     shell:
         "python -m vaepipe.check --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --attack {input.attack:q} --source {input.source:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule ball:
+    """One model, one loss: distortions of bounded size, in all norms and radii."""
+    input:
+        data="results/data/{dataset}.h5",
+        model=f"{MODEL}/model.safetensors",
+    output:
+        BALL,
+    log:
+        f"logs/balls/{CELL}/{{loss}}.log",
+    benchmark:
+        f"benchmarks/balls/{CELL}/{{loss}}.jsonl"
+    conda:
+        "../envs/vaepipe.yaml"
+    threads: option("attack", "threads")
+    resources:
+        gpu=GPU,
+        gpu_percent=GPU_PERCENT,
+        mem_mb=growing(8000),
+        runtime=growing(240),
+    params:
+        spec=ball_spec,
+        code=code_digest("ball"),
+    message:
+        "attack in balls {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}"
+    shell:
+        "python -m vaepipe.ball --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        " --out {output:q} --threads {threads} > {log:q} 2>&1"

@@ -9,7 +9,7 @@ from vaepipe import figures as figure_registry
 from vaepipe.config import ConfigError, Study
 from vaepipe.datasets import DATASETS
 from vaepipe.device import visible_gpus
-from vaepipe.grid import ATTACK, BLOCK, CELL, CHECK, MODEL, constraint, token
+from vaepipe.grid import ATTACK, BALL, BLOCK, CELL, CHECK, MODEL, constraint, token
 from vaepipe.provenance import code_digest, file_digest, folder_digest, spec_digest
 
 try:
@@ -45,7 +45,7 @@ wildcard_constraints:
     beta=constraint(token(cell.beta) for cell in study.cells),
     d_z=constraint(cell.d_z for cell in study.cells),
     seed=constraint(cell.seed for cell in study.cells),
-    loss=constraint(loss for _, loss in study.attacks()),
+    loss=constraint(loss for _, loss in study.attacks() + study.balls()),
     block=constraint(block for name in study.names for block in study.blocks(name)),
     figure=constraint(figure_registry.FIGURES),
 
@@ -106,6 +106,12 @@ def attack_spec(wildcards):
     return as_json(study.attack_spec(study.cell(names), loss, block))
 
 
+def ball_spec(wildcards):
+    names = dict(wildcards)
+    loss = names.pop("loss")
+    return as_json(study.ball_spec(study.cell(names), loss))
+
+
 def check_spec(wildcards):
     names = dict(wildcards)
     del names["loss"]
@@ -130,6 +136,10 @@ def evaluations(cells):
 
 def attack_files():
     return [cell.attack(loss) for cell, loss in study.attacks()]
+
+
+def ball_files():
+    return [cell.ball(loss) for cell, loss in study.balls()]
 
 
 def attack_blocks(wildcards):
@@ -163,10 +173,15 @@ def attacked():
     return list(dict.fromkeys(cell.dataset for cell, _ in study.attacks()))
 
 
+def drawn(tables):
+    """Whether the study has data for a figure that reads these tables."""
+    return tables and ("attacks" not in tables or attacked()) and ("ball" not in tables or study.balls())
+
+
 def figure_names():
     """All figures that the study has data for."""
     pictures = {k: e for k, e in figure_registry.FIGURES.items() if ".png" in e.suffixes}
-    names = [name for name, entry in pictures.items() if entry.tables and ("attacks" not in entry.tables or attacked())]
+    names = [name for name, entry in pictures.items() if drawn(entry.tables)]
     names += ["swissroll"] if figure_cells("swissroll", "swissroll") else []
     return names + [f"montage/{dataset}" for dataset in attacked()]
 

@@ -20,6 +20,7 @@ rule plot:
         models="results/tables/models.csv",
         images="results/tables/images.parquet",
         attacks="results/tables/attacks.parquet",
+        ball="results/tables/ball.csv",
         sums="results/tables/SHA256SUMS",
     output:
         multiext("results/figures/{figure}", ".pdf", ".csv"),
@@ -38,7 +39,7 @@ rule plot:
         "plot {wildcards.figure}"
     shell:
         "python -m vaepipe.plot {wildcards.figure:q} --spec {params.spec:q} --models {input.models:q}"
-        " --images {input.images:q} --attacks {input.attacks:q} --out {output:q} > {log:q} 2>&1"
+        " --images {input.images:q} --attacks {input.attacks:q} --ball {input.ball:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_swissroll:

@@ -38,6 +38,7 @@ rule report_pages:
         config="results/config.json",
         evaluations=evaluations(study.cells),
         attacks=attack_files(),
+        balls=ball_files(),
     output:
         report(
             "results/report/claims.html",

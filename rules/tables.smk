@@ -1,5 +1,5 @@
-# INPUT   every evaluation, attack and check file
-# OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,robustness.csv,pairs.csv,columns.csv}, results/config.json
+# INPUT   every evaluation, attack, check and ball file
+# OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,robustness.csv,ball.csv,pairs.csv,columns.csv}, results/config.json
 localrules:
     config,
 
@@ -11,6 +11,7 @@ rule tables:
         "results/tables/images.parquet",
         "results/tables/attacks.parquet",
         "results/tables/robustness.csv",
+        "results/tables/ball.csv",
         "results/tables/pairs.csv",
         "results/tables/columns.csv",
         "results/tables/SHA256SUMS",
@@ -22,11 +23,13 @@ rule collect:
         evaluations=evaluations(study.cells),
         attacks=attack_files(),
         checks=check_files(),
+        balls=ball_files(),
     output:
         models="results/tables/models.csv",
         images="results/tables/images.parquet",
         attacks="results/tables/attacks.parquet",
         robustness="results/tables/robustness.csv",
+        ball="results/tables/ball.csv",
         pairs="results/tables/pairs.csv",
         columns="results/tables/columns.csv",
         sums="results/tables/SHA256SUMS",
@@ -46,7 +49,7 @@ rule collect:
         "collect the tables"
     shell:
         "python -m vaepipe.collect --spec {params.spec:q} --models {output.models:q} --images {output.images:q}"
-        " --attacks {output.attacks:q} --robustness {output.robustness:q} --pairs {output.pairs:q} --columns {output.columns:q}"
+        " --attacks {output.attacks:q} --robustness {output.robustness:q} --ball {output.ball:q} --pairs {output.pairs:q} --columns {output.columns:q}"
         " --sums {output.sums:q} > {log:q} 2>&1"
 
 

@@ -211,7 +211,7 @@ def test_the_checks_of_a_trained_model_are_consistent_with_its_attacks(checked, 
 def test_the_checks_arrive_in_the_table_of_robustness(checked, monkeypatch):
     folder, cell, _, attacked = checked
     monkeypatch.chdir(folder)
-    row = robustness_rows(cell, {"latent-kl": attack_rows(cell, "latent-kl", attacked)}, True).iloc[0]
+    row = robustness_rows(cell, {"latent-kl": attack_rows(cell, "latent-kl", attacked)}, True, {}).iloc[0]
     wanted = ["noise_gain", "transfer_wins", "restart_wins", "probe_accuracy", "defence_acceptance"]
     wanted += [f"{n}_{b}" for n in ("probe_accuracy", "probe_target", "defended_success", "adaptive_success") for b in (10, 100)]
     assert row[wanted].notna().sum() >= len(wanted) - 4  # success is unknown where no pair has O > T
@@ -242,6 +242,15 @@ def test_a_robust_looking_model_whose_gradient_is_masked_is_found_out():
     frame["lambda"] = np.repeat(lambdas.numpy(), 4)
     checks = {"transfer_divergence": transferred.numpy(), "transfer_norm": source.norm.numpy()}
     assert "distortions made for beta = 1 do better for 100 % of pairs" in robustness.verdict(frame, checks)["masked"]
+
+
+def test_a_better_distortion_from_a_ball_flags_the_attack():
+    frame = rows(np.array([[1.0, 5.0], [2.0, 6.0]]), np.array([[0.5, 4.0], [1.0, 5.0]]), np.array([[0.5, 1.0], [0.5, 0.5]]))
+    frame = frame.assign(initial_divergence=10.0)
+    frame["lambda"] = np.repeat([1.0, 2.0], 2)
+    # at λ = 1 pair 0 falls from 1 to 0.2 + 0.5, more than 1 % of 10; pair 1 has nothing lower at any λ
+    found = robustness.verdict(frame, {"ball_divergence": np.array([[0.2, 4.5]]), "ball_norm": np.array([[0.5, 0.9]])})
+    assert found == {"ball_wins": 0.5, "masked": "attacks in a ball do better for 50 % of pairs"}
 
 
 def test_the_headline_says_which_attacks_were_flagged():

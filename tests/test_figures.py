@@ -50,7 +50,8 @@ def tables():
     n = len(models)
     models = models.assign(active_units=models["d_z"] // 2, total_correlation=rng.random(n), state="ok", mean_norm=3.0)
     models = models.assign(mig=np.where(models["dataset"] == "digits", rng.random(n), np.nan))
-    return {"models": models, "images": images, "attacks": attacks}
+    balls = attacks.assign(ball="l2", radius=attacks["lambda"], divergence=attacks["objective"])
+    return {"models": models, "images": images, "attacks": attacks, "ball": balls}
 
 
 @pytest.fixture(scope="module")

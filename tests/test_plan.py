@@ -41,11 +41,20 @@ def test_of_an_untouched_study_it_knows_the_jobs_and_the_bytes_but_no_hours(tmp_
     text = plan.plan(Study(CONFIG), tmp_path, gpu=True)
     table = rows(text)
     counts = {"prepare": 1, "train": 2, "evaluate": 2, "attack_block": 4, "attack": 2, "check": 2, "collect": 1}
-    assert {stage: table[stage][:3] for stage in plan.STAGES} == {stage: [n, 0, n] for stage, n in counts.items()}
+    assert {stage: table[stage][:3] for stage in plan.STAGES if stage in table} == {
+        stage: [n, 0, n] for stage, n in counts.items()
+    }
     assert table["total"][:3] == [14, 0, 14] and "no time is known of prepare digits, train digits" in text
     attacks = [job for job in plan.jobs(Study(CONFIG)) if job.stage.startswith("attack")]
     assert sorted({(job.rows, job.nbytes) for job in attacks}) == [(10, 10 * 64 * 4), (15, 15 * 64 * 4), (25, 25 * 64 * 5)]
     assert "25 rows" in text
+
+
+def test_attacks_of_bounded_size_are_counted_with_their_rows(tmp_path):
+    study = Study(CONFIG | {"ball": {"losses": ["latent-kl", "output"], "l2": [1], "linf": [0.1, 0.2]}})
+    assert rows(plan.plan(study, tmp_path, gpu=True))["ball"][:3] == [4, 0, 4]
+    assert {(job.rows, job.nbytes) for job in plan.jobs(study) if job.stage == "ball"} == {(15, 15 * 64 * 5)}
+    assert not any(job.stage == "ball" for job in plan.jobs(Study(CONFIG)))
 
 
 def test_hours_are_those_of_earlier_jobs_and_per_row_for_attacks(tmp_path):

@@ -43,7 +43,14 @@ def make_tables(losses=("latent-kl", "output"), factors=True):
                     trial |= {"adversarial_distance": a, "target_distance": 1.0, "original_distance": 4.0}
                     trial |= {"initial_divergence": 50.0, "objective": min(50.0, 10 * cell["beta"] + weight * norm)}
                     attacks.append(cell | trial | {"target_nll": 100 + cell["beta"], "converged": True})
-    return Data(pd.DataFrame(models), pd.concat(images, ignore_index=True), pd.DataFrame(attacks))
+    attacks = pd.DataFrame(attacks)
+    return Data(pd.DataFrame(models), pd.concat(images, ignore_index=True), attacks, in_balls(attacks))
+
+
+def in_balls(attacks):
+    """Attacks of bounded size, a radius for each λ, and two norms."""
+    balls = attacks.assign(radius=1 / attacks["lambda"], divergence=attacks["objective"] + 0.1 * attacks["pair"])
+    return pd.concat([balls.assign(ball=norm) for norm in ("l2", "linf")], ignore_index=True)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +131,86 @@ def test_success_is_the_share_of_fooled_pairs(data):
     for norm, share in zip(norms[::7], shares[::7]):
         assert share == pytest.approx(sum(its <= norm) / len(its))
     assert shares[0] == 0 and (np.diff(shares) >= 0).all()
+
+
+def test_attacks_of_bounded_size_are_ratios_of_means_against_the_bound(data):
+    page = make("ball", data)
+    titles = [f"dsprites, attack {loss}, {norm} ball, β = 4" for norm in ("L₂", "L∞") for loss in ("latent-kl", "output")]
+    assert [ax.get_title() for ax in page.axes] == titles
+    its = data.ball.query("loss == 'latent-kl' and ball == 'linf' and family == 'seatbelt' and beta == 4")
+    radii, shares = part(page, "seatbelt", 2).get_data()
+    assert list(radii) == [0, 0.125, 1, 4] and shares[0] == 1
+    for radius, share in zip(radii[1:], shares[1:]):
+        rows = its[its["radius"] == radius]
+        assert share == pytest.approx(sum(rows["divergence"]) / sum(rows["initial_divergence"]))
+        shown = {"loss": "latent-kl", "ball": "linf", "family": "seatbelt", "radius": radius}
+        (row,) = [r for r in page.rows if shown.items() <= r.items()]
+        options = {"against": rows["initial_divergence"], "compare": "ratio", "resamples": 100}
+        expected = clustered_interval(rows["divergence"], [rows["pair"], rows["seed"]], **options)
+        assert (row["estimate"], row["low"], row["high"]) == pytest.approx(expected) and not row["flagged"]
+    damage = Data(ball=data.ball.assign(loss="max-damage", divergence=-data.ball["divergence"], initial_divergence=0.0))
+    radii, means = part(make("ball", damage), "vae").get_data()
+    rows = damage.ball.query("ball == 'l2' and family == 'vae' and radius == 1")
+    assert means[0] == 0 and means[list(radii).index(1)] == pytest.approx(rows["divergence"].mean())
+
+
+def flag(attacks, family, beta, loss="latent-kl", seeds=(0,)):
+    """The attacks with the models of some seeds flagged, as a table read from a file has it: NaN where nothing is said."""
+    where = (attacks["family"] == family) & (attacks["beta"] == beta) & (attacks["loss"] == loss) & attacks["seed"].isin(seeds)
+    return attacks.assign(masked=np.where(where, "noise does 95 % as well", None))
+
+
+def daggers(page, panel=0):
+    """gid → place of the daggers of a panel."""
+    signs = page.axes[panel].findobj(lambda artist: (artist.get_gid() or "").startswith("flag "))
+    assert all(sign.get_text() == "†" and sign.get_visible() for sign in signs)
+    return {sign.get_gid(): sign.xy for sign in signs}
+
+
+MARKED = ["adversarial_loss", "relative_loss", "target_nll", "distortion", "success", "frontier", "part2", "ball"]
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_attacks_that_their_checks_flag_have_a_dagger_where_they_are_drawn_and_a_footnote(data, name):
+    family = "seatbelt" if name == "part2" else "beta-vae"
+    attacks = flag(data.attacks, family, 4.0)
+    page = make(name, Data(data.models, data.images, attacks, in_balls(attacks)))
+    ((gid, (x, y)),) = daggers(page).items()
+    assert gid == f"flag {family} 4"
+    line = part(page, f"{family} 4" if name == "frontier" else family).get_data()
+    assert (x, y) == pytest.approx(tuple(float(axis[-1]) for axis in line))
+    clean = [i for i, ax in enumerate(page.axes) if "attack output" in ax.get_title()]
+    assert clean and not any(daggers(page, i) for i in clean)
+    first = next(text for text in page.axes[0].texts if text.get_gid() == "note")
+    assert f"† Attack too weak by its checks, do not call robust (models): {style.NAMES[family]} β = 4 (2 of 4)." in " ".join(
+        first.get_text().split()
+    )
+    assert notes(page).count("†") == len(page.axes) - len(clean) - (name == "part2")  # its last panel is the ELBO
+    assert not any(daggers(make(name, data), i) for i in range(len(make(name, data).axes)))
+    page.draw_without_rendering()
+
+
+def test_flagged_models_in_the_scatter_and_in_the_heat_map(data):
+    attacks = flag(data.attacks, "vae", 1.0, "output", seeds=(0, 1)).query("d_z == 4 or family != 'vae' or loss != 'output'")
+    page = make("disentanglement", Data(data.models, data.images, attacks))
+    assert daggers(page) == {} and "†" in notes(page)
+    marked = page.axes[1].findobj(lambda artist: artist.get_gid() == "flag vae 1")
+    rows = [r for r in page.rows if r["flagged"]]
+    assert sorted(m.xy for m in marked) == sorted((r["mig"], r["auddc"]) for r in rows) and len(rows) == 2
+    page = make("heatmap", Data(attacks=attacks))
+    signed = [(ax, text) for ax in page.axes for text in ax.texts if "†" in text.get_text()]
+    # β = 1 is one model, in both families' panels; d_z = 4 is the lower row
+    assert {(ax.get_title().split("\n")[1], text.get_position()) for ax, text in signed} == {
+        ("β-VAE", (0, 1)),
+        ("β-TCVAE", (0, 1)),
+    }
+    assert "†: too weak" in notes(page)
+
+
+def test_a_model_without_beta_is_marked_on_its_line(data):
+    other = data.attacks.query("family == 'vae'").assign(family="mine", beta=0.0, masked="random restarts do better")
+    page = make("target_nll", Data(attacks=pd.concat([data.attacks, other], ignore_index=True)))
+    assert daggers(page)["flag mine 0"] == pytest.approx((4, other.query("loss == 'latent-kl'")["target_nll"].mean()))
 
 
 def test_frontier(data):
@@ -265,6 +352,7 @@ def spoiled(data, what):
 def test_figures_of_incomplete_tables(what, data):
     attacks = data.attacks[data.attacks["loss"] == "latent-kl"]
     tables, words = spoiled(Data(data.models, data.images, attacks), what)
+    tables["ball"] = in_balls(tables["attacks"])
     for name in TABLES:
         page = make(name, Data(**tables))
         if what == "one cell" and name in ("collapse", "heatmap", "distortion"):  # the layout of the least there can be

@@ -122,7 +122,7 @@ def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkey
             CPU,
         )
     axes = {"families": [family], "betas": [4.0], "d_z": [3], "seeds": [0]}
-    tables = collect({"digits": {"grid": axes, "losses": ["latent-kl"], "checked": False, "external": {}}})
+    tables = collect({"digits": {"grid": axes, "losses": ["latent-kl"], "checked": False, "ball": [], "external": {}}})
     row = tables["models"].iloc[0]
     assert np.isfinite(row["log_likelihood"]) and len(tables["models"]) == 1
     if family == "ae":
@@ -152,7 +152,7 @@ def test_attack_files_hold_what_belongs_together(folder, digits):
 
 
 GRID = {"families": ["beta-tcvae"], "betas": [2.0], "d_z": [3], "seeds": [0]}
-STUDY = {"digits": {"grid": GRID, "losses": ["latent-kl"], "checked": False, "external": {}}}
+STUDY = {"digits": {"grid": GRID, "losses": ["latent-kl"], "checked": False, "ball": [], "external": {}}}
 
 
 @pytest.mark.parametrize("per_job", [1, 3])

@@ -62,10 +62,13 @@ def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline
         "swissroll",
         "montage/digits",
     ]
-    assert figures == {f"{name}.{end}" for name in names for end in ("pdf", "png", "csv")} and len(names) == 15
+    assert figures == {f"{name}.{end}" for name in names for end in ("pdf", "png", "csv")} and len(names) == 16
     attacks = pd.read_parquet(folder / "results/tables/attacks.parquet")
     assert len(attacks) == 3 * 3 * 4 and attacks["objective"].gt(0).all()
     assert sorted(attacks["lambda"].unique()) == [0.01, 1, 100]
+    balls = pd.read_csv(folder / "results/tables/ball.csv")
+    assert len(balls) == 3 * 3 * 4 and set(zip(balls["ball"], balls["radius"])) == {("l2", 0.5), ("l2", 2), ("linf", 0.1)}
+    assert pd.read_csv(folder / "results/tables/robustness.csv")["ball_wins"].between(0, 1).all()
     models = pd.read_csv(folder / "results/tables/models.csv")
     assert len(models) == 6 and np.isfinite(models["elbo"]).all()
     assert set(models["family"]) == {"vae", "beta-vae", "beta-tcvae"}
@@ -99,8 +102,8 @@ def test_touching_commenting_and_checking_out_reruns_nothing(changed):
 
 CHECKS = {"check": 3}
 AFTER_PLOT = {"explorer": 1, "report_pages": 1}
-DRAWN = {"collect": 1, "plot": 13, "headline": 1, "claims": 1, "report_pages": 1}
-AFTER_ATTACK = CHECKS | DRAWN | {"attack": 3, "plot_montage": 1, "explorer": 1}
+DRAWN = {"collect": 1, "plot": 14, "headline": 1, "claims": 1, "report_pages": 1}
+AFTER_ATTACK = CHECKS | DRAWN | {"attack": 3, "ball": 3, "plot_montage": 1, "explorer": 1}
 AFTER_TRAIN = AFTER_ATTACK | {"evaluate": 6, "attack_block": 9, "plot_swissroll": 1}
 EDITS = [
     ("objectives.py", AFTER_TRAIN | {"train": 6}),
@@ -278,6 +281,7 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(study, sl
         "train:gpu=1",
         "evaluate:gpu=1",
         "check:gpu=1",
+        "ball:gpu=1",
         "attack:gpu=0",
         "attack:gres=gpu:1",
         "--",
@@ -301,6 +305,7 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(study, sl
         ("rule_evaluate", "COMPLETED", "job"): 6,
         ("rule_attack", "COMPLETED", "node"): 3,
         ("rule_check", "COMPLETED", "job"): 3,
+        ("rule_ball", "COMPLETED", "job"): 3,
         ("rule_collect", "COMPLETED", None): 1,
     }
 

@@ -1,7 +1,7 @@
 """Stage: what all jobs measured, as tidy tables.
 
 python -m vaepipe.collect --spec JSON --models models.csv --images images.parquet --attacks attacks.parquet
-                          --robustness robustness.csv --pairs pairs.csv --columns columns.csv
+                          --robustness robustness.csv --ball ball.csv --pairs pairs.csv --columns columns.csv
 """
 
 from __future__ import annotations
@@ -77,7 +77,20 @@ ATTACK = {
     "input_similarity": "MS-SSIM of x and x+d",
     "reconstruction_similarity": "MS-SSIM of the reconstructions of x and x+d",
     "target_similarity": "MS-SSIM of the reconstructions of x_t and x+d",
+    "masked": "as in robustness: why the attacks with this loss on this model may be too weak; empty where no check says so",
 }
+_KEPT = ("loss", "pair", "image", "target", "initial_divergence", "adversarial_distance", "target_distance", "original_distance")
+BALL = {
+    "ball": "norm of the distortion that is bounded: l2, over all pixels, or linf, the largest",
+    "radius": "its bound, images in [0,1]",
+    "divergence": "what the attack minimises, reached within the bound, nats",
+    "norm": "of the distortion, the norm that is bounded",
+    "restart": "start that the distortion came from; 0 is d = 0, the others are random",
+    "iterations": "evaluations of the network, all starts together",
+    "success": f"1 where ratio < {robustness.SUCCESS:g}, as in robustness; empty where O <= T",
+}
+_AFTER = ("input_distance", "ratio", "target_nll", "masked")
+BALL = {name: (BALL | ATTACK)[name] for name in (*_KEPT[:4], *BALL, *_KEPT[4:], *_AFTER)}
 PAIR = {key: (CELL | ATTACK)[key] for key in ("dataset", "pair", "image", "target")} | {
     "image_label": "class of the image; empty where no classes are known",
     "target_label": "class of the target; empty where no classes are known",
@@ -87,6 +100,7 @@ TABLES = {
     "images": CELL | IMAGE,
     "attacks": CELL | ATTACK,
     "robustness": CELL | robustness.COLUMNS,
+    "ball": CELL | BALL,
     "pairs": PAIR,
 }
 
@@ -116,33 +130,50 @@ def model_row(images: pd.DataFrame, path: str | Path) -> pd.DataFrame:
 def attack_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
     """One row per (λ, pair) of one attack file."""
     with store.open_h5(path, "attack") as file:
-        L, P = file["objective"].shape
-        pairs = file["pairs"][:]
-        found = {"loss": loss, "lambda": np.repeat(file["lambdas"][:], P), "pair": np.tile(np.arange(P), L)}
-        found |= {"image": np.tile(pairs[:, 0], L), "target": np.tile(pairs[:, 1], L)}
-        for name in ATTACK.keys() - found.keys() - {"ratio"}:
-            found[name] = np.broadcast_to(file[name][:], (L, P)).reshape(-1)
+        return _trials(cell, file, "attacks", {"loss": loss, "lambda": file["lambdas"][:]})
+
+
+def ball_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
+    """One row per (norm, radius, pair) of one file of attacks of bounded size."""
+    with store.open_h5(path, "ball") as file:
+        its = {"loss": loss, "ball": file["ball"].asstr()[:], "radius": file["radius"][:]}
+        rows = _trials(cell, file, "ball", its)
+    return rows.assign(success=(rows["ratio"] < robustness.SUCCESS).astype(float).where(rows["ratio"].notna()))
+
+
+def _trials(cell: Cell, file, table: str, leading: dict) -> pd.DataFrame:
+    """Rows (K, P) of a file; ``leading``: columns (K,), or one value, that tell the K apart."""
+    K, P = file["divergence"].shape
+    found = {name: np.repeat(value, P) if np.ndim(value) else value for name, value in leading.items()}
+    found |= {name: np.tile(column, K) for name, column in zip(("pair", "image", "target"), (np.arange(P), *file["pairs"][:].T))}
+    for name in TABLES[table].keys() - CELL.keys() - found.keys() - {"ratio", "success", "masked"}:
+        found[name] = np.broadcast_to(file[name][:], (K, P)).reshape(-1)
     found["ratio"] = robustness.ratio(*(found[f"{name}_distance"] for name in ("adversarial", "target", "original")))
-    return _with_cell(cell, found, TABLES["attacks"])
+    return _with_cell(cell, found | {"masked": ""}, TABLES[table])
 
 
-def pair_rows(dataset: str, path: str | Path) -> pd.DataFrame:
-    """One row per pair of a data set, from any of its attack files."""
-    with store.open_h5(path, "attack") as file:
+def pair_rows(dataset: str, path: str | Path, kind: str) -> pd.DataFrame:
+    """One row per pair of a data set, from any of its files of attacks or of attacks of bounded size."""
+    with store.open_h5(path, kind) as file:
         pairs = file["pairs"][:]
         labels = file["pair_labels"][:] if "pair_labels" in file else np.full(pairs.shape, None)
     columns = (np.arange(len(pairs)), *pairs.T, *labels.T)
     return pd.DataFrame({"dataset": dataset} | dict(zip(list(PAIR)[1:], columns)))
 
 
-def robustness_rows(cell: Cell, attacks: dict[str, pd.DataFrame], checked: bool) -> pd.DataFrame:
-    """One row per loss of one model, from its rows of attacks by loss, and its files."""
+def robustness_rows(cell: Cell, attacks: dict[str, pd.DataFrame], checked: bool, balls: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row per loss of one model, from its rows of attacks by loss, its files, and its rows of attacks of bounded size."""
     best, rows = robustness.best(list(attacks.values())), []
     for loss, frame in attacks.items():
         found = {"loss": loss, **robustness.summary(frame), **best, "bytes": Path(cell.attack(loss)).stat().st_size}
+        checks = {}
         if checked:
             with store.open_h5(cell.check(loss), "check") as file:
-                found |= robustness.verdict(frame, {name: file[name][()] for name in file})
+                checks = {name: file[name][()] for name in file}
+        if loss in balls:
+            within = balls[loss][balls[loss]["ball"] == "l2"].pivot(index="radius", columns="pair")
+            checks |= {f"ball_{name}": within[name].to_numpy(float) for name in ("divergence", "norm")} if len(within) else {}
+        found |= robustness.verdict(frame, checks) if checks else {}
         rows.append(vars(cell) | found)
     return pd.DataFrame(rows, columns=list(TABLES["robustness"]))
 
@@ -152,25 +183,27 @@ def _with_cell(cell: Cell, columns: dict, order: dict) -> pd.DataFrame:
 
 
 def collect(study: dict) -> dict[str, pd.DataFrame]:
-    """Tables models, images, attacks, robustness, pairs and columns.
+    """Tables models, images, attacks, robustness, ball, pairs and columns.
 
     Args:
-        study: per data set its grid, external models, losses and whether attacks were checked, as
-            `vaepipe.config.Study.collect_spec` gives them.
+        study: per data set its grid, external models, losses (``ball``: of the attacks of bounded size) and whether attacks were
+            checked, as `vaepipe.config.Study.collect_spec` gives them.
     """
-    models, images, attacks, robust, pairs = [], [], [], [], []
+    models, images, attacks, robust, balls, pairs = [], [], [], [], [], []
     for dataset, spec in study.items():
         for cell in [*grid.cells(dataset, spec["grid"]), *grid.external(dataset, spec["external"])]:
             images.append(image_rows(cell, cell.model("evaluation.h5")))
             models.append(model_row(images[-1], cell.model("evaluation.h5")))
-            by_loss = {}
-            for loss in grid.losses(cell, spec["losses"]):
-                by_loss[loss] = attack_rows(cell, loss, cell.attack(loss))
-                if all(rows["dataset"].iloc[0] != dataset for rows in pairs):
-                    pairs.append(pair_rows(dataset, cell.attack(loss)))
-            attacks += by_loss.values()
-            robust.append(robustness_rows(cell, by_loss, spec["checked"]))
-    frames = {"models": models, "images": images, "attacks": attacks, "robustness": robust, "pairs": pairs}
+            by_loss = {loss: attack_rows(cell, loss, cell.attack(loss)) for loss in grid.losses(cell, spec["losses"])}
+            in_balls = {loss: ball_rows(cell, loss, cell.ball(loss)) for loss in grid.losses(cell, spec["ball"])}
+            files = [(cell.attack(loss), "attack") for loss in by_loss] + [(cell.ball(loss), "ball") for loss in in_balls]
+            if files and all(rows["dataset"].iloc[0] != dataset for rows in pairs):
+                pairs.append(pair_rows(dataset, *files[0]))
+            robust.append(robustness_rows(cell, by_loss, spec["checked"], in_balls))
+            masked = dict(zip(robust[-1]["loss"], robust[-1]["masked"].fillna("")))
+            for made, frames in ((attacks, by_loss), (balls, in_balls)):
+                made += [frame.assign(masked=masked.get(loss, "")) for loss, frame in frames.items()]
+    frames = {"models": models, "images": images, "attacks": attacks, "robustness": robust, "ball": balls, "pairs": pairs}
     tables = {
         name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(TABLES[name]))
         for name, parts in frames.items()

@@ -18,7 +18,7 @@ import yaml
 from vaepipe import grid
 from vaepipe.datasets import DATASETS
 
-SECTIONS = ("grid", "model", "train", "evaluate", "attack", "checks")
+SECTIONS = ("grid", "model", "train", "evaluate", "attack", "ball", "checks")
 """Sections that may differ from data set to data set; `plot` is one for all."""
 
 OPTIONS = ("checksum", *dict.fromkeys(option for info in DATASETS.values() for option in info.options))
@@ -81,9 +81,14 @@ class Study:
         spec = {section: _section(section, info.defaults, config, own) for section in SECTIONS}
         spec["prepare"] = _prepare(name, own)
         if not info.images:
-            spec["attack"]["losses"] = []
+            spec["attack"]["losses"] = spec["ball"]["losses"] = []
             if (network := spec["model"]["network"]) != "mlp":
                 raise ConfigError(f"datasets.{name}.model.network: {network!r} needs images; {name} has points: use mlp")
+        ball = spec["ball"]
+        if ball["losses"] and not ball["l2"] + ball["linf"]:
+            raise ConfigError(f"datasets.{name}.ball: l2 and linf are [], but there are losses; expected a radius in either")
+        if "max-damage" in ball["losses"] and not ball["restarts"]:
+            raise ConfigError(f"datasets.{name}.ball.restarts: 0 is not allowed with max-damage; expected an integer ≥ 1")
         lambdas = spec["attack"]["lambdas"]
         if isinstance(lambdas, dict) and lambdas["log2_min"] > lambdas["log2_max"]:
             raise ConfigError(f"attack.lambdas: log2_min {lambdas['log2_min']} is above log2_max {lambdas['log2_max']}")
@@ -135,6 +140,10 @@ class Study:
         """(cell, loss) of every attack."""
         return [(cell, loss) for cell in self.cells for loss in self.losses(cell)]
 
+    def balls(self) -> list[tuple[grid.Cell, str]]:
+        """(cell, loss) of every attack of bounded size."""
+        return [(cell, loss) for cell in self.cells for loss in grid.losses(cell, self.specs[cell.dataset]["ball"]["losses"])]
+
     def prepare_spec(self, name: str) -> dict:
         """All that decides a data set's file, apart from its source's content and code."""
         return {"dataset": name, **self.specs[name]["prepare"]}
@@ -154,6 +163,13 @@ class Study:
         spec = {key: value for key, value in self.specs[cell.dataset]["attack"].items() if key not in runtime}
         lambdas = spec["lambdas"] if block is None else self.blocks(cell.dataset)[block]
         return {**spec, "loss": loss, "lambdas": lambdas}
+
+    def ball_spec(self, cell: grid.Cell, loss: str) -> dict:
+        """All that decides an attack of bounded size, apart from the model, data and code."""
+        spec = self.specs[cell.dataset]
+        shared = ("pairs", "pair_seed", "draws", "samples", "batch_size", "precision")
+        bounds = {key: value for key, value in spec["ball"].items() if key != "losses"}
+        return {**bounds, **{key: spec["attack"][key] for key in shared}, "loss": loss}
 
     def check_spec(self, cell: grid.Cell) -> dict:
         """All that decides what is checked of an attack, apart from files and code."""
@@ -180,6 +196,7 @@ class Study:
         """All that decides which files the tables are made of."""
         return {
             name: {"grid": spec["grid"], "losses": spec["attack"]["losses"], "checked": self.checked(name)}
+            | {"ball": spec["ball"]["losses"]}
             | {"external": {family: its for family, its in self.external.items() if its["dataset"] == name}}
             for name, spec in self.specs.items()
         }

@@ -11,6 +11,7 @@ MODEL = "results/models/" + CELL
 ATTACK = "results/attacks/" + CELL + "/{loss}.h5"
 BLOCK = "results/attacks/" + CELL + "/{loss}/{block}.h5"
 CHECK = "results/checks/" + CELL + "/{loss}.h5"
+BALL = "results/balls/" + CELL + "/{loss}.h5"
 
 
 def token(value: float) -> str:
@@ -57,6 +58,10 @@ class Cell:
     def check(self, loss: str) -> str:
         """Path of the checks of that attack."""
         return CHECK.format(**self.wildcards, loss=loss)
+
+    def ball(self, loss: str) -> str:
+        """Path of the attacks of bounded size."""
+        return BALL.format(**self.wildcards, loss=loss)
 
 
 def cells(dataset: str, grid: dict) -> list[Cell]:

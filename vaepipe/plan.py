@@ -25,8 +25,8 @@ from vaepipe.device import visible_gpus
 from vaepipe.store import DataError, run_stage
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("prepare", "train", "evaluate", "attack_block", "attack", "check", "collect")
-ON_GPU = ("train", "evaluate", "attack_block", "attack", "check")
+STAGES = ("prepare", "train", "evaluate", "attack_block", "attack", "check", "ball", "collect")
+ON_GPU = ("train", "evaluate", "attack_block", "attack", "check", "ball")
 HEADER = ("stage", "jobs", "done", "to do", "s per job", "hours", "GPU hours", "GB")
 
 
@@ -65,7 +65,7 @@ def jobs(study: Study) -> list[Job]:
         for name, (path, count) in (parts | {loss: (cell.attack(loss), len(attack["lambdas"]))}).items():
             stage, rows = (
                 "attack" if name == loss else "attack_block",
-                count * (attack["pairs"] if isinstance(attack["pairs"], int) else len(attack["pairs"])),
+                count * _count(attack["pairs"]),
             )
             # the distortion in float32 and, where it is whole, a picture in uint8
             size = rows * described(study.specs[cell.dataset]["prepare"]["kind"])[1] * (5 if stage == "attack" else 4)
@@ -74,9 +74,18 @@ def jobs(study: Study) -> list[Job]:
         if study.checked(cell.dataset):
             its = f"{cell.name}/{loss}"
             found.append(Job("check", cell.dataset, its, (cell.check(loss),), f"benchmarks/checks/{its}.jsonl"))
-    names = ("models.csv", "images.parquet", "attacks.parquet", "robustness.csv", "columns.csv")
+    for cell, loss in study.balls():
+        spec = study.ball_spec(cell, loss)
+        rows = (len(spec["l2"]) + len(spec["linf"])) * _count(spec["pairs"])
+        size, its = rows * described(study.specs[cell.dataset]["prepare"]["kind"])[1] * 5, f"{cell.name}/{loss}"
+        found.append(Job("ball", cell.dataset, its, (cell.ball(loss),), f"benchmarks/balls/{its}.jsonl", rows, size))
+    names = ("models.csv", "images.parquet", "attacks.parquet", "robustness.csv", "ball.csv", "columns.csv")
     tables = tuple(f"results/tables/{name}" for name in names)
     return [*found, Job("collect", "", "tables", tables, "benchmarks/tables/collect.jsonl")]
+
+
+def _count(pairs: int | list) -> int:
+    return pairs if isinstance(pairs, int) else len(pairs)
 
 
 def described(kind: str) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Stage: one figure of `vaepipe.figures`.
 
-python -m vaepipe.plot NAME --spec JSON [--models F] [--images F] [--attacks F] [--arrays F ...] --out A.pdf B.png C.csv
+python -m vaepipe.plot NAME --spec JSON [--models F] [--images F] [--attacks F] [--ball F] [--arrays F …] --out A.pdf B.png C.csv
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import pandas as pd
 from vaepipe import store
 from vaepipe.figures import FIGURES, Data, Entry
 from vaepipe.grid import Cell
+
+TABLES = ("models", "images", "attacks", "ball")
 
 
 def read(entry: Entry, spec: dict, tables: dict[str, Path | None], arrays: list[str]) -> Data:
@@ -64,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m vaepipe.plot", description="Make one figure.")
     parser.add_argument("name", choices=FIGURES, metavar="NAME", help=", ".join(FIGURES))
     parser.add_argument("--spec", required=True, type=json.loads, help="JSON: plot (options), cells (one for each of --arrays)")
-    for table in ("models", "images", "attacks"):
+    for table in TABLES:
         parser.add_argument(f"--{table}", type=Path, help=f"table {table} (.csv or .parquet)")
     parser.add_argument("--robustness", type=Path, help="table robustness, whose flags the headline says (.csv)")
     parser.add_argument("--arrays", nargs="*", default=[], help="HDF5 files, evaluations or attacks")
@@ -79,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     entry = FIGURES[args.name]
     if wrong := [path for path in args.out if path.suffix not in entry.suffixes]:
         raise store.DataError(f"{wrong[0]}: {args.name} is written as {' or '.join(entry.suffixes)}")
-    data = read(entry, args.spec, {table: getattr(args, table) for table in ("models", "images", "attacks")}, args.arrays)
+    data = read(entry, args.spec, {table: getattr(args, table) for table in TABLES}, args.arrays)
     data.robustness = store.read_table(args.robustness) if args.robustness else None
     write(entry, data, args.spec["plot"], args.out)
 

@@ -40,6 +40,8 @@ def jobs(study: dict) -> Iterator[tuple[str, Cell, str, str, Path]]:
                 yield "attack", cell, "attack", cell.attack(loss), its.with_suffix(".jsonl")
                 for block in sorted(its.glob("*.jsonl")):  # there are some where λ is divided into jobs
                     yield "attack_block", cell, "", cell.block(loss, block.stem), block
+            for loss in grid.losses(cell, spec["ball"]):
+                yield "ball", cell, "ball", cell.ball(loss), Path("benchmarks/balls", cell.name, f"{loss}.jsonl")
 
 
 def claims(table: pd.DataFrame, brief: bool = False) -> str:

@@ -44,6 +44,7 @@ COLUMNS |= {
     "noise_gain": "fall of the divergence by the best of several draws of noise of a row's norm / by the row, median over rows",
     "transfer_wins": "share of pairs for which a distortion made for the beta = 1 model has a lower objective at some lambda",
     "restart_wins": "share of pairs for which projected descent from random starts has a lower objective at some lambda",
+    "ball_wins": "share of pairs for which an attack in a ball of the 2-norm has a lower objective at some lambda",
     "masked": "why the attack may be too weak to call this model robust; empty where no check says so",
     "probe_accuracy": "accuracy on the held-out split of a linear probe on the posterior means",
 }
@@ -154,7 +155,8 @@ def best(frames: list) -> dict[str, float]:
 
 
 def verdict(rows, checks: dict[str, np.ndarray]) -> dict[str, object]:
-    """What `vaepipe.check` found, beside the rows (a data frame) of the attack that it checked; only what was checked."""
+    """What `vaepipe.check` found, and attacks in a ball of the 2-norm (``ball_divergence``, ``ball_norm``, (K, P)), beside the
+    rows (a data frame) of the attack that it checked; only what was checked."""
     grid = {name: _grid(rows, name) for name in ("objective", "divergence", "initial_divergence", "norm", "input_distance")}
     lambdas = np.sort(rows["lambda"].unique())
     found: dict[str, object] = {}
@@ -163,7 +165,8 @@ def verdict(rows, checks: dict[str, np.ndarray]) -> dict[str, object]:
         found["noise_gain"] = noise_gain(grid, checks["noise_divergence"])
         if found["noise_gain"] >= AS_WELL:
             reasons.append(f"noise of the same norm does {100 * found['noise_gain']:.0f} % as well")
-    for name, what in (("transfer", "distortions made for beta = 1"), ("restart", "random restarts")):
+    others = {"transfer": "distortions made for beta = 1", "restart": "random restarts", "ball": "attacks in a ball"}
+    for name, what in others.items():
         if f"{name}_divergence" in checks:
             share = beaten(grid, lambdas, checks[f"{name}_divergence"], checks[f"{name}_norm"])
             found[f"{name}_wins"] = share

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaepipe import device as devices
-from vaepipe.attacks.checks import check_arguments
+from vaepipe.attacks.checks import Refused, check_arguments
 from vaepipe.attacks.losses import UNTARGETED, in_batches
 from vaepipe.attacks.problem import Problem, in_precision, within_memory
 
@@ -74,15 +74,15 @@ def run_ball_attack(
         steps: of each start.
 
     Raises:
-        ValueError: as `vaepipe.attacks.run_attack`; an unknown norm, no steps, fewer than 0 restarts, or none for a loss
+        Refused: as `vaepipe.attacks.run_attack`; an unknown norm, no steps, fewer than 0 restarts, or none for a loss
             that is stationary at d = 0.
     """
     check_arguments(model, x, target, radii, loss, "radii")
     if norm not in PROJECTIONS:
-        raise ValueError(f"norm: {norm!r} is not one of {', '.join(PROJECTIONS)}")
+        raise Refused(f"norm: {norm!r} is not one of {', '.join(PROJECTIONS)}")
     for name, value, least in (("steps", steps, 1), ("restarts", restarts, 1 if loss in UNTARGETED else 0)):
         if value < least:
-            raise ValueError(f"{name}: {value} is less than {least}, which the loss {loss!r} needs")
+            raise Refused(f"{name}: {value} is less than {least}, which the loss {loss!r} needs")
     model, x, target = in_precision(model, x, target, precision)
     radii = radii.to(x)
 

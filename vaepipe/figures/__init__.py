@@ -22,6 +22,7 @@ class Data:
     models: object = None
     images: object = None
     attacks: object = None
+    ball: object = None
     robustness: object = None
     arrays: list[tuple[Cell, str]] = field(default_factory=list)
 
@@ -93,6 +94,11 @@ FIGURES: dict[str, Entry] = {
         "success",
         "Share of pairs that were fooled, against the distortion ‖d‖₂ that it took.",
         tables={"attacks": (*TRIAL, *DISTANCES)},
+    ),
+    "ball": Entry(
+        "ball",
+        "Attacks of bounded size: divergence that they leave, as a share of that without distortion, against the bound.",
+        tables={"ball": ("loss", "ball", "radius", "pair", "divergence", "initial_divergence")},
     ),
     "frontier": Entry(
         "frontier",

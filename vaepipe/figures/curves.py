@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import nearest, published, style
+from vaepipe.figures import flags, nearest, published, style
 from vaepipe.stats import Interval, clustered_interval, pooled_interval
 
 Points = dict[tuple[str, float], Interval]
@@ -64,18 +64,22 @@ def panel(
         ax.set_yscale("log")
     handles = published.draw(ax, quantity, where, found) if quantity else {}
     handles = draw_curves(ax, found) | handles
+    weak = flags.flagged(frame)
+    for family, beta in weak:
+        x = beta or max((b for _, b in found), default=0) or 1.0  # a model without β is a line across
+        flags.mark(ax, (family, beta), x, found[family, beta].estimate)
     artists, line_ = more(ax, frame) if more else ({}, "")
     if ax.get_yscale() == "log":
         style.log_ticks(ax)
     text = describe(frame, found, measure, resamples, log=ax.get_yscale() == "log")
     reference = published.said(quantity, where, found) if quantity else ""
     pooled = {} if measure.over else {key: pooled_interval(its[measure.column]) for key, its in frame.groupby(["family", "beta"])}
-    style.note(ax, "\n".join(filter(None, [text, _pooled_said(found, pooled), line_, reference])))
+    style.note(ax, "\n".join(filter(None, [text, _pooled_said(found, pooled), line_, reference, flags.said(frame)])))
     sizes = frame.groupby(["family", "beta"]).size()
     for (family, beta), interval in found.items():
         row = {**where, "quantity": measure.column, "family": family, "beta": beta, "rows": int(sizes[family, beta])}
         ends = dict(zip(("pooled_low", "pooled_high"), pooled.get((family, beta), ())[1:]))
-        ax.figure.rows.append({**row, **interval._asdict(), **ends})
+        ax.figure.rows.append({**row, **interval._asdict(), **ends, "flagged": weak.get((family, beta), (0,))[0]})
     return handles | artists
 
 
@@ -224,21 +228,25 @@ def against_beta(
 
 
 def title(where: Mapping[str, str]) -> str:
-    return ", ".join(value if name == "dataset" else f"attack {value}" for name, value in where.items())
+    words = {"loss": "attack {}", "ball": "{} ball"}
+    return ", ".join(words.get(name, "{}").format(value) for name, value in where.items())
 
 
-def by_attack(trials, panel: Callable[..., dict], options: dict, height: float, empty: str) -> style.Page:
-    """A panel per data set and loss; ``panel(ax, rows, where, β, options)`` gives the legend's artists. Its rows are those of
-    the models at the β nearest to ``options["beta"]``, and of the families that have none other than their own."""
-    groups = list(trials.groupby(["dataset", "loss"], sort=False))
+def by_attack(
+    trials, panel: Callable[..., dict], options: dict, height: float, empty: str, by: Sequence[str] = ("dataset", "loss")
+) -> style.Page:
+    """A panel per data set and loss, or what ``by`` names; ``panel(ax, rows, where, β, options)`` gives the legend's artists. Its
+    rows are those of the models at the β nearest to ``options["beta"]``, and of the families that have none other than their
+    own."""
+    groups = list(trials.groupby(list(by), sort=False))
     if not groups:
         return style.message(empty)
     page, axes = style.panels(len(groups), height)
     handles: dict = {}
-    for ax, ((dataset, loss), rows) in zip(axes, groups):
+    for ax, (key, rows) in zip(axes, groups):
         betas = {b for f, b in set(zip(rows["family"], rows["beta"])) if b and f != "vae"}
         beta = nearest(betas or {1.0}, options["beta"])
         rows = rows[rows["beta"].isin((0, beta)) | (rows["family"] == "vae")]
-        handles |= panel(ax, rows, {"dataset": dataset, "loss": loss}, beta, options)
+        handles |= panel(ax, rows, dict(zip(by, key)), beta, options)
     style.legend(page, handles)
     return page

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.stats import spearmanr
 
-from vaepipe.figures import Data, curves, pairs, style
+from vaepipe.figures import Data, curves, flags, pairs, style
 from vaepipe.grid import Cell
 
 LEAST = 5
@@ -40,7 +40,8 @@ def rank_correlation(x, y) -> Correlation:
 def models(data: Data, attacks):
     """One row per attacked model with known MIG: its MIG and mean AUDDC."""
     cell = list(Cell.__dataclass_fields__)
-    areas = pairs.areas(attacks).groupby(cell)["auddc"].mean().reset_index()
+    weak = attacks.assign(flagged=flags.weakness(attacks)).groupby(cell)["flagged"].any().reset_index()
+    areas = pairs.areas(attacks).groupby(cell)["auddc"].mean().reset_index().merge(weak, on=cell)
     return areas.merge(data.models[[*cell, "mig"]], on=cell).dropna(subset=["mig", "auddc"])
 
 
@@ -71,6 +72,8 @@ def _panel(ax: Axes, rows, where: dict) -> dict[str, object]:
         its = rows[rows["family"] == family]
         look = {"color": style.COLOURS[family], "linestyle": "", "markersize": 3.5, "alpha": 0.8}
         (handles[style.NAMES[family]],) = ax.plot(its["mig"], its["auddc"], marker=style.MARKERS[family], gid=family, **look)
+    for row in rows[rows["flagged"]].itertuples():
+        flags.mark(ax, (row.family, row.beta), row.mig, row.auddc)
     ax.set(xlabel="mutual information gap (MIG)", ylabel="AUDDC", title=curves.title(where))
     ax.figure.rows.extend(where | row for row in rows.drop(columns="dataset").to_dict("records"))
     return handles
@@ -84,4 +87,5 @@ def _note(rows, frame) -> str:
         if np.isfinite(found.estimate)
         else f"ρ cannot be estimated from {n}: {LEAST} that differ are needed."
     )
-    return f"{said}\nInterval: Fisher's with Fieller's variance, models taken for independent. {curves.lambda_range(frame)}"
+    interval = f"Interval: Fisher's with Fieller's variance, models taken for independent. {curves.lambda_range(frame)}"
+    return "\n".join(filter(None, [said, interval, flags.said(frame)]))

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import Data, curves, pairs, style
+from vaepipe.figures import Data, curves, flags, pairs, style
 from vaepipe.stats import clustered_interval
 
 GRID = np.linspace(0, 1, 41)
@@ -34,6 +34,8 @@ def _panel(ax: Axes, its, where: dict, beta: float, options: dict) -> dict[str, 
         (artist,) = ax.plot(list(found), ends[0] if found else [], color=style.COLOURS[family], gid=family)
         if found:
             ax.fill_between(list(found), ends[1], ends[2], color=style.COLOURS[family], alpha=0.2, linewidth=0)
+            for key in flags.flagged(trials):
+                flags.mark(ax, key, list(found)[-1], ends[0][-1])
         handles[style.NAMES[family]] = artist
         area = _interval(areas[areas["family"] == family], "auddc", options)
         texts.append(f"{style.NAMES[family]} {style.interval(area)}")
@@ -55,7 +57,7 @@ def _panel(ax: Axes, its, where: dict, beta: float, options: dict) -> dict[str, 
         curves.resampled(its, curves.TRIAL_CLUSTERS, options["resamples"], "band and brackets"),
     ]
     lines += [f"{style.count(flat, 'curves')} left out: O ≤ T, the model rebuilds x as near to $x_t$ as $x_t$."] if flat else []
-    style.note(ax, "\n".join(lines))
+    style.note(ax, "\n".join(filter(None, [*lines, flags.said(its)])))
     return handles
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import Data, curves, pairs, style
+from vaepipe.figures import Data, curves, flags, pairs, style
 from vaepipe.stats import Interval, clustered_interval
 
 Point = tuple[Interval, Interval]
@@ -28,6 +28,9 @@ def draw(data: Data, options: dict) -> style.Page:
         where = {"dataset": dataset, "loss": loss}
         points = quality_and_robustness(images, frame, options["resamples"])
         handles |= _panel(ax, points, where)
+        for key in flags.flagged(frame):
+            if key in points:
+                flags.mark(ax, key, *(interval.estimate for interval in points[key]))
         clusters = {"pair": "pairs", "seed": "training seeds"}
         lines = [
             "AUDDC: larger is more robust, on the scale of the model's own reconstructions. Numbers: β. "
@@ -35,7 +38,8 @@ def draw(data: Data, options: dict) -> style.Page:
             f"n = {images['image'].nunique():,} images; {frame['pair'].nunique()} pairs. {curves.lambda_range(frame)}",
             curves.resampled(frame, clusters, options["resamples"], "bars (ELBO: images for pairs)"),
         ]
-        style.note(ax, "\n".join([*lines, *filter(None, [curves.missing(frame, dict.fromkeys(points))])]))
+        more = [curves.missing(frame, dict.fromkeys(points)), flags.said(frame)]
+        style.note(ax, "\n".join([*lines, *filter(None, more)]))
     style.legend(page, handles)
     return page
 

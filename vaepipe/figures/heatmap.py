@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 
-from vaepipe.figures import Data, curves, style
+from vaepipe.figures import Data, curves, flags, style
 from vaepipe.figures.adversarial_loss import EMPTY
 
 
@@ -28,7 +28,8 @@ def draw(data: Data, options: dict) -> style.Page:
 
 
 def _row(row, families: list[str], frame, where: dict) -> None:
-    means = frame.groupby(["family", "beta", "d_z"])["objective"].mean()
+    groups = frame.assign(flagged=flags.weakness(frame)).groupby(["family", "beta", "d_z"])
+    means, weak = groups["objective"].mean(), groups["flagged"].any()
     values = means[np.isfinite(means)]
     log = len(values) and values.min() > 0
     norm = (LogNorm if log else Normalize)(values.min(), values.max()) if len(values) else Normalize()
@@ -37,12 +38,13 @@ def _row(row, families: list[str], frame, where: dict) -> None:
         betas = sorted(frame.loc[frame["family"] == family, "beta"].unique())
         starts = frame.loc[frame["family"] == style.base(family), "beta"].unique()
         betas = sorted({*betas, *(b for b in starts if b == 1)})
-        own = {(b, d): means.get((style.base(family) if b == 1 else family, b, d), np.nan) for b in betas for d in d_zs}
+        own = {(b, d): means.get(_key(family, b, d), np.nan) for b in betas for d in d_zs}
         table = np.array([[own[b, d] for b in betas] for d in d_zs]).reshape(len(d_zs), len(betas))
         image = ax.imshow(table, norm=norm, cmap="cividis", aspect="auto")
         for (i, j), value in np.ndenumerate(table):
             dark = np.isfinite(value) and image.norm(value) < 0.55
             text = style.short(value) if np.isfinite(value) else "–"
+            text += flags.SIGN if weak.get(_key(family, betas[j], d_zs[i]), False) else ""
             ax.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")
         ax.set_xticks(range(len(betas)), [f"{b:g}" for b in betas])
         ax.set_yticks(range(len(d_zs)), [str(d) for d in d_zs])
@@ -53,10 +55,15 @@ def _row(row, families: list[str], frame, where: dict) -> None:
     row[0].set_ylabel("$d_z$")
 
 
+def _key(family: str, beta: float, d_z: int) -> tuple[str, float, int]:
+    return (style.base(family) if beta == 1 else family, beta, d_z)
+
+
 def _note(frame) -> str:
     text = (
         f"Mean Δ, nats, over {style.count(frame['pair'].nunique(), 'pairs')}, {frame['lambda'].nunique()} λ and "
         f"{style.count(frame['seed'].nunique(), 'seeds')}. {curves.lambda_range(frame)} Colours: cividis, one scale per row; "
         "–: no such model."
     )
+    text += f" {flags.SIGN}: too weak by its checks, do not call robust." if flags.weakness(frame).any() else ""
     return text + "\nΔ grows with the number of latents and their scale: compare along β, not along $d_z$. β = 1 is the VAE."

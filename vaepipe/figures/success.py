@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vaepipe import robustness
-from vaepipe.figures import Data, curves, pairs, style
+from vaepipe.figures import Data, curves, flags, pairs, style
 from vaepipe.stats import clustered_interval
 
 POINTS = 60
@@ -39,6 +39,8 @@ def _panel(ax: Axes, its, where: dict, beta: float, options: dict) -> dict[str, 
         (artist,) = ax.plot(norms, middle, color=style.COLOURS[family], gid=family)
         ax.fill_between(norms, low.clip(0, 1), high.clip(0, 1), color=style.COLOURS[family], alpha=0.2, linewidth=0)
         handles[style.NAMES[family]] = artist
+        for key in flags.flagged(its[its["family"] == family]):
+            flags.mark(ax, key, norms[-1], middle[-1])
         base = {**where, "quantity": "success", "family": family, "beta": rows["beta"].iloc[0]}
         ax.figure.rows.extend(base | {"norm": norm} | share._asdict() for norm, share in zip(norms, shares))
     ax.set(ylim=(-0.02, 1.02), xlim=(0, norms[-1]), xlabel="distortion ‖d‖₂, pixels in [0,1]", ylabel="share of pairs fooled")
@@ -49,6 +51,7 @@ def _panel(ax: Axes, its, where: dict, beta: float, options: dict) -> dict[str, 
         f"n = {its['pair'].nunique()} pairs × {its['d_z'].nunique()} $d_z$ × {style.count(its['seed'].nunique(), 'seeds')}. "
         + curves.lambda_range(its),
         curves.resampled(its, curves.TRIAL_CLUSTERS, options["resamples"], "band"),
+        flags.said(its),
     ]
-    style.note(ax, "\n".join(lines))
+    style.note(ax, "\n".join(filter(None, lines)))
     return handles

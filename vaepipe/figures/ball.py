@@ -43,7 +43,7 @@ def _panel(ax: Axes, its, where: dict, beta: float, options: dict) -> dict[str, 
         ax.set_yscale("log")
         style.log_ticks(ax)
     unit = UNITS.get(where["loss"], "nats")
-    label = "divergence / that at d = 0" if share else f"divergence, {unit}"
+    label = "share of divergence left" if share else f"divergence, {unit}"
     ax.set(xlabel=XLABEL[where["ball"]], ylabel=label + (" (log scale)" if ax.get_yscale() == "log" else ""))
     ax.set_title(f"{curves.title(where | {'ball': NAMES[where['ball']]})}, β = {beta:g}")
     lines = [

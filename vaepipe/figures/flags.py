@@ -14,8 +14,6 @@ NAMED = 4
 
 def flagged(frame) -> dict[tuple[str, float], tuple[int, int]]:
     """(family, β) → (models whose attack is flagged, models), where there are any, of the rows of one attack."""
-    if "masked" not in frame:
-        return {}
     models = frame.drop_duplicates(["family", "beta", "d_z", "seed"])
     weak = weakness(models).groupby([models["family"], models["beta"]])
     return {key: (int(its.sum()), len(its)) for key, its in weak if its.any()}
@@ -23,7 +21,9 @@ def flagged(frame) -> dict[tuple[str, float], tuple[int, int]]:
 
 def weakness(rows):
     """Whether each row's attack is flagged."""
-    return rows["masked"].fillna("").ne("") if "masked" in rows else rows["family"].ne(rows["family"])
+    if "masked" not in rows:
+        return rows["family"].ne(rows["family"])
+    return rows["masked"].notna() & rows["masked"].ne("")
 
 
 def mark(ax: Axes, key: tuple[str, float], x: float, y: float) -> None:

@@ -98,7 +98,7 @@ def large(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "plotly", lambda: pages.Markup(""))
     lambdas = [2.0**k for k in range(9)]
     grid = {"families": ["beta-vae"], "betas": [1, 4], "d_z": [2, 8], "seeds": [0, 1]}
-    study = {"digits": {"grid": grid, "losses": ["latent-kl"], "external": {}}}
+    study = {"digits": {"grid": grid, "losses": ["latent-kl"], "ball": [], "external": {}}}
     for i, source in enumerate(explore.sources(study)):
         write_attack(source.path, i, lambdas, pairs=8, shape=(1, 16, 16))
     return {"study": study, "plot": {"beta": 4, "d_z": 8}}
@@ -194,7 +194,7 @@ def test_everything_that_a_page_shows_is_escaped(text):
 def test_times_leave_out_the_jobs_without_a_benchmark_and_say_how_many(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     grid = {"families": ["vae"], "betas": [1], "d_z": [2, 3], "seeds": [0]}
-    study = {"digits": {"grid": grid, "losses": ["latent-kl"], "external": {}}}
+    study = {"digits": {"grid": grid, "losses": ["latent-kl"], "ball": [], "external": {}}}
     for seconds, (stage, cell, _, _, benchmark) in enumerate(report.jobs(study)):
         if (stage, cell.d_z) != ("attack", 3):
             benchmark.parent.mkdir(parents=True, exist_ok=True)
@@ -465,7 +465,7 @@ def test_the_report_has_every_figure_and_asks_nothing_of_the_network(browser, ma
     browser.wait("typeof results === 'object' && document.querySelector('#app a')")
     shown = browser.run("return Object.fromEntries(Object.entries(results).map(([path, r]) => [path, r.caption.length]))")
     figures = {path.relative_to(tables.folder).as_posix() for path in (tables.folder / "results/figures").rglob("*.png")}
-    assert figures <= shown.keys() and len(figures) == 15
+    assert figures <= shown.keys() and len(figures) == 16
     assert min(shown.values()) > 80 and "None" not in browser.run("return Object.values(results).map(r => r.caption).join()")
     listed = browser.run("return Object.values(categories).flatMap(c => Object.values(c)).flat()")
     assert sorted(listed) == sorted(shown)

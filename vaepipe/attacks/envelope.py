@@ -14,13 +14,15 @@ from torch import Tensor
 
 from vaepipe.attacks.problem import Problem, Rows
 
-ROUNDS = 10
+ROUNDS = 4
 GAIN = 1e-2
 """Share of a row's objective by which another line must be lower for the row to be solved again from it."""
 SMALL, STRIDE = 0.1, 4
 """Rows with an objective below SMALL × φ(x) are all solved again, first those of every STRIDE-th λ, then the others."""
-COARSER, FLOOR = 10, 0.002
-"""Rows are solved again with COARSER × the tolerance, to which φ(x) counts FLOOR of what it does to rows of their own."""
+COARSER, FLOOR = 2, 0.005
+"""They are with COARSER × the tolerance, to which φ(x) counts FLOOR of what it does to rows of their own."""
+FINER = 0.1
+"""The other rows are solved again with FINER × the tolerance, from the distortion of the next smaller λ and from their own."""
 
 
 def lower_envelope(problem: Problem, lambdas: Tensor, own: Rows) -> Rows:
@@ -30,33 +32,37 @@ def lower_envelope(problem: Problem, lambdas: Tensor, own: Rows) -> Rows:
         lambdas: (L,), in any order.
         own: (L, P) rows as solved on their own.
     """
-    best = own
+    best, order = own, lambdas.argsort()
     anchor = torch.zeros_like(own.converged)
-    anchor[lambdas.argsort()[::STRIDE]] = True
+    anchor[order[::STRIDE]] = True
     for turn in range(ROUNDS):
         again = lowest_lines(lambdas, best, GAIN)[0]
         best = best.where(*lowest_lines(lambdas, best))
+        small, start = best.objective < SMALL * best.initial_divergence, best.d
+        if turn == 0:
+            start = torch.where(small[..., None], start, start[order[(order.argsort() - 1).clamp(min=0)]])
         if turn < 2:  # first the anchors, whose lines then serve the others
-            small = best.objective < SMALL * best.initial_divergence
-            again = torch.where(small, anchor if turn == 0 else ~anchor, again)
+            again = torch.where(small, anchor if turn == 0 else ~anchor, (start != 0).any(-1))
         if not again.any():
             break
-        solve_again(problem, lambdas, best, again)
+        best = solve_again(problem, lambdas, best, start, again, torch.where(small, COARSER, FINER))
     return best.where(*lowest_lines(lambdas, best))
 
 
-def solve_again(problem: Problem, lambdas: Tensor, rows: Rows, which: Tensor) -> None:
-    """Replace the rows of the mask (L, P) by what the solver reaches from where they are."""
+def solve_again(problem: Problem, lambdas: Tensor, rows: Rows, start: Tensor, which: Tensor, coarser: Tensor) -> Rows:
+    """``rows`` (L, P), those of the mask (L, P) solved again from the distortions ``start`` (L, P, n) where that is lower."""
     row, pair = which.nonzero().unbind(1)
     if not len(row):
-        return
-    start, initial = (problem.x[pair] + rows.d[row, pair]).clamp(0, 1), rows.initial_divergence[row, pair]
-    again = problem.restart(pair, lambdas[row], start, FLOOR * initial, COARSER)
-    again.initial_divergence = initial
-    again.iterations += rows.iterations[row, pair]
-    solved = again.objective.isfinite()
-    for name, value in vars(rows).items():
-        value[row[solved], pair[solved]] = getattr(again, name)[solved]
+        return rows
+    u, initial = (problem.x[pair] + start[row, pair]).clamp(0, 1), rows.initial_divergence[row, pair]
+    found = problem.restart(pair, lambdas[row], u, FLOOR * initial, coarser[row, pair])
+    found.initial_divergence = initial
+    found.iterations += rows.iterations[row, pair]
+    again = Rows(**{name: value.clone() for name, value in vars(rows).items()})
+    for name, value in vars(again).items():
+        value[row, pair] = getattr(found, name)
+    rows.iterations[row, pair] = found.iterations
+    return rows.where(which & ~(again.objective >= rows.objective) & again.objective.isfinite(), again)
 
 
 def lowest_lines(lambdas: Tensor, rows: Rows, gain: float = 0) -> tuple[Tensor, Rows]:

@@ -53,6 +53,7 @@ class Problem:
         self.minimise = {"lbfgs": solver.minimise, "scipy": reference.minimise}[method]
         self.options = {"max_iterations": max_iterations, "tolerance": tolerance, "slots": batch_size}
         self.start = None
+        self.sizes = [] if method == "scipy" else self.alike()
         if loss in UNTARGETED:
             away = pair_noise(x, target, 1, self.x.shape[1], seed + 1)[0]
             self.start = (self.x + START * away / away.norm(dim=1, keepdim=True)).clamp(0, 1)
@@ -66,16 +67,17 @@ class Problem:
         return Rows(**{name: value.unflatten(0, (L, P)) for name, value in vars(found).items()})
 
     def restart(
-        self, pair: Tensor, lambda_: Tensor, start: Tensor | None, initial: Tensor | None = None, coarser: float = 1
+        self, pair: Tensor, lambda_: Tensor, start: Tensor | None, initial: Tensor | None = None, coarser: float | Tensor = 1
     ) -> Rows:
         """(R,) rows of the given pairs and λ (R,), from ``start`` (R, n), else from x. ``initial`` (R,): φ(x) where known;
-        ``coarser``: factor of the tolerance."""
+        ``coarser``: factor of the tolerance, one or (R,)."""
 
         if start is not None and initial is None:
             initial = in_batches(lambda row: self.divergence(self.x[pair[row]].unflatten(1, self.shape), pair[row]),
                                  torch.arange(len(pair), device=pair.device), self.batch_size)  # fmt: skip
         x, options = self.x[pair], self.options | {"tolerance": self.options["tolerance"] * coarser}
-        s = self.minimise(lambda u, row: self.value_and_grad(u, pair[row]), x, lambda_, start=start, initial=initial, **options)
+        options |= {"start": start, "initial": initial, "sizes": self.sizes}
+        s = self.minimise(lambda u, row: self.value_and_grad(u, pair[row]), x, lambda_, **options)
         rest = {name: value for name, value in vars(s).items() if name != "u"}
         return Rows(s.u - x, **rest)
 
@@ -86,6 +88,25 @@ class Problem:
             value = self.divergence(u.unflatten(1, self.shape), pair)
             (grad,) = torch.autograd.grad(value.sum(), u)
         return value.detach(), grad
+
+    def alike(self) -> list[int]:
+        """Halves, quarters, … of the batch size, as long as every row comes out of them with the bits that it has in a whole
+        batch. On a GPU none: there small batches take as long."""
+        if self.x.is_cuda:
+            return []
+        pair = torch.arange(self.batch_size) % len(self.x)
+        u = torch.rand(len(pair), self.x.shape[1], generator=devices.generator("cpu", "alike")).to(self.x)
+        whole, sizes = self.value_and_grad(u, pair), []
+        size = self.batch_size // 2
+        while size and all(
+            torch.equal(part, rows)
+            for batch in zip(u.split(size), pair.split(size), *(w.split(size) for w in whole))
+            if len(batch[0]) == size
+            for part, rows in zip(self.value_and_grad(*batch[:2]), batch[2:])
+        ):
+            sizes.append(size)
+            size //= 2
+        return sizes[::-1]
 
     def rows(self, result) -> Rows:
         """Those of a `vaepipe.attacks.AttackResult` whose rows were solved on their own."""

@@ -11,7 +11,7 @@ of φ's projected gradient stops at once, certified stationary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,8 +47,9 @@ def minimise(
     lambda_: Tensor,
     *,
     slots: int = 64,
+    sizes: Sequence[int] = (),
     max_iterations: int = 500,
-    tolerance: float = 1e-4,
+    tolerance: float | Tensor = 1e-4,
     memory: int = 10,
     start: Tensor | None = None,
     initial: Tensor | None = None,
@@ -60,8 +61,11 @@ def minimise(
         x: (R, n) in [0,1], where φ is attacked from.
         lambda_: (R,) positive weights.
         slots: rows worked on at once.
+        sizes: other numbers of rows that ``value_and_grad`` may be given, all below ``slots``, when few are left; those at
+            which it rounds every row as it does at ``slots``.
         max_iterations: evaluations per row.
-        tolerance: a row is done when WINDOW accepted steps lower it by at most tolerance × (objective + φ(x) / 10).
+        tolerance: one, or (R,) one for each row; a row is done when WINDOW accepted steps lower it by at most
+            tolerance × (objective + φ(x) / 10).
         memory: pairs of the L-BFGS history.
         start: (R, n) in [0,1], where the rows begin; None is ``x``.
         initial: (R,) φ(x), needed where the rows begin elsewhere.
@@ -70,7 +74,8 @@ def minimise(
     # zeros that never move: with every row on a 64-byte boundary, libraries round all rows alike
     pad = (0, -n % 16)
     start = x if start is None else start
-    state = _Slots(F.pad(x, pad), F.pad(start, pad), lambda_, initial, slots, memory)
+    tolerance = torch.as_tensor(tolerance, dtype=x.dtype, device=x.device).expand(R)
+    state = _Slots(F.pad(x, pad), F.pad(start, pad), lambda_, tolerance, initial, slots, memory)
     out = Solution(
         *(x.new_full(s, torch.nan) for s in ((R, n), (R,), (R,), (R,), (R,))),
         torch.zeros(R, dtype=torch.int32, device=x.device),
@@ -79,10 +84,10 @@ def minimise(
     )
     while state.busy.any():
         trial = torch.addcmul(state.u, state.t[:, None], state.p).clamp_(0, 1)
-        # the function always sees as many rows, as a matrix product's rounding may depend on their number
-        filled = F.pad(state.row, (0, slots - len(trial)))
-        phi, grad = value_and_grad(F.pad(trial, (0, 0, 0, slots - len(trial)))[:, :n].contiguous(), filled)
-        done, converged = state.step(trial, phi[: len(trial)], F.pad(grad[: len(trial)], pad), tolerance, max_iterations)
+        # filled up to one of few sizes, as a matrix product's rounding may depend on the number of rows
+        more = min(size for size in (*sizes, slots) if size >= len(trial)) - len(trial)
+        phi, grad = value_and_grad(F.pad(trial, (0, 0, 0, more))[:, :n].contiguous(), F.pad(state.row, (0, more)))
+        done, converged = state.step(trial, phi[: len(trial)], F.pad(grad[: len(trial)], pad), max_iterations)
         if done.any():
             rows = state.row[done]
             out.u[rows], out.divergence[rows], out.norm[rows] = state.u[done, :n], state.phi[done], state.norm[done]
@@ -96,13 +101,14 @@ def minimise(
 class _Slots:
     """The rows in work. Every tensor has the slots as its first axis A; when no rows are left to come, slots are given up."""
 
-    def __init__(self, x: Tensor, start: Tensor, lambda_: Tensor, initial: Tensor | None, slots: int, memory: int):
+    def __init__(self, x, start, lambda_, tolerance, initial: Tensor | None, slots: int, memory: int):
         A, n, m = slots, x.shape[1], memory
-        self.all_x, self.all_start, self.all_lambda, self.all_initial, self.queue = x, start, lambda_, initial, 0
+        self.all_x, self.all_start, self.all_lambda, self.all_tolerance, self.all_initial = x, start, lambda_, tolerance, initial
+        self.queue = 0
         number, whole = partial(x.new_zeros, A), partial(torch.zeros, A, device=x.device)
         self.row, self.busy, self.known = whole(dtype=torch.long), whole(dtype=torch.bool), whole(dtype=torch.bool)
         self.x, self.u, self.p, self.g = (x.new_zeros(A, n) for _ in range(4))
-        self.t, self.f, self.phi, self.norm, self.initial, self.lam = (number() for _ in range(6))
+        self.t, self.f, self.phi, self.norm, self.initial, self.lam, self.tolerance = (number() for _ in range(7))
         self.iteration, self.backtracks, self.count, self.steps = (whole(dtype=torch.int32) for _ in range(4))
         self.pairs = x.new_zeros(A, 2 * m, n)  # a ring of steps s and one of changes of the gradient y for each row
         self.gram = torch.zeros(A, 2 * m, 2 * m, dtype=torch.float64, device=x.device)  # their products
@@ -120,6 +126,7 @@ class _Slots:
         self.queue += len(slot)
         self.busy[slot], self.row[slot] = True, rows
         self.x[slot], self.u[slot], self.lam[slot] = self.all_x[rows], self.all_start[rows], self.all_lambda[rows]
+        self.tolerance[slot] = self.all_tolerance[rows]
         for zeroed in (self.p, self.t, self.iteration, self.backtracks, self.count, self.steps):
             zeroed[slot] = 0
         self.f[slot], self.phi[slot], self.norm[slot] = torch.inf, torch.nan, 0
@@ -129,7 +136,7 @@ class _Slots:
             for name in self.per_slot:
                 setattr(self, name, getattr(self, name)[kept])
 
-    def step(self, trial: Tensor, phi: Tensor, grad: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor]:
+    def step(self, trial: Tensor, phi: Tensor, grad: Tensor, max_iterations: int) -> tuple[Tensor, Tensor]:
         """Take in φ and ∇φ at the trial points; returns which slots are done, and converged."""
         d = trial - self.x
         norm = _norm(d)
@@ -155,8 +162,9 @@ class _Slots:
         self.backtracks = torch.where(accept, 0, self.backtracks + 1)
         stuck = self.backtracks > BACKTRACKS
         stalled = stuck & (self.count == 0)
-        free_g = torch.where((self.u - self.g).clamp_(0, 1) == self.u, 0.0, self.g)  # 0 where pushed against a bound
-        direction, length, slope = self._direction(learn, moved, change, free_g)
+        free = (self.u - self.g).clamp_(0, 1).sub_(self.u).sign_().abs_()  # 0 where pushed against a bound, else 1
+        free_g = self.g * free
+        direction, length, slope = self._direction(learn, moved, change, free_g, free)
         self.count = torch.where(stuck, 0, self.count)
         self.backtracks = torch.where(stuck, 0, self.backtracks)
         turn = accept | stuck
@@ -166,7 +174,7 @@ class _Slots:
         self.t = torch.where(turn, length, self.t * shorter)
 
         fell = self._decrease(accept & ~fresh)
-        small = fell <= tolerance * (self.f.abs() + self.initial.abs() * SCALE)
+        small = fell <= self.tolerance * (self.f.abs() + self.initial.abs() * SCALE)
         stationary = accept & (slope <= 1e-6 * (1 + self.f.abs()).clamp(max=100))
         converged = self.busy & (stationary | stalled | (accept & small))
         broken = fresh & ~accept
@@ -188,7 +196,7 @@ class _Slots:
             g[zero] = (1 - self.lam[zero] / _norm(inward).clamp(min=1e-30)).clamp(min=0)[:, None] * inward
         return g
 
-    def _direction(self, learn: Tensor, moved: Tensor, change: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _direction(self, learn: Tensor, moved: Tensor, change: Tensor, g: Tensor, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(direction (A, n), first step length (A,), ‖g‖₂ (A,)): L-BFGS on the free variables, or steepest descent.
 
         The compact form of the inverse Hessian (Byrd, Nocedal, Schnabel 1994, eq. 3.1) times the gradient ``g`` of the free
@@ -197,18 +205,19 @@ class _Slots:
 
         Args:
             learn: slots whose step ``moved`` and ``change`` of the gradient are a new pair, where they show curvature.
+            free: (A, n) 1 where a variable is free, else 0.
         """
         m, A = self.memory, len(g)
-        change = torch.where(moved == 0, 0.0, change)
+        change = change * moved.sign().abs_()
         curvature = _dot(moved, change)
         learn = learn & (curvature > CURVATURE * _norm(moved) * _norm(change))
         new = learn.nonzero()[:, 0]
         place = (self.count[new] % m).long()
         self.pairs[new, place], self.pairs[new, m + place] = moved[new], change[new]
         self.count[new] += 1
-        products = torch.bmm(self.pairs, torch.stack([moved, change, g], 2)).double()  # A, 2m, 3
+        products = torch.bmm(torch.stack([moved, change, g], 1), self.pairs.transpose(1, 2)).double()  # A, 3, 2m
         for k, at in enumerate((place, m + place)):
-            self.gram[new, at], self.gram[new, :, at] = products[new, :, k], products[new, :, k]
+            self.gram[new, at], self.gram[new, :, at] = products[new, k], products[new, k]
 
         # oldest pair first
         age = (self.count[:, None].long() + torch.arange(m, device=g.device)) % m  # A, m
@@ -221,15 +230,15 @@ class _Slots:
         upper = torch.where(both, sy, 0.0).triu() + torch.diag_embed((~full).double())
         newton = self.count > 0
         gamma = torch.where(newton, curved[:, -1] / yy[:, -1, -1], 1.0)[:, None]
-        sg = torch.where(full, products[slot, age, 2], 0.0)
-        yg = torch.where(full, products[slot, m + age, 2], 0.0)
+        sg = torch.where(full, products[slot, 2, age], 0.0)
+        yg = torch.where(full, products[slot, 2, m + age], 0.0)
         w = torch.linalg.solve_triangular(upper, sg[:, :, None], upper=True)  # A, m, 1
         inner = curved[:, :, None] * w + gamma[:, :, None] * (torch.where(both, yy, 0.0) @ w - yg[:, :, None])
         v = torch.linalg.solve_triangular(upper.transpose(1, 2), inner, upper=False)
         weight = self.gram.new_zeros(A, 2 * m)
         weight[slot, age], weight[slot, m + age] = -v[:, :, 0], gamma * w[:, :, 0]
         direction = torch.bmm(weight.to(g)[:, None], self.pairs)[:, 0] - gamma.to(g) * g
-        direction = torch.where(g == 0, 0.0, direction)
+        direction *= free
         size = _norm(g)
         descent = newton & (_dot(direction, g) < -1e-6 * _norm(direction) * size)  # False where it is NaN
         return (
@@ -251,7 +260,7 @@ class _Slots:
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return torch.bmm(a[:, None], b[:, :, None])[:, 0, 0]
+    return torch.linalg.vecdot(a, b)
 
 
 def _norm(v: Tensor) -> Tensor:

@@ -123,11 +123,7 @@ def summary(rows) -> dict[str, float]:
         "share_converged": float(rows["converged"].mean()),
         "target_nll": float(rows["target_nll"].mean()),
     }
-    curves = [
-        ((pair["norm"] / pair["input_distance"]).to_numpy(), pair["ratio"].to_numpy())
-        for _, pair in rows.groupby("pair")
-        if pair["ratio"].notna().any()
-    ]
+    curves = list(_curves(rows).values())
     areas = np.array([auddc(h, v) for h, v in curves])
     areas = areas[np.isfinite(areas)]
     found |= {
@@ -143,15 +139,24 @@ def summary(rows) -> dict[str, float]:
 
 def best(frames: list) -> dict[str, float]:
     """``best_success_…``: success by any of a model's attacks, whose rows (data frames) are given."""
+    curves = [_curves(rows) for rows in frames]
     found = {}
     for budget in BUDGETS:
         hits: dict[int, bool] = {}
-        for rows in frames:
-            for number, pair in rows[rows["ratio"].notna()].groupby("pair"):
-                h = (pair["norm"] / pair["input_distance"]).to_numpy()
-                hits[number] = hits.get(number, False) or success(h, pair["ratio"].to_numpy(), budget)
+        for its in curves:
+            for number, (h, v) in its.items():
+                hits[number] = hits.get(number, False) or success(h, v, budget)
         found[f"best_success_{100 * budget:.0f}"] = float(np.mean(list(hits.values()))) if hits else float("nan")
     return found
+
+
+def _curves(rows) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Pair → (L,) h = ‖d‖₂ / ‖x − x_t‖₂ and (L,) v, of the pairs with O > T. By hand, as there are thousands of small groups."""
+    pair, h, v = (a.to_numpy() for a in (rows["pair"], rows["norm"] / rows["input_distance"], rows["ratio"]))
+    order = np.argsort(pair, kind="stable")
+    numbers, first = np.unique(pair[order], return_index=True)
+    parts = zip(numbers.tolist(), np.split(order, first[1:]))
+    return {number: (h[part], v[part]) for number, part in parts if not np.isnan(v[part]).all()}
 
 
 def verdict(rows, checks: dict[str, np.ndarray]) -> dict[str, object]:

@@ -30,6 +30,7 @@ localrules:
     data,
     models,
     attacks,
+    checks,
     tables,
     figures,
     pages,

@@ -7,6 +7,12 @@ rule attacks:
         ball_files(),
 
 
+rule checks:
+    """Check every attack."""
+    input:
+        check_files(),
+
+
 rule attack:
     """One model, one loss: all pairs and λ at once, or from its blocks of λ."""
     input:

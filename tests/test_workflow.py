@@ -1,6 +1,7 @@
 """The workflow from outside: the smoke study, what reruns after which change, and bad input."""
 
 import fcntl
+import importlib.util
 import json
 import os
 import re
@@ -341,10 +342,27 @@ def test_the_slurm_profile_offers_gres_as_a_block_that_is_only_to_be_uncommented
     block = text.rsplit("# set-resources:\n", 1)[1]
     active = yaml.safe_load(text)["set-resources"]
     other = yaml.safe_load("set-resources:\n" + block.replace("#   ", "  "))["set-resources"]
+    assert other == {rule: {"gpu": 0, "gres": "gpu:1", "gpu_percent": 0} for rule in active}
+
+
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(f"snakemake_{name}") for name in ("executor_plugin_kubernetes", "storage_plugin_fs")),
+    reason="pip install snakemake-executor-plugin-kubernetes snakemake-storage-plugin-fs",
+)
+def test_kubernetes_is_planned_by_its_profile_alone(tmp_path):
+    storage = ("--default-storage-provider", "fs", "--default-storage-prefix", tmp_path / "volume")  # s3 needs a server
+    profile = ("--profile", ROOT / "profiles/kubernetes", *storage, "--configfile", ROOT / SMOKE, "--directory", tmp_path)
+    jobs = planned(ROOT, *profile, "--", "models", "attacks", "checks")
+    expected = {"prepare": 2, "train": 6, "evaluate": 6, "attack_block": 9, "attack": 3, "check": 3}
+    assert {rule: n for rule, n in jobs.items() if rule in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["slurm", "kubernetes"])
+def test_a_profile_asks_for_a_gpu_for_every_rule_that_may_use_one(name):
     sources = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
     on_gpu = {part.split(":")[0] for part in re.split(r"^rule ", sources, flags=re.M) if "gpu=GPU" in part}
-    assert active == {rule: {"gpu": 1, "gpu_percent": 0} for rule in on_gpu}
-    assert other == {rule: {"gpu": 0, "gres": "gpu:1", "gpu_percent": 0} for rule in active}
+    text = (ROOT / "profiles" / name / "config.yaml").read_text()
+    assert yaml.safe_load(text)["set-resources"] == {rule: {"gpu": 1, "gpu_percent": 0} for rule in on_gpu}
     lines = text.splitlines()
     keys = [i for i, line in enumerate(lines) if line and line[0] not in " #"]
     assert all(lines[i - 1].startswith("#") for i in keys)  # every key has its reason above it

@@ -155,3 +155,17 @@ def test_every_overlay_is_valid(path):
     for section in overlay.get("datasets", {}).values():
         section.pop("path", None)
     assert Study(merge(DEFAULT, overlay)).cells
+
+
+HOSTILE = ["$(touch x)", "`id`", "a;b", "a'b", 'a"b', "<script>", "../x", "{a}", "a b", "ok\n", "-n", ""]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_that_reach_paths_shells_and_pages_are_letters_digits_and_dots(tmp_path, name):
+    (tmp_path / "w.pt").touch()
+    given = {"entry": "m:load", "weights": str(tmp_path / "w.pt"), "dataset": "digits", "shape": [1, 8, 8], "d_z": 4}
+    for change in ({"datasets": {name: {"kind": "folder", "path": str(tmp_path)}}, "study": [name]}, {"external": {name: given}}):
+        with pytest.raises(ConfigError, match="is not allowed"):
+            Study(merge(DEFAULT, change))
+        harmless = {key: {"ok": value[name]} if key != "study" else ["ok"] for key, value in change.items()}
+        Study(merge(DEFAULT, harmless))

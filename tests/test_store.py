@@ -170,3 +170,12 @@ def test_modules_that_a_registry_imports_by_name_count_where_they_are_given(pack
     path.write_text(path.read_text(encoding="utf-8") + "\nADDED = 1\n", encoding="utf-8")
     after = digest("prepare", "datasets.digits"), digest("prepare", "datasets.swissroll")
     assert after[0] != before[0] and after[1] == before[1]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_of_a_table_only_the_columns_asked_for_are_read(tmp_path, name):
+    table = pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5], "c": ["x", "y"]})
+    table.to_csv(tmp_path / name, index=False) if name.endswith("csv") else table.to_parquet(tmp_path / name)
+    found = store.read_table(tmp_path / name, ("c", "a", "absent"))
+    assert sorted(found) == ["a", "c"] and (found == table[list(found)]).all(axis=None)
+    pd.testing.assert_frame_equal(store.read_table(tmp_path / name), table)

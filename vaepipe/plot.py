@@ -17,6 +17,8 @@ from vaepipe.figures import FIGURES, Data, Entry
 from vaepipe.grid import Cell
 
 TABLES = ("models", "images", "attacks", "ball")
+FLAG = "masked"
+"""Column that figures mark where a table has it."""
 
 
 def read(entry: Entry, spec: dict, tables: dict[str, Path | None], arrays: list[str]) -> Data:
@@ -31,7 +33,7 @@ def read(entry: Entry, spec: dict, tables: dict[str, Path | None], arrays: list[
         if path is None:
             raise store.DataError(f"--{table} is missing: this figure reads it")
         try:
-            frame = store.read_table(path)
+            frame = store.read_table(path, (*Cell.__dataclass_fields__, *columns, FLAG))
         except FileNotFoundError as error:
             raise store.DataError(f"{path}: no such file") from error
         except ValueError as error:  # pyarrow's and pandas' errors for damaged files

@@ -223,8 +223,8 @@ def write_rows(path: str | Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-def read_table(path: str | Path):
-    """A data frame from .csv or .parquet.
+def read_table(path: str | Path, columns: Iterable[str] | None = None):
+    """A data frame from .csv or .parquet; with ``columns`` only those of them that it has.
 
     Raises:
         DataError: it is not what SHA256SUMS beside it says.
@@ -233,4 +233,11 @@ def read_table(path: str | Path):
 
     if not integrity.summed(Path(path)):
         raise DataError(f"{path}: differs from {integrity.SUMS} beside it; delete it to have it made again")
-    return pd.read_csv(path) if Path(path).suffix == ".csv" else pd.read_parquet(path)
+    wanted = None if columns is None else set(columns)
+    if Path(path).suffix == ".csv":
+        return pd.read_csv(path, usecols=None if wanted is None else wanted.__contains__)
+    if wanted is None:
+        return pd.read_parquet(path)
+    import pyarrow.parquet
+
+    return pd.read_parquet(path, columns=[name for name in pyarrow.parquet.read_schema(path).names if name in wanted])

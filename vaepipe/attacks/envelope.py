@@ -3,8 +3,8 @@
 The best objective is concave and non-decreasing in λ: it is the lower envelope of the lines φ(x + d) + λ‖d‖₂ over all d.
 Each d that was found is one such line, d = 0 among them, and a row takes the lowest line at its λ. Where the objective is
 small beside φ(x), the solver stops a row of its own by the latter; so those rows are solved again from their line, to a
-tolerance nearer to their objective, and so is every row for which another line is lower, until there are none. Only rows
-of one pair meet.
+tolerance nearer to their objective. The others are solved again from the next smaller λ, as some sit in a poor local
+minimum, and from where they are. Then every row for which another line is lower. Only rows of one pair meet.
 """
 
 from __future__ import annotations

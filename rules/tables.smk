@@ -39,6 +39,7 @@ rule collect:
         "benchmarks/tables/collect.jsonl"
     conda:
         "../envs/vaepipe.yaml"
+    threads: 4
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
@@ -50,7 +51,7 @@ rule collect:
     shell:
         "python -m vaepipe.collect --spec {params.spec:q} --models {output.models:q} --images {output.images:q}"
         " --attacks {output.attacks:q} --robustness {output.robustness:q} --ball {output.ball:q} --pairs {output.pairs:q} --columns {output.columns:q}"
-        " --sums {output.sums:q} > {log:q} 2>&1"
+        " --sums {output.sums:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule config:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -105,26 +106,26 @@ TABLES = {
 }
 
 
-def image_rows(cell: Cell, path: str | Path) -> pd.DataFrame:
-    """One row per held-out image of one model."""
+def evaluated(cell: Cell, path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(one row per held-out image of one model, its `model_row`)."""
     with store.open_h5(path, "evaluation") as file:
         found = {name: file[name][:] for name in MEASURES if name != "elbo"}
-    found["elbo"] = found["log_likelihood"] - found["kl"]
-    return _with_cell(cell, {"image": np.arange(len(found["kl"]))} | found, TABLES["images"])
+        found["elbo"] = found["log_likelihood"] - found["kl"]
+        images = _with_cell(cell, {"image": np.arange(len(found["kl"]))} | found, TABLES["images"])
+        return images, model_row(images, file)
 
 
-def model_row(images: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+def model_row(images: pd.DataFrame, file) -> pd.DataFrame:
     """One row per model: means and standard errors over its images, and what was measured of its aggregate posterior."""
     with np.errstate(invalid="ignore"):  # the autoencoder's infinite KL
         mean = images[list(MEASURES)].mean()
         error = images[list(MEASURES)].std(ddof=1) / np.sqrt(len(images))
     numbers = {name + suffix: float(value[name]) for name in MEASURES for suffix, value in (("", mean), ("_se", error))}
-    with store.open_h5(path, "evaluation") as file:
-        numbers |= {name + suffix: float(file[name][i]) for name in AGGREGATE for i, suffix in enumerate(("", "_se"))}
-        numbers["state"] = file.attrs["state"]
-        for name, values in zip(("kl_layers", "kl_layers_se"), file["kl_layers"][:]):
-            numbers[name] = " ".join(f"{value:.6g}" for value in values)
-    return images[list(CELL)].iloc[:1].assign(images=len(images), **numbers)[list(TABLES["models"])]
+    numbers |= {name + suffix: float(file[name][i]) for name in AGGREGATE for i, suffix in enumerate(("", "_se"))}
+    numbers["state"] = file.attrs["state"]
+    for name, values in zip(("kl_layers", "kl_layers_se"), file["kl_layers"][:]):
+        numbers[name] = " ".join(f"{value:.6g}" for value in values)
+    return pd.DataFrame([images[list(CELL)].iloc[0].to_dict() | {"images": len(images)} | numbers], columns=list(TABLES["models"]))
 
 
 def attack_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
@@ -182,31 +183,42 @@ def _with_cell(cell: Cell, columns: dict, order: dict) -> pd.DataFrame:
     return pd.DataFrame(vars(cell) | columns, columns=list(order))
 
 
-def collect(study: dict) -> dict[str, pd.DataFrame]:
+def cell_rows(cell: Cell, spec: dict) -> dict[str, pd.DataFrame]:
+    """What one model adds to each table, but for the pairs."""
+    images, models = evaluated(cell, cell.model("evaluation.h5"))
+    attacks = {loss: attack_rows(cell, loss, cell.attack(loss)) for loss in grid.losses(cell, spec["losses"])}
+    balls = {loss: ball_rows(cell, loss, cell.ball(loss)) for loss in grid.losses(cell, spec["ball"])}
+    robust = robustness_rows(cell, attacks, spec["checked"], balls)
+    for loss, masked in zip(robust["loss"], robust["masked"]):
+        for frames in (attacks, balls):
+            if loss in frames and isinstance(masked, str):
+                frames[loss]["masked"] = masked
+    every = {"attacks": attacks, "ball": balls}
+    found = {name: pd.concat(frames.values()) for name, frames in every.items() if frames}
+    return {"models": models, "images": images, "robustness": robust} | found
+
+
+def collect(study: dict, threads: int = 1) -> dict[str, pd.DataFrame]:
     """Tables models, images, attacks, robustness, ball, pairs and columns.
 
     Args:
         study: per data set its grid, external models, losses (``ball``: of the attacks of bounded size) and whether attacks were
             checked, as `vaepipe.config.Study.collect_spec` gives them.
+        threads: models looked at at once, as the digests of their files take the longest.
     """
-    models, images, attacks, robust, balls, pairs = [], [], [], [], [], []
+    work, pairs = [], []
     for dataset, spec in study.items():
-        for cell in [*grid.cells(dataset, spec["grid"]), *grid.external(dataset, spec["external"])]:
-            images.append(image_rows(cell, cell.model("evaluation.h5")))
-            models.append(model_row(images[-1], cell.model("evaluation.h5")))
-            by_loss = {loss: attack_rows(cell, loss, cell.attack(loss)) for loss in grid.losses(cell, spec["losses"])}
-            in_balls = {loss: ball_rows(cell, loss, cell.ball(loss)) for loss in grid.losses(cell, spec["ball"])}
-            files = [(cell.attack(loss), "attack") for loss in by_loss] + [(cell.ball(loss), "ball") for loss in in_balls]
-            if files and all(rows["dataset"].iloc[0] != dataset for rows in pairs):
-                pairs.append(pair_rows(dataset, *files[0]))
-            robust.append(robustness_rows(cell, by_loss, spec["checked"], in_balls))
-            masked = dict(zip(robust[-1]["loss"], robust[-1]["masked"].fillna("")))
-            for made, frames in ((attacks, by_loss), (balls, in_balls)):
-                made += [frame.assign(masked=masked.get(loss, "")) for loss, frame in frames.items()]
-    frames = {"models": models, "images": images, "attacks": attacks, "robustness": robust, "ball": balls, "pairs": pairs}
+        cells = [*grid.cells(dataset, spec["grid"]), *grid.external(dataset, spec["external"])]
+        work += [(cell, spec) for cell in cells]
+        attacked = [(cell.attack(loss), "attack") for cell in cells for loss in grid.losses(cell, spec["losses"])]
+        bounded = [(cell.ball(loss), "ball") for cell in cells for loss in grid.losses(cell, spec["ball"])]
+        pairs += [pair_rows(dataset, *file) for file in (attacked + bounded)[:1]]
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(lambda its: cell_rows(*its), work))
+    frames = {name: [part[name] for part in parts if name in part] for name in TABLES} | {"pairs": pairs}
     tables = {
-        name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(TABLES[name]))
-        for name, parts in frames.items()
+        name: pd.concat(frames[name], ignore_index=True) if frames[name] else pd.DataFrame(columns=list(TABLES[name]))
+        for name in TABLES
     }
     tables["attacks"] = tables["attacks"].sort_values([*CELL, "loss", "lambda", "pair"], kind="stable", ignore_index=True)
     columns = [(table, name, text) for table, names in TABLES.items() for name, text in names.items()]
@@ -219,8 +231,9 @@ def main(argv: list[str] | None = None) -> None:
     for table in (*TABLES, "columns"):
         parser.add_argument(f"--{table}", required=True, type=Path, help="table to write (.csv or .parquet)")
     parser.add_argument("--sums", type=Path, help="SHA256SUMS of the tables, to write beside them")
+    parser.add_argument("--threads", type=int, default=1, help="files read at once (default 1)")
     args = parser.parse_args(argv)
-    tables = collect(args.spec)
+    tables = collect(args.spec, args.threads)
     for name, frame in tables.items():
         store.write_table(getattr(args, name), frame)
     if args.sums:

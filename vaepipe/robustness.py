@@ -162,8 +162,9 @@ def _curves(rows) -> dict[int, tuple[np.ndarray, np.ndarray]]:
 def verdict(rows, checks: dict[str, np.ndarray]) -> dict[str, object]:
     """What `vaepipe.check` found, and attacks in a ball of the 2-norm (``ball_divergence``, ``ball_norm``, (K, P)), beside the
     rows (a data frame) of the attack that it checked; only what was checked."""
-    grid = {name: _grid(rows, name) for name in ("objective", "divergence", "initial_divergence", "norm", "input_distance")}
-    lambdas = np.sort(rows["lambda"].unique())
+    lambdas, order = np.unique(rows["lambda"]), np.lexsort((rows["pair"], rows["lambda"]))
+    names = ("objective", "divergence", "initial_divergence", "norm", "input_distance")
+    grid = {name: rows[name].to_numpy(float)[order].reshape(len(lambdas), -1) for name in names}  # L, P
     found: dict[str, object] = {}
     reasons = []
     if "noise_divergence" in checks:
@@ -209,8 +210,3 @@ def _probed(grid: dict[str, np.ndarray], classes: np.ndarray, labels: np.ndarray
         found[f"probe_accuracy_{100 * budget:.0f}"] = float((~within | (classes == labels[:, 0])).all(0).mean())
         found[f"probe_target_{100 * budget:.0f}"] = float((within & (classes == labels[:, 1])).any(0).mean())
     return found
-
-
-def _grid(rows, name: str) -> np.ndarray:
-    """(L, P) of a column, λ increasing."""
-    return rows.pivot(index="lambda", columns="pair", values=name).to_numpy(float)

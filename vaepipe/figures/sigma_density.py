@@ -32,7 +32,7 @@ def draw(data: Data, options: dict) -> style.Page:
         keys = list(Cell.__dataclass_fields__)
         cells = chosen((Cell(*row) for row in frame[keys].drop_duplicates().itertuples(index=False)), options)
         _panel(ax, dataset, frame, cells)
-    present = [f for f in style.present(data.images["family"]) if f != "ae"]
+    present = [f for f in style.present(data.images["family"].unique()) if f != "ae"]
     lines = {style.NAMES[f]: Line2D([], [], color=style.COLOURS[f]) for f in present}
     style.legend(figure, lines | {"prior, $\\sqrt{d_z}$": Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)})
     return figure

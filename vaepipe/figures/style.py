@@ -102,8 +102,12 @@ def house(draw: Callable) -> Callable:
 
 @house
 def save(figure: Figure, path, suffix: str) -> None:
-    """Write a figure; the same figure gives the same bytes."""
-    figure.savefig(path, format=suffix[1:], metadata=METADATA[suffix])
+    """Write a figure; the same figure gives the same bytes, whatever it was written as before. It is laid out once."""
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):  # else saving would give it a new layout engine
+        if figure.get_layout_engine():
+            figure.draw_without_rendering()
+            figure.set_layout_engine(None)
+        figure.savefig(path, format=suffix[1:], metadata=METADATA[suffix])
 
 
 def base(family: str) -> str:

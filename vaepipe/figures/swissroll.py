@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import gaussian_kde
 
 from vaepipe import store
 from vaepipe.figures import Data, style
@@ -85,6 +84,8 @@ def _model(figure: Figure, left_place, right_place, parts: dict | None, name: st
 
 def _contours(ax: Axes, parts: dict, shared: Shared) -> None:
     """Contours of a kernel density of the samples, and the samples, coloured by where their x lies along the roll."""
+    from scipy.stats import gaussian_kde  # a second, which the claims, that read what is drawn, would pay too
+
     z, t = parts["sample"], _along(parts["x"])
     kept = np.isfinite(z).all(1)
     z, t = z[kept].astype(float), t[kept]

@@ -123,7 +123,8 @@ def stages(study: Study) -> dict[str, list[str]]:
     tables = [word for name in TABLES_FOR for word in (f"--{name}", str(paths[name]))]
     outs = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
     spec = json.dumps({"plot": study.plot, "cells": []})
-    found = {"collect": ["collect", "--spec", json.dumps(study.collect_spec()), *outs, "--sums", str(folder / "SHA256SUMS"), "--threads", "2"]}
+    outs += ["--sums", str(folder / "SHA256SUMS"), "--threads", str(os.cpu_count())]
+    found = {"collect": ["collect", "--spec", json.dumps(study.collect_spec()), *outs]}
     for name, entry in FIGURES.items():
         if entry.tables and "ball" not in entry.tables:  # this study has no attacks in balls
             files = [f"results/figures/{name}{suffix}" for suffix in entry.suffixes]

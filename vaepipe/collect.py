@@ -125,7 +125,8 @@ def model_row(images: pd.DataFrame, file) -> pd.DataFrame:
     numbers["state"] = file.attrs["state"]
     for name, values in zip(("kl_layers", "kl_layers_se"), file["kl_layers"][:]):
         numbers[name] = " ".join(f"{value:.6g}" for value in values)
-    return pd.DataFrame([images[list(CELL)].iloc[0].to_dict() | {"images": len(images)} | numbers], columns=list(TABLES["models"]))
+    row = images[list(CELL)].iloc[0].to_dict() | {"images": len(images)} | numbers
+    return pd.DataFrame([row], columns=list(TABLES["models"]))
 
 
 def attack_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:

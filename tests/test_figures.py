@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -146,6 +147,19 @@ def test_chosen_and_cells_for():
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "headline"])
 def test_nothing_is_cut_off(name, data):
     assert nothing_is_cut_off(make(name, data[name]))
+
+
+@pytest.mark.parametrize("lines, grown", [(1, False), (16, True)])
+def test_long_notes_make_the_page_higher_and_not_the_panels_flat(lines, grown, tmp_path):
+    with matplotlib.rc_context(style.RC):
+        page, axes = style.panels(4, 2.9)
+    for ax in axes:
+        style.note(ax, "\n".join("so many words" for _ in range(lines)))
+    before = page.get_figheight()
+    for suffix in (".pdf", ".png"):
+        style.save(page, tmp_path / f"page{suffix}", suffix)
+    assert (page.get_figheight() > before) is grown
+    assert min(ax.get_position().height for ax in axes) * page.get_figheight() > 2.9 / 2 - 0.02
 
 
 # --- curves against β --------------------------------------------------------------------------------------------------

@@ -80,11 +80,13 @@ METADATA = {".pdf": {"Creator": None, "Producer": None, "CreationDate": None}, "
 
 
 class Page(Figure):
-    """A figure that carries the numbers it shows, as rows of the table that is written beside it."""
+    """A figure that carries the numbers it shows, as rows of the table that is written beside it, and the least height of its
+    axes in inches, to which long notes may shrink them."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.rows: list[dict] = []
+        self.least = 0.0
 
 
 def house(draw: Callable) -> Callable:
@@ -106,8 +108,19 @@ def save(figure: Figure, path, suffix: str) -> None:
     with matplotlib.rc_context({"figure.constrained_layout.use": False}):  # else saving would give it a new layout engine
         if figure.get_layout_engine():
             figure.draw_without_rendering()
+            if short := _short(figure):
+                figure.set_figheight(figure.get_figheight() + short)
+                figure.draw_without_rendering()
             figure.set_layout_engine(None)
         figure.savefig(path, format=suffix[1:], metadata=METADATA[suffix])
+
+
+def _short(figure: Page) -> float:
+    """Inches that a page lacks for the least height of its axes."""
+    if not figure.least:
+        return 0.0
+    lowest = min(ax.get_position().height for ax in figure.axes) * figure.get_figheight()
+    return max(0.0, figure.least - lowest) * figure.axes[0].get_gridspec().nrows
 
 
 def base(family: str) -> str:
@@ -135,6 +148,7 @@ def panels(n: int, height: float) -> tuple[Page, list[Axes]]:
     columns = min(n, 2)
     rows = -(-n // columns)
     figure = Page(figsize=(COLUMN * columns, height * rows + 0.25))
+    figure.least = height / 2
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[n:]:
         ax.remove()

@@ -158,7 +158,7 @@ def test_long_notes_make_the_page_higher_and_not_the_panels_flat(lines, grown, t
     before = page.get_figheight()
     for suffix in (".pdf", ".png"):
         style.save(page, tmp_path / f"page{suffix}", suffix)
-    assert (page.get_figheight() > before) is grown
+    assert (page.get_figheight() > before) == grown
     assert min(ax.get_position().height for ax in axes) * page.get_figheight() > 2.9 / 2 - 0.02
 
 

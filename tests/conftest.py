@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import math
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,16 @@ def digits(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "digits.h5"
     prepare({"dataset": "digits", "path": None}, path)
     return path
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    """A file system that has no locks, in this process and those forked from it."""
+
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
 
 
 def make_encoder(shape=(1, 8, 8), d_z=4, gain=2.0, seed=0):
@@ -119,9 +132,9 @@ def copy_repository(folder: Path) -> Path:
     return folder
 
 
-def start_snakemake(folder, *arguments, env=None, **options):
+def start_snakemake(folder, *arguments, env=None, program=SNAKEMAKE, **options):
     environment = {key: value for key, value in (env or os.environ).items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen([*SNAKEMAKE, *map(str, arguments)], cwd=folder, env=environment, text=True, **options)
+    return subprocess.Popen([*program, *map(str, arguments)], cwd=folder, env=environment, text=True, **options)
 
 
 def snakemake(folder, *arguments):
@@ -129,6 +142,13 @@ def snakemake(folder, *arguments):
     running = start_snakemake(folder, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = running.communicate(timeout=600)
     return subprocess.CompletedProcess(running.args, running.returncode, out, err)
+
+
+def until(condition, running) -> None:
+    """Wait for something that a running workflow does."""
+    while not condition():
+        assert running.poll() is None, running.args
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,11 @@ def test_a_folder_of_locks_that_is_not_ours_is_refused(tmp_path, monkeypatch):
         device.lease(["a"], tmp_path)
 
 
+def test_a_folder_without_locks_is_one_line(tmp_path, without_locks):
+    with pytest.raises(store.DataError, match=r"gpu-a\.0\.lock: No locks available: .* set TMPDIR to a local folder$"):
+        device.lease(["a"], tmp_path)
+
+
 def test_a_process_that_asks_again_keeps_its_device(tmp_path):
     assert device.lease(["a", "b"], tmp_path) == 0
     assert device.lease(["a", "b"], tmp_path) == 0

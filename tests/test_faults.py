@@ -90,6 +90,19 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bits(trained, tm
     assert not list(tmp_path.glob(".*.resume*"))
 
 
+def test_without_locks_two_trainings_at_a_time_both_end_with_the_same_bits(trained, tmp_path, without_locks):
+    work, files, whole, _ = trained
+    half = tmp_path / ".model.elsewhere.1.tmp.safetensors"  # of a process that may be alive
+    half.touch()
+    both = [start(work(tmp_path), tmp_path / f"said {i}") for i in range(2)]
+    assert [end(child) for child in both] == [0, 0]
+    assert [path.read_bytes() for path in files(tmp_path)] == whole
+    for i in range(2):
+        said = (tmp_path / f"said {i}").read_text()
+        assert "No locks available: this file system has no locks" in said and "Traceback" not in said
+    assert half.exists() and not list(tmp_path.glob(".*.resume*"))
+
+
 @pytest.fixture
 def attacked(digits, tmp_path):
     """What attacks a small model into a file."""

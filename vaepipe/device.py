@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import hashlib
 import os
@@ -16,6 +17,9 @@ from vaepipe.errors import DataError
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What flock says on a file system without locks, such as some mounts of NFS and Lustre."""
 
 _leases: dict = {}
 
@@ -80,7 +84,7 @@ def lease(names: list, folder: Path | None = None, jobs_per_device: int = 1) -> 
     taken first. A process keeps what it has: asked again, it gets the same device.
 
     Raises:
-        DataError: the folder of the locks belongs to somebody else.
+        DataError: the folder of the locks belongs to somebody else, or is on a file system without locks.
     """
     folder = folder or Path(tempfile.gettempdir()) / f"vaepipe-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -99,6 +103,10 @@ def lease(names: list, folder: Path | None = None, jobs_per_device: int = 1) -> 
                 return i
             except BlockingIOError:
                 file.close()
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                raise DataError(f"{path}: {error.strerror}: GPUs are leased by locks; set TMPDIR to a local folder") from error
         time.sleep(0.2)
 
 

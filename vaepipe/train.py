@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import torch
 
@@ -195,9 +196,9 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
     resume = out.with_name(f".{out.stem}.resume-{provenance.spec_digest([spec, digest, code])}.safetensors")
     # an orphan of a killed workflow may still be training: wait for it to end, and end with the same weights
     lock = open(out.with_name(f".{out.stem}.lock"), "w")  # noqa: SIM115  held until the process ends
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    for left in out.parent.glob(f"*.{out.stem}.*tmp*"):  # by a job that was killed while it wrote; no other writes now
-        left.unlink()
+    if _alone(lock):
+        for left in out.parent.glob(f"*.{out.stem}.*tmp*"):  # by a job that was killed while it wrote; no other writes now
+            left.unlink()
     full = json.dumps({**spec, "shape": list(trainer.x.shape)})
     meta = {**provenance.record(), "spec": full, "precision": trainer.precision, "code": code, "data": digest}
     if history.exists() and _made(out, meta):
@@ -228,6 +229,19 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
     store.write_rows(history, trainer.history)
     store.write_weights(out, trainer.model.state_dict(), meta)
     resume.unlink(missing_ok=True)
+
+
+def _alone(lock: IO) -> bool:
+    """Wait for the lock; False where the file system has none: then two processes may both train, to the same weights, and
+    each renames whole files of its own."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return True
+    except OSError as error:
+        if error.errno not in devices.NO_LOCKS:
+            raise
+        print(f"{lock.name}: {error.strerror}: this file system has no locks, another process here would train too", flush=True)
+        return False
 
 
 def _made(out: Path, meta: dict[str, str]) -> bool:

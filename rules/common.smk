@@ -155,9 +155,8 @@ def figure_cells(figure, dataset):
 
 
 def montage_attacks(dataset):
-    """(cell, path) of the attack files behind a data set's montage: those of the first loss."""
-    loss = study.specs[dataset]["attack"]["losses"][0]
-    return [(cell, cell.attack(loss)) for cell in figure_cells("montage", dataset)]
+    """(cell, path) of the attack files behind a data set's montage: those of each model's first loss."""
+    return [(cell, cell.attack(loss)) for cell in figure_cells("montage", dataset) for loss in study.losses(cell)[:1]]
 
 
 def figure_spec(cells=()):

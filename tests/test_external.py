@@ -1,5 +1,6 @@
 """Models trained elsewhere: what docs/your-model.md says, done from outside; and what is refused."""
 
+import json
 import math
 import os
 import pickle
@@ -196,13 +197,52 @@ def test_an_autoencoder_from_elsewhere_is_refused_a_kl_in_one_line_and_attacked_
     model, out = tmp_path / "m.safetensors", tmp_path / "a.h5"
     adopt(study.model_spec(cell), digits, tmp_path / "w.pt", model)
     with pytest.raises(
-        DataError, match=r"^attack\.losses, of external\.mine: loss: 'latent-kl' is .* latent-mean, .*$"
+        DataError, match=r"^attack\.losses, or external\.mine\.losses: loss: 'latent-kl' is .* latent-mean, .*$"
     ) as caught:
         attack(study.attack_spec(cell, "latent-kl"), digits, model, out, torch.device("cpu"))
     assert "\n" not in str(caught.value) and not out.exists()
     attack(study.attack_spec(cell, "latent-mean"), digits, model, out, torch.device("cpu"))
     with open_h5(out, "attack") as file:
         assert file["converged"][:].all() and (file["divergence"][:] < file["initial_divergence"][:]).all()
+
+
+def test_a_model_is_attacked_by_its_own_losses_beside_another_that_is_attacked_by_all(tmp_path):
+    torch.save(WithoutWidth().state_dict(), tmp_path / "w.pt")
+    mine = {"entry": "test_external:without_width", "weights": str(tmp_path / "w.pt"), "range": [-1, 1], "dataset": "digits"}
+    mine |= {"shape": [1, 8, 8], "d_z": 4, "losses": ["latent-mean"]}
+    digits = {"grid": {"families": ["vae"], "d_z": [4]}, "train": {"epochs": 1}, "evaluate": {"max_images": 50}}
+    digits["attack"] = {"losses": ["latent-kl", "latent-mean"], "pairs": 2, "lambdas": [0.01, 1]}
+    config = {"study": ["digits"], "external": {"mine": mine}, "datasets": {"digits": digits}}
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "my.yaml"]
+    command += ["--cores", "2", "--", "tables", "results/explorer.html", "results/figures/montage/digits.png"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    every = {("vae", "latent-kl"), ("vae", "latent-mean"), ("mine", "latent-mean")}
+    for stage in ("attacks", "checks"):
+        files = [p.relative_to(tmp_path / f"results/{stage}/digits") for p in tmp_path.glob(f"results/{stage}/**/*.h5")]
+        assert {(path.parts[0], path.stem) for path in files} == every and len(files) == 3
+    table = pd.read_csv(tmp_path / "results/tables/robustness.csv").set_index(["family", "loss"])
+    assert set(table.index) == every and table[["auddc", "noise_gain"]].notna().all(axis=None)
+    assert np.isfinite(table.loc[("mine", "latent-mean"), "transfer_wins"])  # the VAE's distortions for that loss
+    columns = pd.read_csv(tmp_path / "results/figures/montage/digits.csv")
+    assert set(zip(columns["family"], columns["loss"])) == {("vae", "latent-kl"), ("mine", "latent-mean")}
+    page = (tmp_path / "results/explorer.html").read_text(encoding="utf-8")
+    shown = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["entries"]
+    assert {(entry["family"], entry["loss"]) for entry in shown} == every
+
+
+def test_the_losses_of_a_model_are_no_part_of_what_it_is(tmp_path):
+    (tmp_path / "w.pt").touch()
+    options = {"entry": "m:load", "weights": str(tmp_path / "w.pt"), "dataset": "digits", "shape": [1, 8, 8], "d_z": 4}
+    both = {"losses": ["latent-kl", "latent-mean"]}
+    config = {"study": ["digits"], "attack": both, "ball": both}
+    studies = [Study(config | {"external": {"mine": options | own}}) for own in ({}, {"losses": ["latent-mean"]})]
+    cell = studies[0].cells[-1]
+    assert [study.losses(cell) for study in studies] == [["latent-kl", "latent-mean"], ["latent-mean"]]
+    assert [[loss for its, loss in study.balls() if its == cell] for study in studies] == [both["losses"], ["latent-mean"]]
+    assert studies[0].model_spec(cell) == studies[1].model_spec(cell)
 
 
 def test_entry_points_by_module_and_by_file_and_normals_of_layers():
@@ -223,6 +263,13 @@ BAD = [
     ({"range": [1, -1]}, "external.mine.range: [1, -1]"),
     ({"shape": [8, 8]}, "external.mine.shape: [8, 8]"),
     ({"wieghts": "x"}, "external.mine.wieghts: unknown key"),
+    ({"losses": []}, "external.mine.losses: [] is not allowed; expected all, or a non-empty list"),
+    ({"losses": ["latent"]}, "external.mine.losses: ['latent'] is not allowed; expected all, or"),
+    ({"losses": "latent-kl"}, "external.mine.losses: 'latent-kl' is not allowed; expected all, or"),
+    (
+        {"losses": ["latent-kl", "latent-mean"]},
+        "external.mine.losses: 'latent-mean' is not allowed; attack.losses and ball.losses of digits have latent-kl, output",
+    ),
 ]
 
 
@@ -231,7 +278,7 @@ def test_a_mistake_in_the_section_is_one_line(tmp_path, change, start):
     weights = tmp_path / "w.pt"
     weights.touch()
     options = {"entry": "m:load", "weights": str(weights), "dataset": "digits", "shape": [1, 8, 8], "d_z": 4}
-    config = {"study": ["swissroll", "digits"], "external": {"mine": options}}
+    config = {"study": ["swissroll", "digits"], "external": {"mine": options}, "ball": {"losses": ["output"]}}
     assert [c.family for c in Study(config).cells if c.d_z == 4 and c.beta == 0] == ["mine"]
     with pytest.raises(ConfigError) as caught:
         Study(config | {"external": {"mine": options | change}})

@@ -63,4 +63,13 @@ def test_the_autoencoder_has_no_beta_and_the_seatbelt_its_own_model_at_one():
     assert [(cell.family, cell.beta) for cell in found] == [
         ("ae", 0), ("seatbelt", 1), ("seatbelt", 2), ("seatbelt", 0.5), ("vae", 1), ("beta-vae", 2), ("beta-vae", 0.5),
     ]  # fmt: skip
-    assert grid.losses(found[0], ["latent-kl"]) == [] and grid.losses(found[1], ["latent-kl"]) == ["latent-kl"]
+    assert grid.losses(found[0], ["latent-kl"], {}) == [] and grid.losses(found[1], ["latent-kl"], {}) == ["latent-kl"]
+
+
+def test_a_model_from_elsewhere_is_attacked_by_the_losses_that_it_names_in_the_studys_order():
+    other = {"dataset": "digits", "d_z": 4}
+    models = {"mine": other | {"losses": ["output", "latent-mean"]}, "other": other}
+    mine, other = grid.external("digits", models)
+    wanted = ["latent-mean", "latent-kl", "output"]
+    assert grid.losses(mine, wanted, models) == ["latent-mean", "output"] and grid.losses(mine, ["latent-kl"], models) == []
+    assert grid.losses(other, wanted, models) == wanted == grid.losses(other, wanted, {"other": {"losses": "all"}})

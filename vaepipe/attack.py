@@ -116,8 +116,8 @@ class Subject:
             return run(self.model, self.x, self.target, *args, loss=self.spec["loss"], seed=self.spec["pair_seed"], **options)
         except Refused as error:
             family = self.model_spec["family"]
-            name = f"external.{family}" if "external" in self.model_spec else family
-            raise store.DataError(f"{self.key}, of {name}: {error}") from error
+            key = f"or external.{family}.losses" if "external" in self.model_spec else f"of {family}"
+            raise store.DataError(f"{self.key}, {key}: {error}") from error
 
     def outcome(self, distortion: torch.Tensor) -> dict:
         """What distortions (L, P, C, H, W) do in image space, and the pictures, 0..255."""

@@ -187,8 +187,9 @@ def _with_cell(cell: Cell, columns: dict, order: dict) -> pd.DataFrame:
 def cell_rows(cell: Cell, spec: dict) -> dict[str, pd.DataFrame]:
     """What one model adds to each table, but for the pairs."""
     images, models = evaluated(cell, cell.model("evaluation.h5"))
-    attacks = {loss: attack_rows(cell, loss, cell.attack(loss)) for loss in grid.losses(cell, spec["losses"])}
-    balls = {loss: ball_rows(cell, loss, cell.ball(loss)) for loss in grid.losses(cell, spec["ball"])}
+    wanted = {key: grid.losses(cell, spec[key], spec["external"]) for key in ("losses", "ball")}
+    attacks = {loss: attack_rows(cell, loss, cell.attack(loss)) for loss in wanted["losses"]}
+    balls = {loss: ball_rows(cell, loss, cell.ball(loss)) for loss in wanted["ball"]}
     robust = robustness_rows(cell, attacks, spec["checked"], balls)
     for loss, masked in zip(robust["loss"], robust["masked"]):
         for frames in (attacks, balls):
@@ -209,10 +210,11 @@ def collect(study: dict, threads: int = 1) -> dict[str, pd.DataFrame]:
     """
     work, pairs = [], []
     for dataset, spec in study.items():
-        cells = [*grid.cells(dataset, spec["grid"]), *grid.external(dataset, spec["external"])]
+        models = spec["external"]
+        cells = [*grid.cells(dataset, spec["grid"]), *grid.external(dataset, models)]
         work += [(cell, spec) for cell in cells]
-        attacked = [(cell.attack(loss), "attack") for cell in cells for loss in grid.losses(cell, spec["losses"])]
-        bounded = [(cell.ball(loss), "ball") for cell in cells for loss in grid.losses(cell, spec["ball"])]
+        attacked = [(cell.attack(loss), "attack") for cell in cells for loss in grid.losses(cell, spec["losses"], models)]
+        bounded = [(cell.ball(loss), "ball") for cell in cells for loss in grid.losses(cell, spec["ball"], models)]
         pairs += [pair_rows(dataset, *file) for file in (attacked + bounded)[:1]]
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(lambda its: cell_rows(*its), work))

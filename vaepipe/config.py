@@ -122,6 +122,11 @@ class Study:
             raise ConfigError(f"{key}.entry: {place!r} is not a file")
         if options["range"][0] >= options["range"][1]:
             raise ConfigError(f"{key}.range: {options['range']}; expected the lower end first")
+        spec = self.specs[options["dataset"]]
+        known = list(dict.fromkeys(spec["attack"]["losses"] + spec["ball"]["losses"]))
+        if options["losses"] != "all" and (absent := [loss for loss in options["losses"] if loss not in known]):
+            rule = f"attack.losses and ball.losses of {options['dataset']} have {', '.join(known) or 'none'}"
+            raise ConfigError(f"{key}.losses: {absent[0]!r} is not allowed; {rule}")
         return options
 
     def cell(self, wildcards) -> grid.Cell:
@@ -134,7 +139,7 @@ class Study:
 
     def losses(self, cell: grid.Cell) -> list[str]:
         """The losses that the cell is attacked by."""
-        return grid.losses(cell, self.specs[cell.dataset]["attack"]["losses"])
+        return grid.losses(cell, self.specs[cell.dataset]["attack"]["losses"], self.external)
 
     def attacks(self) -> list[tuple[grid.Cell, str]]:
         """(cell, loss) of every attack."""
@@ -142,7 +147,8 @@ class Study:
 
     def balls(self) -> list[tuple[grid.Cell, str]]:
         """(cell, loss) of every attack of bounded size."""
-        return [(cell, loss) for cell in self.cells for loss in grid.losses(cell, self.specs[cell.dataset]["ball"]["losses"])]
+        wanted = {name: spec["ball"]["losses"] for name, spec in self.specs.items()}
+        return [(cell, loss) for cell in self.cells for loss in grid.losses(cell, wanted[cell.dataset], self.external)]
 
     def prepare_spec(self, name: str) -> dict:
         """All that decides a data set's file, apart from its source's content and code."""
@@ -151,7 +157,8 @@ class Study:
     def model_spec(self, cell: grid.Cell) -> dict:
         """All that decides a model's weights, apart from data and code."""
         if cell.family in self.external:
-            return {**vars(cell), "external": self.external[cell.family]}
+            its = {key: value for key, value in self.external[cell.family].items() if key != "losses"}
+            return {**vars(cell), "external": its}
         spec = self.specs[cell.dataset]
         unused = {"threads"} | ({"layers", "free_bits"} if cell.family != "seatbelt" else set())
         parts = {part: {k: v for k, v in spec[part].items() if k not in unused} for part in ("model", "train")}
@@ -287,7 +294,7 @@ def _hint(word: str, known) -> str:
 def allowed(node: dict) -> str:
     """What a node of the schema allows, in words."""
     if "$ref" in node:
-        node = schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
+        node = schema()["$defs"][node["$ref"].rsplit("/", 1)[1]] | node
     if "anyOf" in node:
         return ", or ".join(allowed(sub) for sub in node["anyOf"])
     if "enum" in node:

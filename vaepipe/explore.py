@@ -56,7 +56,7 @@ def sources(study: dict) -> list[Source]:
         Source(cell, loss)
         for dataset, spec in study.items()
         for cell in [*grid.cells(dataset, spec["grid"]), *grid.external(dataset, spec["external"])]
-        for loss in grid.losses(cell, spec["losses"])
+        for loss in grid.losses(cell, spec["losses"], spec["external"])
     ]
 
 

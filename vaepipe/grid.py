@@ -86,9 +86,13 @@ def _shared(family: str, beta: float) -> str:
     return "vae" if beta == 1 and family in ("beta-vae", "beta-tcvae") else family
 
 
-def losses(cell: Cell, wanted: list[str]) -> list[str]:
-    """The attacks among ``wanted`` that the cell's family admits: a KL between posteriors without width is not one."""
-    return [loss for loss in wanted if cell.family != "ae" or "kl" not in loss]
+def losses(cell: Cell, wanted: list[str], models: dict[str, dict]) -> list[str]:
+    """The attacks among ``wanted`` that the cell admits: the autoencoder no KL, as its posterior has no width; a model trained
+    elsewhere (``models``: as for `external`) its own ``losses``, where it names some."""
+    if cell.family == "ae":
+        return [loss for loss in wanted if "kl" not in loss]
+    its = models.get(cell.family, {}).get("losses", "all")
+    return [loss for loss in wanted if its == "all" or loss in its]
 
 
 def lambdas(spec: dict | list) -> list[float]:

@@ -35,12 +35,12 @@ def jobs(study: dict) -> Iterator[tuple[str, Cell, str, str, Path]]:
             if cell in trained:
                 yield "train", cell, "", cell.model("model.safetensors"), folder / "train.jsonl"
             yield "evaluate", cell, "evaluation", cell.model("evaluation.h5"), folder / "evaluate.jsonl"
-            for loss in grid.losses(cell, spec["losses"]):
+            for loss in grid.losses(cell, spec["losses"], spec["external"]):
                 its = Path("benchmarks/attacks", cell.name, loss)
                 yield "attack", cell, "attack", cell.attack(loss), its.with_suffix(".jsonl")
                 for block in sorted(its.glob("*.jsonl")):  # there are some where λ is divided into jobs
                     yield "attack_block", cell, "", cell.block(loss, block.stem), block
-            for loss in grid.losses(cell, spec["ball"]):
+            for loss in grid.losses(cell, spec["ball"], spec["external"]):
                 yield "ball", cell, "ball", cell.ball(loss), Path("benchmarks/balls", cell.name, f"{loss}.jsonl")
 
 

@@ -150,17 +150,19 @@ MODELS = {
     "def load(weights): raise KeyError('w')": "failed (KeyError: 'w')",
     "def load(weights): return object()": "gave object, which has no posterior and no decode",
     "def load(weights): return Plain()": "in training mode",
-    "def load(weights):\n m = Plain().eval(); m.posterior = lambda x: x; return m": "posterior(x): gave Tensor; expected",
-    "def load(weights):\n m = Plain().eval(); m.decode = lambda z: z; return m": "decode(z): gave Tensor without log_prob",
-    "def load(weights):\n m = Plain().eval(); m.ours.encoder = None; return m": "the model failed on images (1, 1, 8, 8)",
+    "def load(weights):\n m = Plain().eval(); m.posterior = lambda x: x; return m": "posterior: gave Tensor; expected",
+    "def load(weights):\n m = Plain().eval(); m.decode = lambda z: z; return m": "decode: gave Tensor without log_prob",
+    "def load(weights):\n m = Plain().eval(); m.ours.encoder = None; return m": (
+        "posterior failed on shape (1, 1, 8, 8) (TypeError: 'NoneType' object is not callable)"
+    ),
     "def load(weights):\n m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.view(1, 1, 8, 8)); return m": (
-        "the model failed on images (3, 1, 8, 8)"
+        "posterior failed on shape (3, 1, 8, 8) (RuntimeError: shape"
     ),
     "def load(weights):\n m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.detach()); return m": (
-        "posterior(x): has no gradient"
+        "posterior: has no gradient"
     ),
     "def load(weights):\n m = Plain().eval(); f = m.decode; m.decode = lambda z: f(z.detach()); return m": (
-        "decode(z): has no gradient"
+        "decode: has no gradient"
     ),
     "def load(weights): return Plain().eval()  #": "the model has 4 latent dimensions; external says d_z: 5",
 }

@@ -12,12 +12,14 @@ Normals are `vaepipe.distributions.DiagonalNormal` or `torch.distributions.Norma
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -26,17 +28,43 @@ from torch import Tensor, nn
 from vaepipe.distributions import Bernoulli, DiagonalNormal, Gaussian
 from vaepipe.store import DataError, read_weights
 
+SAID = 300
+"""Characters of what someone else's code says that are passed on."""
+
+
+@contextlib.contextmanager
+def theirs(entry: str, what: str) -> Iterator[None]:
+    """Code that is not ours: whatever it raises becomes one line that names it. Too little memory stays what it is, as attacks
+    then try fewer rows.
+
+    Raises:
+        DataError: ``entry``, ``what`` was tried, the exception's type and text.
+    """
+    try:
+        yield
+    except (DataError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        said = textwrap.shorten(f"{type(error).__name__}: {error}", SAID).rstrip(": ")
+        raise DataError(f"{entry}: {what} ({said})") from error
+
 
 class External(nn.Module):
-    """What the stages need of a model, made of ``posterior`` and ``decode``; images in [0,1] outside, in ``range`` inside."""
+    """What the stages need of a model, made of ``posterior`` and ``decode``; images in [0,1] outside, in ``range`` inside.
+    ``entry``: where the model comes from, for what is said when it fails."""
 
-    def __init__(self, inner, latent_sizes: Sequence[int], range: Sequence[float]):
+    def __init__(self, inner, latent_sizes: Sequence[int], range: Sequence[float], entry: str = "model"):
         super().__init__()
-        self.inner, self.latent_sizes = inner, tuple(latent_sizes)
+        self.inner, self.latent_sizes, self.entry = inner, tuple(latent_sizes), entry
         self.low, self.width = range[0], range[1] - range[0]
 
+    def ask(self, method: str, *given: Tensor):
+        """What the user's method gives."""
+        with theirs(self.entry, f"{method} failed on shape {', '.join(str(tuple(t.shape)) for t in given)}"):
+            return getattr(self.inner, method)(*given)
+
     def posterior(self, x: Tensor) -> tuple[DiagonalNormal, ...]:
-        return normals(self.inner.posterior(self.low + self.width * x))
+        return normals(self.ask("posterior", self.low + self.width * x), f"{self.entry}: posterior")
 
     def infer(self, x: Tensor, noise: Tensor | None = None) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
         """Layers are sampled each from its posterior as the model gives it."""
@@ -49,25 +77,29 @@ class External(nn.Module):
     def priors(self, *samples: Tensor) -> tuple[DiagonalNormal | None, ...]:
         if not hasattr(self.inner, "priors"):
             return (None,) * len(samples)
-        return tuple(None if p is None else normals(p)[0] for p in self.inner.priors(*samples))
+        return tuple(None if p is None else normals(p, f"{self.entry}: priors")[0] for p in self.ask("priors", *samples))
 
     def decode(self, *samples: Tensor):
-        return Likelihood(self.inner.decode(*samples), self.low, self.width)
+        return Likelihood(self.ask("decode", *samples), self.low, self.width, self.entry)
 
 
 class Likelihood:
     """p(x|z) of images in [0,1], from one of images in another range."""
 
-    def __init__(self, inner, low: float, width: float):
-        self.inner, self.low, self.width = inner, low, width
+    def __init__(self, inner, low: float, width: float, entry: str):
+        self.inner, self.low, self.width, self.entry = inner, low, width, entry
 
     @property
     def mean(self) -> Tensor:
-        return (self.inner.mean - self.low) / self.width
+        with theirs(self.entry, "mean of what decode gave failed"):
+            mean = self.inner.mean
+        return (mean - self.low) / self.width
 
     def log_prob(self, x: Tensor) -> Tensor:
         """(B,) nats, of a density over [0,1]: stretching the pixels divides it by their product of widths."""
-        value = self.inner.log_prob(self.low + self.width * x)
+        x = self.low + self.width * x
+        with theirs(self.entry, f"log_prob of what decode gave failed on shape {tuple(x.shape)}"):
+            value = self.inner.log_prob(x)
         stretch = 0.0 if self.width == 1 else x[0].numel() * torch.tensor(self.width).log().item()
         return value.flatten(1).sum(1) + stretch if value.ndim > 1 else value + stretch
 
@@ -98,11 +130,11 @@ class MeanAndLogVariance(nn.Module):
         return Bernoulli(out) if self.likelihood == "bernoulli" else Gaussian(out, self.sigma)
 
 
-def normals(given) -> tuple[DiagonalNormal, ...]:
+def normals(given, name: str = "posterior") -> tuple[DiagonalNormal, ...]:
     """One or several normals of this package or of torch, as a tuple of this package's.
 
     Raises:
-        DataError: something else.
+        DataError: ``name`` gave something else.
     """
     layers = [given] if isinstance(given, (DiagonalNormal, torch.distributions.Distribution)) else given
     found = []
@@ -112,7 +144,7 @@ def normals(given) -> tuple[DiagonalNormal, ...]:
             q = DiagonalNormal(q.loc, q.scale.log())
         if not isinstance(q, DiagonalNormal):
             expected = "expected a DiagonalNormal or torch's Normal, or one per layer"
-            raise DataError(f"posterior(x): gave {type(q).__name__}; {expected}")
+            raise DataError(f"{name}: gave {type(q).__name__}; {expected}")
         found.append(q)
     return tuple(found)
 
@@ -153,7 +185,7 @@ def entry_point(entry: str) -> Callable:
         DataError: there is none.
     """
     place, _, name = entry.rpartition(":")
-    try:
+    with theirs(entry, "could not be imported"):
         if place.endswith(".py"):
             spec = importlib.util.spec_from_file_location(f"vaepipe_external_{Path(place).stem}", place)
             module = importlib.util.module_from_spec(spec)
@@ -161,8 +193,6 @@ def entry_point(entry: str) -> Callable:
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(place)
-    except Exception as error:  # whatever the user's file raises
-        raise DataError(f"{entry}: could not be imported ({type(error).__name__}: {' '.join(str(error).split())})") from error
     if not callable(getattr(module, name, None)):
         raise DataError(f"{entry}: {place} has no function {name!r}")
     return getattr(module, name)
@@ -185,26 +215,19 @@ def build(options: dict, tensors: dict[str, Tensor], shape: Sequence[int]) -> Ex
     """
     entry = options["entry"]
     function = entry_point(entry)
-    try:
+    with theirs(entry, "failed"):
         inner = function(tensors)
-    except Exception as error:
-        raise DataError(f"{entry}: failed ({type(error).__name__}: {' '.join(str(error).split())})") from error
     if absent := [name for name in ("posterior", "decode") if not callable(getattr(inner, name, None))]:
         raise DataError(f"{entry}: gave {type(inner).__name__}, which has no {' and no '.join(absent)}")
     if getattr(inner, "training", False):
         raise DataError(f"{entry}: gave a model in training mode; call .eval() on it first")
-    try:
-        for count in (1, 3):  # a model may have the number of images written into it
-            x = torch.full((count, *shape), 0.5)
-            with torch.enable_grad():
-                x.requires_grad_()
-                sizes = [q.mean.shape[-1] for q in External(inner, (), options["range"]).posterior(x)]
-                model = External(inner, sizes, options["range"]).eval()
-                _try(model, x, options["d_z"])
-    except DataError as error:
-        raise DataError(f"{entry}: {error}") from error
-    except Exception as error:
-        raise DataError(f"{entry}: the model failed on images {tuple(x.shape)} ({' '.join(str(error).split())})") from error
+    for count in (1, 3):  # a model may have the number of images written into it
+        x = torch.full((count, *shape), 0.5)
+        with torch.enable_grad(), theirs(entry, f"the model failed on images {tuple(x.shape)}"):
+            x.requires_grad_()
+            sizes = [q.mean.shape[-1] for q in External(inner, (), options["range"], entry).posterior(x)]
+            model = External(inner, sizes, options["range"], entry).eval()
+            _try(model, x, options["d_z"])
     return model
 
 
@@ -213,21 +236,23 @@ def _try(model: External, x: Tensor, d_z: int) -> None:
     for q in posteriors:
         if q.mean.shape != q.log_std.shape or q.mean.ndim != 2 or len(q.mean) != len(x):
             shapes = tuple(q.mean.shape), tuple(q.log_std.shape)
-            raise DataError(f"posterior(x): mean and width of shapes {shapes[0]} and {shapes[1]}; expected ({len(x)}, D) both")
+            found = f"mean and width of shapes {shapes[0]} and {shapes[1]}"
+            raise DataError(f"{model.entry}: posterior: {found}; expected ({len(x)}, D) both")
     if sum(model.latent_sizes) != d_z:
-        raise DataError(f"the model has {sum(model.latent_sizes)} latent dimensions; external says d_z: {d_z}")
+        raise DataError(f"{model.entry}: the model has {sum(model.latent_sizes)} latent dimensions; external says d_z: {d_z}")
     likelihood = model.decode(*samples)
     if absent := [name for name in ("mean", "log_prob") if not hasattr(likelihood.inner, name)]:
         kind = type(likelihood.inner).__name__
-        raise DataError(f"decode(z): gave {kind} without {' and '.join(absent)}; expected a likelihood")
+        raise DataError(f"{model.entry}: decode: gave {kind} without {' and '.join(absent)}; expected a likelihood")
     if likelihood.mean.shape != x.shape or likelihood.log_prob(x).shape != (len(x),):
-        found = tuple(likelihood.mean.shape), tuple(likelihood.log_prob(x).shape)
-        raise DataError(f"decode(z): mean {found[0]} and log_prob {found[1]}; expected {tuple(x.shape)} and ({len(x)},)")
+        found = f"mean {tuple(likelihood.mean.shape)} and log_prob {tuple(likelihood.log_prob(x).shape)}"
+        raise DataError(f"{model.entry}: decode: {found}; expected {tuple(x.shape)} and ({len(x)},)")
     if not likelihood.mean.isfinite().all():
-        raise DataError("decode(z): gave numbers that are not finite")
-    for name, outs, ins in (("posterior(x)", [q.mean for q in posteriors], [x]), ("decode(z)", [likelihood.mean], samples)):
+        raise DataError(f"{model.entry}: decode: gave numbers that are not finite")
+    for name, outs, ins in (("posterior", [q.mean for q in posteriors], [x]), ("decode", [likelihood.mean], samples)):
         if not any(out.requires_grad and any(g is not None for g in _gradients(out, ins)) for out in outs):
-            raise DataError(f"{name}: has no gradient, which attacks need; take torch.no_grad, detach and NumPy out of it")
+            rule = "which attacks need; take torch.no_grad, detach and NumPy out of it"
+            raise DataError(f"{model.entry}: {name}: has no gradient, {rule}")
 
 
 def _gradients(out: Tensor, ins: Sequence[Tensor]) -> tuple[Tensor | None, ...]:

@@ -1,12 +1,14 @@
 """What pip and conda install is what pyproject.toml asks for; nothing is unpickled; the shell gets every value quoted."""
 
 import ast
+import os
 import re
+import sys
 import tomllib
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, snakemake
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -27,6 +29,38 @@ def test_the_conda_environment_has_what_the_stages_need_in_the_same_versions():
             entry = found.get(CONDA.get(name, name))
             assert entry, f"envs/vaepipe.yaml lacks {name}"
             assert entry.split(maxsplit=1)[1].replace(" ", "") == str(requirement.specifier), entry
+
+
+# of conda what Snakemake asks for; its environments hold a python, which notes what it runs, and nothing else
+STAND_IN = """#!/bin/sh
+case "$1 $2" in
+    "info --json") echo '{{"conda_prefix": "{folder}", "platform": "linux-64"}}' ;;
+    "--version ") echo conda 25.1.0 ;;
+    "config --get") echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
+    "env create")
+        for place in "$@"; do :; done
+        mkdir -p "$place/bin"
+        printf '#!/bin/sh\\necho "$@" >> "{folder}/ran"\\nexec "{python}" "$@"\\n' > "$place/bin/python"
+        chmod +x "$place/bin/python" ;;
+    "clean -y") ;;
+    *) exit 2 ;;
+esac
+"""
+
+
+def test_with_conda_a_job_runs_with_the_python_of_the_environment_and_finds_the_package(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/activate").write_text('export PATH="$1/bin:$PATH"\n')
+    (tmp_path / "bin/conda").write_text(STAND_IN.format(folder=tmp_path, python=sys.executable))
+    (tmp_path / "bin/conda").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    study = tmp_path / "a study"
+    study.mkdir()
+    done = snakemake(ROOT, "--cores", 1, "--sdm", "conda", "--directory", study, "--", "results/data/digits.h5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "ran").read_text().startswith("-m vaepipe.prepare --spec ")
+    (listed,) = (study / ".snakemake/conda").glob("*.yaml")
+    assert listed.read_bytes() == (ROOT / "envs/vaepipe.yaml").read_bytes()
 
 
 def test_every_pinned_version_is_within_its_range_and_nothing_is_missing():

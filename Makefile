@@ -22,7 +22,7 @@ slurm: .venv/installed
 	$(BIN)/snakemake --profile profiles/slurm
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	$(BIN)/ruff check .

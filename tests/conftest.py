@@ -26,6 +26,14 @@ PARTS = ["Snakefile", "rules", "vaepipe", "config.yaml", "configs", "profiles", 
 SMOKE = "configs/smoke.yaml"
 
 
+LONGEST = ["test_workflow", "test_slurm", "test_external", "test_pages", "test_late_files", "test_faults"]
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest begin first, so that the processes that share them end together."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)

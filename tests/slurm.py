@@ -9,6 +9,16 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
+# the plugin asks for the jobs' states ever more seldom, 10 s later each time that none has ended; this asks every 2 s
+SNAKEMAKE = """
+import asyncio
+from snakemake.cli import main
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+RemoteExecutor.sleep = lambda self: asyncio.sleep(2)
+main()
+"""
+
+
 class Cluster:
     """A running cluster, and what its scheduler says."""
 

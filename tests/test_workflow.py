@@ -8,22 +8,17 @@ import re
 import shutil
 import subprocess
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
-from conftest import ROOT, SMOKE, SNAKEMAKE, copy_repository, snakemake, start_snakemake
+from conftest import ROOT, SMOKE, SNAKEMAKE, copy_repository, snakemake, start_snakemake, until
 from PIL import Image
 
 from vaepipe.claims import claims as claims_of_posts
-from vaepipe.config import Study
 from vaepipe.datasets.files import read_split
 from vaepipe.figures import FIGURES
-from vaepipe.plan import merged
-from vaepipe.train import train
 
 
 def planned(folder, *arguments) -> dict[str, int]:
@@ -154,24 +149,17 @@ def test_what_is_added_is_all_that_is_made(study, change, expected):
     assert {rule: n for rule, n in jobs.items() if rule in ("prepare", "train", "evaluate", "attack_block", "attack")} == expected
 
 
-def until(condition, running) -> None:
-    """Wait for something that a running workflow does."""
-    while not condition():
-        assert running.poll() is None, running.args
-        time.sleep(0.05)
-
-
 def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_killed_at_it(study, tmp_path):
     folder, _ = study
     tables = [folder / "results/tables" / name for name in ("models.csv", "images.parquet", "attacks.parquet")]
     before = [path.read_bytes() for path in tables]
-    model = folder / "results/models/digits/beta-tcvae/beta~4/dz~4/seed~0"
-    log = folder / "logs/models/digits/beta-tcvae/beta~4/dz~4/seed~0/train.log"
+    model = folder / "results/models/swissroll/beta-tcvae/beta~32/dz~2/seed~0"
+    log = folder / "logs/models/swissroll/beta-tcvae/beta~32/dz~2/seed~0/train.log"
     shutil.rmtree(model)
     model.mkdir()
     log.unlink()
     for lost in ("latent-kl.h5", "latent-kl/lambda~1.h5"):
-        (folder / "results/attacks/digits/vae/beta~1/dz~4/seed~0" / lost).unlink()
+        (folder / "results/attacks/digits/beta-tcvae/beta~4/dz~4/seed~0" / lost).unlink()
     for path in tables:
         path.unlink()
     command = ("--cores", 2, "--configfile", SMOKE, "--", "results/tables/models.csv")
@@ -274,73 +262,7 @@ def test_a_folder_of_photographs_under_a_name_of_its_own(tmp_path):
     assert planned(folder, "--configfile", file, "--", "results/data/my-cats.h5") == {"prepare": 1}
 
 
-# --- on a real Slurm --------------------------------------------------------------------------------------------------
-
-
-def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(study, slurm, tmp_path):
-    local, _ = study
-    file = tmp_path / "blocks.yaml"
-    file.write_text(yaml.safe_dump({"datasets": {"digits": {"attack": {"lambdas_per_job": "all"}}}}))
-    arguments = ["--profile", "profiles/slurm", "--directory", tmp_path, "--configfile", SMOKE, file, *slurm.OPTIONS]
-    # the gres variant of the profile for one rule
-    arguments += [
-        "--set-resources",
-        "train:gpu=1",
-        "evaluate:gpu=1",
-        "check:gpu=1",
-        "ball:gpu=1",
-        "attack:gpu=0",
-        "attack:gres=gpu:1",
-        "--",
-        "tables",
-    ]
-    with open(tmp_path / "said", "w") as said:
-        running = start_snakemake(ROOT, *arguments, stdout=said, stderr=said, env=slurm.environment)
-        # the training itself has begun there, not only Snakemake
-        until(lambda: any(Path(tmp_path, log).exists() for log in slurm.training_logs("n1")), running)
-        slurm.call("kill-node", "n1")
-        assert running.wait(500) == 0, (tmp_path / "said").read_text()[-6000:]
-    for name in ("models.csv", "images.parquet", "attacks.parquet"):
-        assert (tmp_path / "results/tables" / name).read_bytes() == (local / "results/tables" / name).read_bytes(), name
-    jobs = slurm.jobs()
-    assert sum(int(job["Restarts"]) for job in jobs) >= 1
-    assert {job["NodeList"] for job in jobs if job["Restarts"] != "0"} == {"n2"}
-    rules = [(job["Comment"].split("_wildcards")[0], job["JobState"], slurm.gpus(job)) for job in jobs]
-    counts = {row: rules.count(row) for row in rules}
-    assert counts == {
-        ("rule_train", "COMPLETED", "job"): 6,
-        ("rule_evaluate", "COMPLETED", "job"): 6,
-        ("rule_attack", "COMPLETED", "node"): 3,
-        ("rule_check", "COMPLETED", "job"): 3,
-        ("rule_ball", "COMPLETED", "job"): 3,
-        ("rule_collect", "COMPLETED", None): 1,
-    }
-
-
-def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path):
-    """Requeued by hand or by preemption: the same job again. Cancelled, or at its time limit: another try by Snakemake."""
-    its = {"grid": {"families": ["vae"], "d_z": [4], "seeds": [0, 1]}, "train": {"epochs": 100}}
-    file = tmp_path / "long.yaml"
-    file.write_text(yaml.safe_dump({"study": ["digits"], "datasets": {"digits": its}}))
-    study = Study(merged([file]))
-    cells = {cell.seed: cell for cell in study.cells}
-    logs = {seed: tmp_path / "logs" / Path(cell.model("train.log")).relative_to("results") for seed, cell in cells.items()}
-    models = {seed: cell.model("model.safetensors") for seed, cell in cells.items()}
-    arguments = ["--profile", "profiles/slurm", "--directory", tmp_path, "--configfile", file, *slurm.OPTIONS]
-    with open(tmp_path / "said", "w") as said:
-        running = start_snakemake(ROOT, *arguments, "--", *models.values(), stdout=said, stderr=said, env=slurm.environment)
-        for seed, stop in ((0, ["scontrol", "requeue"]), (1, ["scancel"])):
-            until(lambda log=logs[seed]: log.exists() and "epoch 2/" in log.read_text(), running)
-            slurm.ask(*stop, slurm.running(f"rule_train_wildcards_digits_vae_1_4_{seed}"))
-        assert running.wait(300) == 0, (tmp_path / "said").read_text()[-6000:]
-    for seed, cell in cells.items():
-        continued = re.match(r"continuing after epoch (\d+) ", logs[seed].read_text())
-        assert continued and 2 <= int(continued[1]) < 100
-        whole = [tmp_path / f"{seed}.safetensors", tmp_path / f"{seed}.csv"]
-        spec = json.loads(json.dumps(study.model_spec(cell), sort_keys=True))  # in the order of the rule's
-        train(spec, tmp_path / "results/data/digits.h5", *whole, 60.0, torch.device("cpu"))
-        assert (tmp_path / models[seed]).read_bytes() == whole[0].read_bytes()
-        assert (tmp_path / cell.model("history.csv")).read_bytes() == whole[1].read_bytes()
+# --- profiles --------------------------------------------------------------------------------------------------------
 
 
 def test_the_slurm_profile_offers_gres_as_a_block_that_is_only_to_be_uncommented():

@@ -140,9 +140,13 @@ def copy_repository(folder: Path) -> Path:
     return folder
 
 
-def start_snakemake(folder, *arguments, env=None, program=SNAKEMAKE, **options):
-    environment = {key: value for key, value in (env or os.environ).items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen([*program, *map(str, arguments)], cwd=folder, env=environment, text=True, **options)
+def environment(given=os.environ) -> dict[str, str]:
+    """What Snakemake is started with: the package is only where it finds it itself, and no GPU."""
+    return {key: value for key, value in given.items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def start_snakemake(folder, *arguments, env=os.environ, program=SNAKEMAKE, **options):
+    return subprocess.Popen([*program, *map(str, arguments)], cwd=folder, env=environment(env), text=True, **options)
 
 
 def snakemake(folder, *arguments):

@@ -7,13 +7,15 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 
+import forked
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, SMOKE, SNAKEMAKE, copy_repository, snakemake, start_snakemake, until
+from conftest import ROOT, SMOKE, SNAKEMAKE, copy_repository, environment, snakemake, start_snakemake, until
 from PIL import Image
 
 from vaepipe.claims import claims as claims_of_posts
@@ -23,11 +25,13 @@ from vaepipe.figures import FIGURES
 
 def planned(folder, *arguments) -> dict[str, int]:
     """Jobs per rule of a dry-run."""
-    done = snakemake(folder, "-n", "-q", "rules", *arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    table = done.stdout.split("Job stats:", 1)
+    with tempfile.NamedTemporaryFile("r") as file:
+        code = forked.snakemake(folder, ["-n", "-q", "rules", *map(str, arguments)], environment(), file.name)
+        said = file.read()
+    assert code == 0, said
+    table = said.split("Job stats:", 1)
     if len(table) == 1:
-        assert "Nothing to be done" in done.stdout + done.stderr
+        assert "Nothing to be done" in said
         return {}
     rows = re.findall(r"^(\w+) +(\d+)$", table[1].split("Job stats:")[0], re.M)
     return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}

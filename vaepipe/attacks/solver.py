@@ -75,7 +75,7 @@ def minimise(
     pad = (0, -n % 16)
     start = x if start is None else start
     tolerance = torch.as_tensor(tolerance, dtype=x.dtype, device=x.device).expand(R)
-    state = _Slots(F.pad(x, pad), F.pad(start, pad), lambda_, tolerance, initial, slots, memory)
+    state = _Slots(_padded(x, *pad), _padded(start, *pad), lambda_, tolerance, initial, slots, memory)
     out = Solution(
         *(x.new_full(s, torch.nan) for s in ((R, n), (R,), (R,), (R,), (R,))),
         torch.zeros(R, dtype=torch.int32, device=x.device),
@@ -86,8 +86,8 @@ def minimise(
         trial = torch.addcmul(state.u, state.t[:, None], state.p).clamp_(0, 1)
         # filled up to one of few sizes, as a matrix product's rounding may depend on the number of rows
         more = min(size for size in (*sizes, slots) if size >= len(trial)) - len(trial)
-        phi, grad = value_and_grad(F.pad(trial, (0, 0, 0, more))[:, :n].contiguous(), F.pad(state.row, (0, more)))
-        done, converged = state.step(trial, phi[: len(trial)], F.pad(grad[: len(trial)], pad), max_iterations)
+        phi, grad = value_and_grad(_padded(trial, 0, 0, 0, more)[:, :n].contiguous(), _padded(state.row, 0, more))
+        done, converged = state.step(trial, phi[: len(trial)], _padded(grad[: len(trial)], *pad), max_iterations)
         if done.any():
             rows = state.row[done]
             out.u[rows], out.divergence[rows], out.norm[rows] = state.u[done, :n], state.phi[done], state.norm[done]
@@ -111,7 +111,7 @@ class _Slots:
         self.t, self.f, self.phi, self.norm, self.initial, self.lam, self.tolerance = (number() for _ in range(7))
         self.iteration, self.backtracks, self.count, self.steps = (whole(dtype=torch.int32) for _ in range(4))
         self.pairs = x.new_zeros(A, 2 * m, n)  # a ring of steps s and one of changes of the gradient y for each row
-        self.gram = torch.zeros(A, 2 * m, 2 * m, dtype=torch.float64, device=x.device)  # their products
+        self.gram = torch.zeros(A, 2, m, m, dtype=torch.float64, device=x.device)  # their products s·y, and y·y
         self.window = x.new_zeros(A, WINDOW)
         self.memory = m
         self.per_slot = [name for name, value in vars(self).items() if isinstance(value, Tensor) and not name.startswith("all_")]
@@ -120,14 +120,14 @@ class _Slots:
     def load(self, slots: Tensor) -> None:
         """Put the next rows of the queue into the slots of the mask; with none left, drop idle slots by halves."""
         slot = slots.nonzero()[:, 0]
-        self.busy[slot] = False
+        self.busy[slot] = self.known[slot] = False
         slot = slot[: len(self.all_x) - self.queue]
         rows = torch.arange(self.queue, self.queue + len(slot), device=slot.device)
         self.queue += len(slot)
         self.busy[slot], self.row[slot] = True, rows
         self.x[slot], self.u[slot], self.lam[slot] = self.all_x[rows], self.all_start[rows], self.all_lambda[rows]
         self.tolerance[slot] = self.all_tolerance[rows]
-        for zeroed in (self.p, self.t, self.iteration, self.backtracks, self.count, self.steps):
+        for zeroed in (self.p, self.g, self.t, self.iteration, self.backtracks, self.count, self.steps):
             zeroed[slot] = 0
         self.f[slot], self.phi[slot], self.norm[slot] = torch.inf, torch.nan, 0
         self.initial[slot] = torch.nan if self.all_initial is None else self.all_initial[rows]
@@ -144,39 +144,38 @@ class _Slots:
         g = self._gradient(trial, d, norm, grad)
         moved = trial - self.u
         fresh = self.iteration == 0
-        predicted = torch.where(fresh, 0.0, _dot(self.g, moved)).clamp(max=0)  # never a step upwards
-        # a sum of the gradient is finite just where all of it is
-        accept = torch.where(fresh, f.isfinite(), f <= self.f + ARMIJO * predicted) & g.sum(-1).isfinite()
+        predicted = _dot(self.g, moved).clamp_(max=0)  # never a step upwards
+        # a sum is finite just where all of it is
+        accept = (f <= self.f + ARMIJO * predicted) & (g.sum(-1) + f).isfinite()
+        taken, a, old = accept | fresh, accept[:, None], self.f
         self.iteration += 1
-        self.initial = torch.where(fresh & self.initial.isnan(), phi, self.initial)
-        change, a = g - self.g, accept[:, None]
+        self.initial = torch.where(self.initial.isnan(), phi, self.initial)
+        change = g - self.g
         self.u, self.g = torch.where(a, trial, self.u), torch.where(a, g, self.g)
-        old = self.f
-        self.f, self.phi = torch.where(accept | fresh, f, self.f), torch.where(accept | fresh, phi, self.phi)
-        learn = accept & ~fresh & (self.norm > 0)
+        self.f, self.phi = torch.where(taken, f, old), torch.where(taken, phi, self.phi)
+        learn = accept & (self.norm > 0)  # never a fresh row
         self.norm = torch.where(accept, norm, self.norm)
-        self.known = torch.where(fresh, accept, self.known)
+        self.known |= accept
 
         # an accepted row turns to a new direction; a refused one shortens its step by the parabola through what it knows
-        shorter = (-predicted / (2 * (f - old - predicted))).nan_to_num(0.1).clamp(0.1, 0.5)
+        shorter = (predicted / (2 * (predicted + old - f))).nan_to_num_(0.1).clamp_(0.1, 0.5)
         self.backtracks = torch.where(accept, 0, self.backtracks + 1)
         stuck = self.backtracks > BACKTRACKS
-        stalled = stuck & (self.count == 0)
         free = (self.u - self.g).clamp_(0, 1).sub_(self.u).sign_().abs_()  # 0 where pushed against a bound, else 1
         free_g = self.g * free
         direction, length, slope = self._direction(learn, moved, change, free_g, free)
-        self.count = torch.where(stuck, 0, self.count)
-        self.backtracks = torch.where(stuck, 0, self.backtracks)
-        turn = accept | stuck
+        turn, stalled = accept, stuck
         if stuck.any():
+            turn, stalled = accept | stuck, stuck & (self.count == 0)
+            self.count, self.backtracks = (torch.where(stuck, 0, value) for value in (self.count, self.backtracks))
             direction, length = torch.where(stuck[:, None], -free_g, direction), torch.where(stuck, _unit(free_g), length)
         self.p = torch.where(turn[:, None], direction, self.p)
         self.t = torch.where(turn, length, self.t * shorter)
 
-        fell = self._decrease(accept & ~fresh)
-        small = fell <= self.tolerance * (self.f.abs() + self.initial.abs() * SCALE)
-        stationary = accept & (slope <= 1e-6 * (1 + self.f.abs()).clamp(max=100))
-        converged = self.busy & (stationary | stalled | (accept & small))
+        size = self.f.abs()
+        small = self._decrease(accept & ~fresh) <= self.tolerance * (size + self.initial.abs() * SCALE)
+        stationary = accept & (slope <= 1e-6 * (1 + size).clamp_(max=100))
+        converged = self.busy & (stationary | stalled | small)
         broken = fresh & ~accept
         return self.busy & (converged | broken | (self.iteration >= max_iterations)), converged & ~broken
 
@@ -215,48 +214,51 @@ class _Slots:
         place = (self.count[new] % m).long()
         self.pairs[new, place], self.pairs[new, m + place] = moved[new], change[new]
         self.count[new] += 1
-        products = torch.bmm(torch.stack([moved, change, g], 1), self.pairs.transpose(1, 2)).double()  # A, 3, 2m
-        for k, at in enumerate((place, m + place)):
-            self.gram[new, at], self.gram[new, :, at] = products[new, k], products[new, k]
+        products = torch.bmm(torch.stack([change, g], 1), self.pairs.transpose(1, 2)).double()  # A, 2, 2m
+        fresh = products[new, 0].unflatten(1, (2, m))
+        self.gram[new, :, :, place] = fresh
+        self.gram[new, 1, place] = fresh[:, 1]
 
         # oldest pair first
-        age = (self.count[:, None].long() + torch.arange(m, device=g.device)) % m  # A, m
-        slot = torch.arange(A, device=g.device)[:, None]
-        full = torch.arange(m, device=g.device) >= m - self.count[:, None]
-        both = full[:, :, None] & full[:, None, :]
-        sy = self.gram[slot[:, :, None], age[:, :, None], m + age[:, None, :]]
-        yy = self.gram[slot[:, :, None], m + age[:, :, None], m + age[:, None, :]]
-        curved = torch.where(full, sy.diagonal(dim1=1, dim2=2), 0.0)
-        upper = torch.where(both, sy, 0.0).triu() + torch.diag_embed((~full).double())
+        ages = torch.arange(m, device=g.device)
+        age = (self.count[:, None].long() + ages) % m  # A, m
+        full = ages >= m - self.count[:, None]
+        both = (full[:, :, None] & full[:, None, :])[:, None]
+        order = (age[:, :, None] * m + age[:, None, :])[:, None].expand(-1, 2, -1, -1)
+        ordered = self.gram.flatten(2).gather(2, order.flatten(2)).view(A, 2, m, m)
+        sy, yy = torch.where(both, ordered, 0.0).unbind(1)
+        curved = sy.diagonal(dim1=1, dim2=2)
+        upper = sy.triu() + torch.diag_embed((~full).double())
         newton = self.count > 0
         gamma = torch.where(newton, curved[:, -1] / yy[:, -1, -1], 1.0)[:, None]
-        sg = torch.where(full, products[slot, 2, age], 0.0)
-        yg = torch.where(full, products[slot, 2, m + age], 0.0)
-        w = torch.linalg.solve_triangular(upper, sg[:, :, None], upper=True)  # A, m, 1
-        inner = curved[:, :, None] * w + gamma[:, :, None] * (torch.where(both, yy, 0.0) @ w - yg[:, :, None])
-        v = torch.linalg.solve_triangular(upper.transpose(1, 2), inner, upper=False)
-        weight = self.gram.new_zeros(A, 2 * m)
-        weight[slot, age], weight[slot, m + age] = -v[:, :, 0], gamma * w[:, :, 0]
-        direction = torch.bmm(weight.to(g)[:, None], self.pairs)[:, 0] - gamma.to(g) * g
-        direction *= free
+        both_ages = torch.cat([age, m + age], 1)
+        sg, yg = torch.where(full.repeat(1, 2), products[:, 1].gather(1, both_ages), 0.0).split(m, 1)
+        w = torch.linalg.solve_triangular(upper, sg[:, :, None], upper=True)[:, :, 0]  # A, m
+        inner = curved * w + gamma * (_dot(yy, w[:, None]) - yg)
+        v = torch.linalg.solve_triangular(upper.transpose(1, 2), inner[:, :, None], upper=False)[:, :, 0]
+        weight = torch.empty_like(products[:, 1]).scatter_(1, both_ages, torch.cat([-v, gamma * w], 1))
+        gamma = gamma.to(g)
+        direction = torch.bmm(weight.to(g)[:, None], self.pairs)[:, 0].addcmul_(g, gamma, value=-1).mul_(free)
         size = _norm(g)
         descent = newton & (_dot(direction, g) < -1e-6 * _norm(direction) * size)  # False where it is NaN
         return (
             torch.where(descent[:, None], direction, -g),
-            torch.where(descent, 1.0, (1 / size.clamp(min=1)).nan_to_num(1.0)),
+            torch.where(descent, 1.0, (1 / size.clamp(min=1)).nan_to_num_(1.0)),
             size,
         )
 
     def _decrease(self, accepted: Tensor) -> Tensor:
         """(A,) fall of the objective over the last WINDOW accepted steps; infinite before there are as many."""
-        slot = accepted.nonzero()[:, 0]
-        place = (self.steps[slot] % WINDOW).long()
-        fell = torch.full_like(self.f, torch.inf)
-        full = self.steps[slot] >= WINDOW
-        fell[slot] = torch.where(full, self.window[slot, place] - self.f[slot], torch.inf)
-        self.window[slot, place] = self.f[slot]
-        self.steps[slot] += 1
-        return fell
+        place = (self.steps % WINDOW).long()[:, None]
+        before = self.window.gather(1, place)
+        full = accepted & (self.steps >= WINDOW)
+        self.window.scatter_(1, place, torch.where(accepted, self.f, before[:, 0])[:, None])
+        self.steps += accepted
+        return torch.where(full, before[:, 0] - self.f, torch.inf)
+
+
+def _padded(t: Tensor, *pad: int) -> Tensor:
+    return F.pad(t, pad) if any(pad) else t
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -67,8 +67,30 @@ def test_zero_is_certified_exactly_from_the_projected_gradient_on():
     assert blocked.any()
     threshold = torch.where(blocked, 0, grad).flatten(1).norm(dim=1)
     for p in range(3):
-        above, below = run_attack(model, x[p : p + 1], target[p : p + 1], threshold[p] * torch.tensor([1.001, 0.98])).norm[:, 0]
+        one, lambdas = slice(p, p + 1), threshold[p] * torch.tensor([1.001, 0.98])
+        above, below = run_attack(model, x[one], target[one], lambdas, envelope=False).norm[:, 0]
         assert above == 0 < below
+
+
+class Hill:
+    """q(z|x) of one pixel u: its mean, u + 0.3 sin 4πu, has a hill at u = 0.15, between 0 and 1. So wide that steps are short."""
+
+    latent_sizes = (1,)
+
+    def posterior(self, x):
+        u = x.flatten(1)
+        return (DiagonalNormal(u + 0.3 * (4 * math.pi * u).sin(), torch.full_like(u, math.log(10))),)
+
+
+@pytest.mark.parametrize("lam", [1e-6, 1e-5])
+def test_a_hill_between_image_and_target_does_not_stop_the_envelope(lam):
+    x, target = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+    result = run_attack(Hill(), x, target, torch.tensor([lam]))
+    u = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    value = (u + 0.3 * (4 * math.pi * u).sin() - 1).square() / 200 + lam * u
+    assert result.own_objective.item() == pytest.approx(value[u < 0.4].min().item(), rel=1e-3)
+    assert result.objective.item() == pytest.approx(value.min().item(), rel=1e-3)
+    assert result.objective.item() < result.own_objective.item()
 
 
 def scipy_reference(model, x, target, lam):
@@ -342,11 +364,13 @@ def test_out_of_memory_halves_the_batch_and_goes_on(capsys):
 def test_a_pair_without_finite_objective_is_stored_as_not_converged_and_the_others_go_on():
     model = make_encoder()
     x, target = make_images(3), make_images(3, seed=2)
+    pixel = int(((x[1] > 0) & (x[1] < 1)).flatten().nonzero()[0])
+    grey = x[1].flatten()[pixel]  # of no other image, as the black and white are
 
     class Holed:
         def posterior(self, images):
             (q,) = model.posterior(images)
-            bad = images.requires_grad & (images.flatten(1)[:, 0] == x[1, 0, 0, 0])
+            bad = images.requires_grad & (images.flatten(1)[:, pixel] == grey)
             return (DiagonalNormal(torch.where(bad[:, None], torch.nan, q.mean), q.log_std),)
 
     r = run_attack(Holed(), x, target, LAMBDAS[4:6])

@@ -1,10 +1,11 @@
 """The lower envelope over λ: what an attack found at one λ is a candidate at every other λ of the same pair.
 
 The best objective is concave and non-decreasing in λ: it is the lower envelope of the lines φ(x + d) + λ‖d‖₂ over all d.
-Each d that was found is one such line, d = 0 among them, and a row takes the lowest line at its λ. Where the objective is
-small beside φ(x), the solver stops a row of its own by the latter; so those rows are solved again from their line, to a
-tolerance nearer to their objective. The others are solved again from the next smaller λ, as some sit in a poor local
-minimum, and from where they are. Then every row for which another line is lower. Only rows of one pair meet.
+Each d that was found is one such line, d = 0 among them, and a row takes the lowest line at its λ. Rows of their own all
+begin at x, and some end in a poor local minimum; so those of every STRIDE-th λ are solved again from the other end, from the
+target, whose divergence is none. Then the others: where the objective is small beside φ(x), by which the solver stops a row
+of its own, from their line, to a tolerance nearer to their objective, else from the next smaller λ. Then every row for which
+another line is lower. Only rows of one pair meet.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from vaepipe.attacks.problem import Problem, Rows
 ROUNDS = 4
 GAIN = 1e-2
 """Share of a row's objective by which another line must be lower for the row to be solved again from it."""
-SMALL, STRIDE = 0.1, 4
-"""Rows with an objective below SMALL × φ(x) are all solved again, first those of every STRIDE-th λ, then the others."""
-COARSER, FLOOR = 2, 0.005
-"""They are with COARSER × the tolerance, to which φ(x) counts FLOOR of what it does to rows of their own."""
+STRIDE = 4
+SMALL, COARSER, FLOOR = 0.1, 2, 0.005
+"""Rows with an objective below SMALL × φ(x) are solved again with COARSER × the tolerance, to which φ(x) counts FLOOR of what it
+does to rows of their own."""
 FINER = 0.1
-"""The other rows are solved again with FINER × the tolerance, from the distortion of the next smaller λ and from their own."""
+"""The other rows are solved again with FINER × the tolerance."""
 
 
 def lower_envelope(problem: Problem, lambdas: Tensor, own: Rows) -> Rows:
@@ -40,10 +41,13 @@ def lower_envelope(problem: Problem, lambdas: Tensor, own: Rows) -> Rows:
         best = best.where(*lowest_lines(lambdas, best))
         small, start = best.objective < SMALL * best.initial_divergence, best.d
         if turn == 0:
+            again = anchor & (best.norm > 0)
+            if problem.target is not None:
+                start = (problem.target - problem.x).expand_as(start)
+        if turn == 1:
             start = torch.where(small[..., None], start, start[order[(order.argsort() - 1).clamp(min=0)]])
-        if turn < 2:  # first the anchors, whose lines then serve the others
-            again = torch.where(small, anchor if turn == 0 else ~anchor, (start != 0).any(-1))
-        if not again.any():
+            again = torch.where(small, ~anchor, (start != 0).any(-1))
+        if turn > 1 and not again.any():
             break
         best = solve_again(problem, lambdas, best, start, again, torch.where(small, COARSER, FINER))
     return best.where(*lowest_lines(lambdas, best))

@@ -50,6 +50,7 @@ class Problem:
         noise = pair_noise(x, target, draws, sum(q.mean.shape[-1] for q in goals), seed)
         self.divergence = LOSSES[loss](Setting(model, x, target, goals, noise, batch_size))
         self.shape, self.x, self.batch_size = x.shape[1:], x.flatten(1), batch_size
+        self.target = None if loss in UNTARGETED else target.flatten(1)
         self.minimise = {"lbfgs": solver.minimise, "scipy": reference.minimise}[method]
         self.options = {"max_iterations": max_iterations, "tolerance": tolerance, "slots": batch_size}
         self.start = None

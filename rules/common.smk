@@ -155,12 +155,24 @@ def figure_cells(figure, dataset):
 
 
 def montage_attacks(dataset):
-    """(cell, path) of the attack files behind a data set's montage: those of each model's first loss."""
-    return [(cell, cell.attack(loss)) for cell in figure_cells("montage", dataset) for loss in study.losses(cell)[:1]]
+    """(cell, loss) of the attacks behind a data set's montage: by each model's first loss."""
+    return [(cell, loss) for cell in figure_cells("montage", dataset) for loss in study.losses(cell)[:1]]
 
 
-def figure_spec(cells=()):
-    return as_json({"plot": study.plot, "cells": [vars(cell) for cell in cells]})
+def montage_checks(wildcards):
+    """The files that say whether these attacks are too weak: not a table, which would wait for all models."""
+    its = montage_attacks(wildcards.dataset)
+    checks = [cell.check(loss) for cell, loss in its if study.checked(wildcards.dataset)]
+    return checks + [cell.ball(loss) for cell, loss in its if (cell, loss) in study.balls()]
+
+
+def montage_spec(wildcards):
+    its, spec = montage_attacks(wildcards.dataset), study.collect_spec()[wildcards.dataset]
+    return figure_spec([cell for cell, _ in its], checked={key: spec[key] for key in ("checked", "ball")})
+
+
+def figure_spec(cells=(), **more):
+    return as_json({"plot": study.plot, "cells": [vars(cell) for cell in cells], **more})
 
 
 def figure_code(figure):

@@ -68,7 +68,8 @@ rule plot_swissroll:
 rule plot_montage:
     """Pictures of attacks on one data set."""
     input:
-        arrays=lambda wildcards: [path for _, path in montage_attacks(wildcards.dataset)],
+        arrays=lambda wildcards: [cell.attack(loss) for cell, loss in montage_attacks(wildcards.dataset)],
+        checks=montage_checks,
     output:
         multiext("results/figures/montage/{dataset}", ".pdf", ".csv"),
         report("results/figures/montage/{dataset}.png", caption="report/montage.rst", **in_report("montage/{dataset}", "picture")),
@@ -80,7 +81,7 @@ rule plot_montage:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
-        spec=lambda wildcards: figure_spec(cell for cell, _ in montage_attacks(wildcards.dataset)),
+        spec=montage_spec,
         code=figure_code("montage"),
     message:
         "plot attacks on {wildcards.dataset}"

@@ -10,6 +10,8 @@ rule explorer:
     """One page in which every attack can be looked at."""
     input:
         attacks=attack_files(),
+        robustness="results/tables/robustness.csv",
+        sums="results/tables/SHA256SUMS",
     output:
         "results/explorer.html",
     log:
@@ -27,7 +29,7 @@ rule explorer:
     message:
         "make the explorer"
     shell:
-        "python -m vaepipe.explore --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"
+        "python -m vaepipe.explore --spec {params.spec:q} --robustness {input.robustness:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule report_pages:

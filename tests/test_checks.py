@@ -13,11 +13,12 @@ from vaepipe import robustness, store
 from vaepipe.attack import attack
 from vaepipe.attacks.masking import descend, noise, resize
 from vaepipe.check import check
-from vaepipe.collect import attack_rows, robustness_rows
+from vaepipe.collect import BALL, attack_rows, robustness_rows
 from vaepipe.defence import Defended
 from vaepipe.distributions import DiagonalNormal, Gaussian
 from vaepipe.grid import Cell
 from vaepipe.hmc import hmc
+from vaepipe.plot import flags
 from vaepipe.probe import Probe
 from vaepipe.train import train
 
@@ -217,6 +218,30 @@ def test_the_checks_arrive_in_the_table_of_robustness(checked, monkeypatch):
     assert row[wanted].notna().sum() >= len(wanted) - 4  # success is unknown where no pair has O > T
     assert row["transfer_wins"] == 0 and "beta = 1" not in row["masked"]  # its own distortions, at its own λ
     assert row["best_success_100"] == row["success_100"]
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.5], ids=["sound", "weak"])
+def test_the_montage_reads_the_flags_of_its_attacks_from_their_own_files(checked, tmp_path, monkeypatch, gain):
+    """Noise that lowers the divergence by ``gain`` times what the attack does, and a ball that does so without distortion."""
+    _, cell, _, attacked = checked
+    with store.open_h5(attacked, "attack") as file:
+        found = {name: (file[name][()], "") for name in file}
+    initial, reached = found["initial_divergence"][0], found["divergence"][0]
+    monkeypatch.chdir(tmp_path)
+    store.write_h5(cell.attack("latent-kl"), "attack", found, {"loss": "latent-kl"})
+    store.write_h5(cell.check("latent-kl"), "check", {"noise_divergence": (initial + gain * (reached - initial), "")}, {})
+    arrays = [(cell, cell.attack("latent-kl"))]
+    row = flags(arrays, {"checked": True, "ball": []}).iloc[0]
+    assert row["noise_gain"] == pytest.approx(gain)
+    assert row["masked"] == ("" if gain < 1 else "noise of the same norm does 150 % as well")
+    assert pd.isna(flags(arrays, {"checked": False, "ball": []}).iloc[0]["masked"])
+    within = {name: found[name] for name in BALL if name in found} | {"pairs": found["pairs"]}
+    within |= {"ball": (np.array(["l2"] * 4, "S"), ""), "radius": (np.arange(1.0, 5.0), ""), "restart": (0 * reached, "")}
+    within |= {"divergence": (reached - initial, ""), "norm": (0 * reached, "")}
+    store.write_h5(cell.ball("latent-kl"), "ball", within, {})
+    row = flags(arrays, {"checked": True, "ball": ["latent-kl"]}).iloc[0]
+    assert row["ball_wins"] == 1 and row["masked"].endswith("attacks in a ball do better for 100 % of pairs")
+    assert flags([], {"checked": True, "ball": []}) is None
 
 
 def test_a_robust_looking_model_whose_gradient_is_masked_is_found_out():

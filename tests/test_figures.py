@@ -316,6 +316,18 @@ def test_montage_shows_the_chosen_lambda(data, attack_files):
             assert label == "λ {}\n‖d‖ {}\nΔ {}".format(*numbers)
 
 
+def test_montage_marks_the_models_whose_attacks_the_checks_flag(data, attack_files):
+    frame = pd.DataFrame([vars(cell) | {"loss": "latent-kl", "masked": ""} for cell, _ in attack_files[::2]])
+    weak = frame.assign(masked=["", "noise of the same norm does 95 % as well", np.nan])
+    figure = make("montage", Data(robustness=weak, arrays=attack_files))
+    assert [ax.get_title() for ax in figure.axes] == ["VAE, β = 1", "β-VAE, β = 8 †", "β-TCVAE, β = 8"]
+    said = "† Attack too weak by its checks, do not call robust (models): β-VAE β = 8 (1 of 1)."
+    assert notes(figure).endswith(said) and nothing_is_cut_off(figure)
+    for clean in (Data(robustness=frame, arrays=attack_files), data["montage"]):
+        figure = make("montage", clean)
+        assert "†" not in notes(figure) and not any("†" in ax.get_title() for ax in figure.axes)
+
+
 def test_montage_scales_the_distortion_about_grey(data, attack_files):
     figure = make("montage", data["montage"], pairs=1)
     tile = figure.axes[0].images[0].get_array()

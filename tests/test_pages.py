@@ -21,6 +21,7 @@ from vaepipe.grid import Cell
 # --- what is packed ------------------------------------------------------------------------------------------------------
 
 L, P, SHAPE = 6, 3, (3, 4, 5)
+PLOTLY = pages.plotly
 
 
 def write_attack(path, seed=0, lambdas=tuple(2.0**k for k in range(L)), pairs=P, shape=SHAPE):
@@ -134,6 +135,38 @@ def test_a_model_trained_elsewhere_is_shown_under_its_name(large):
     write_attack(cell.attack("latent-kl"))
     data = held(explore.explore(large, 2**30))
     assert [entry["name"] for entry in data["entries"]] == ["theirs"] and data["start"]["family"] == "theirs"
+
+
+def test_the_page_says_of_each_attack_why_it_is_too_weak(large, tmp_path):
+    flagged, *_ = explore.sources(large["study"])
+    rows = [vars(source.cell) | {"loss": source.loss, "masked": ""} for source in explore.sources(large["study"])]
+    rows[0]["masked"] = why = 'random restarts do better for 25 % of pairs; </script><img src=x onerror="window.bad=1">'
+    store.write_table(tmp_path / "robustness.csv", pd.DataFrame(rows))
+    masked = explore.reasons(tmp_path / "robustness.csv")
+    assert masked == {(flagged.cell.name, "latent-kl"): why}
+    page = explore.explore(large, 2**30, masked)
+    assert [entry["masked"] for entry in held(page)["entries"]] == [why] + 7 * [""]
+    assert why not in page and "img" not in Elements(page).names
+    assert all(entry["masked"] == "" for entry in held(explore.explore(large, 2**30))["entries"])
+
+
+def test_the_reason_stands_below_the_choice_of_a_flagged_model_only(browser, large, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "plotly", PLOTLY)
+    (flagged, other), why = explore.sources(large["study"])[:2], '<img src=x onerror="window.bad=1"> do better'
+    page = tmp_path / "explorer.html"
+    page.write_text(explore.explore(large, 2**30, {(flagged.cell.name, "latent-kl"): why}), encoding="utf-8")
+    for source, said in (
+        (flagged, f"† Attack too weak by its checks, do not call this model robust: {why}."),
+        (other, ""),
+    ):
+        cell = source.cell
+        browser.open(page, f"#family={cell.family}&beta={cell.beta:g}&d_z={cell.d_z}&seed={cell.seed}")
+        browser.wait("document.body.dataset.shown !== undefined")
+        shown = browser.wait(f"location.hash.includes('seed={cell.seed}') && [document.getElementById('masked').innerText]")
+        assert shown == [said]
+    assert browser.run("return [document.images.length, window.bad === undefined]") == [0, True]
+    browser.wait("document.body.dataset.opened")
+    assert browser.errors() == []
 
 
 def test_a_page_that_cannot_be_small_enough_and_a_study_without_attacks_are_errors_in_one_line(large):

@@ -1,6 +1,6 @@
 """Stage: the explorer, one page in which every attack can be looked at.
 
-python -m vaepipe.explore --spec JSON --out explorer.html
+python -m vaepipe.explore --spec JSON --robustness robustness.csv --out explorer.html
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import argparse
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import h5py
 import numpy as np
@@ -31,10 +32,11 @@ MEGABYTE = 2**20
 
 @dataclass(frozen=True)
 class Source:
-    """The attacks on one model with one loss, and the file they are in."""
+    """The attacks on one model with one loss, the file they are in, and why they are too weak, if their checks say so."""
 
     cell: Cell
     loss: str
+    masked: str = ""
 
     @property
     def path(self) -> str:
@@ -50,10 +52,18 @@ class Level:
     step: int
 
 
-def sources(study: dict) -> list[Source]:
-    """All attacks of a study, as `vaepipe.config.Study.collect_spec` gives it."""
+def reasons(path: Path) -> dict[tuple[str, str], str]:
+    """(name of the cell, loss) → why its attacks are too weak, of the table robustness; those that are not are left out."""
+    table = store.read_table(path, (*Cell.__dataclass_fields__, "loss", "masked"))
+    table = table[table["masked"].fillna("") != ""]
+    cells = (Cell(*row) for row in table[list(Cell.__dataclass_fields__)].itertuples(index=False))
+    return {(cell.name, loss): why for cell, loss, why in zip(cells, table["loss"], table["masked"])}
+
+
+def sources(study: dict, masked: Mapping[tuple[str, str], str] = MappingProxyType({})) -> list[Source]:
+    """All attacks of a study, as `vaepipe.config.Study.collect_spec` gives it; ``masked`` as `reasons` gives it."""
     return [
-        Source(cell, loss)
+        Source(cell, loss, masked.get((cell.name, loss), ""))
         for dataset, spec in study.items()
         for cell in [*grid.cells(dataset, spec["grid"]), *grid.external(dataset, spec["external"])]
         for loss in grid.losses(cell, spec["losses"], spec["external"])
@@ -140,6 +150,7 @@ def entry(source: Source, pairs: int, step: int) -> dict:
             "name": NAMES[cell.family],
             "colour": COLOURS[cell.family],
             "loss": source.loss,
+            "masked": source.masked,
             "shape": file["x"].shape[1:],
         }
         found |= {"lambdas": _digits(file["lambdas"][:]), "shown": rows, "of_pairs": distance.shape[1]}
@@ -151,17 +162,18 @@ def entry(source: Source, pairs: int, step: int) -> dict:
 # --- the page --------------------------------------------------------------------------------------------------------------
 
 
-def explore(spec: dict, budget: int) -> str:
+def explore(spec: dict, budget: int, masked: Mapping[tuple[str, str], str] = MappingProxyType({})) -> str:
     """The page as HTML.
 
     Args:
         spec: study (as `vaepipe.config.Study.collect_spec` gives it) and plot (the config's section).
         budget: bytes that the page may have.
+        masked: as `reasons` gives it.
 
     Raises:
         DataError: nothing was attacked, or the page cannot be made small enough.
     """
-    all_ = sources(spec["study"])
+    all_ = sources(spec["study"], masked)
     if not all_:
         raise store.DataError("the study attacks no model, so there is nothing to explore")
     L = P = 0
@@ -212,9 +224,10 @@ def _rule(level: Level, models: int, L: int, P: int) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m vaepipe.explore", description="Make the page that shows every attack.")
     parser.add_argument("--spec", required=True, type=json.loads, help="JSON: study (data set → grid, losses), plot")
+    parser.add_argument("--robustness", required=True, type=Path, help="table robustness, whose flags the page says (.csv)")
     parser.add_argument("--out", required=True, type=Path, help="page to write (.html)")
     args = parser.parse_args(argv)
-    page = explore(args.spec, int(args.spec["plot"]["explorer_megabytes"] * MEGABYTE))
+    page = explore(args.spec, int(args.spec["plot"]["explorer_megabytes"] * MEGABYTE), reasons(args.robustness))
     with store.atomic(args.out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"{args.out}: {args.out.stat().st_size / MEGABYTE:.1f} MB")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vaepipe import store
+from vaepipe import collect, store
 from vaepipe.figures import FIGURES, Data, Entry
 from vaepipe.grid import Cell
 
@@ -46,6 +46,23 @@ def read(entry: Entry, spec: dict, tables: dict[str, Path | None], arrays: list[
     return Data(**found, arrays=[(Cell(**cell), path) for cell, path in zip(spec["cells"], arrays)])
 
 
+def flags(arrays: list[tuple[Cell, str]], checked: dict) -> pd.DataFrame | None:
+    """Rows of the table robustness of a few attacks, from their own files: the whole table would wait for all models.
+
+    Args:
+        arrays: (cell, path) of attack files.
+        checked: ``checked`` and ``ball``, as `vaepipe.config.Study.collect_spec` gives them.
+    """
+    found = []
+    for cell, path in arrays:
+        with store.open_h5(path, "attack") as file:
+            loss = str(file.attrs["loss"])
+        balls = {loss: collect.ball_rows(cell, loss, cell.ball(loss))} if loss in checked["ball"] else {}
+        attacks = {loss: collect.attack_rows(cell, loss, path)}
+        found.append(collect.robustness_rows(cell, attacks, checked["checked"], balls))
+    return pd.concat(found, ignore_index=True) if found else None
+
+
 def write(entry: Entry, data: Data, options: dict, outs: list[Path]) -> None:
     """Make the figure once and write it to every path, in the format of its suffix."""
     made = entry.load()(data, options)
@@ -67,7 +84,9 @@ def write(entry: Entry, data: Data, options: dict, outs: list[Path]) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m vaepipe.plot", description="Make one figure.")
     parser.add_argument("name", choices=FIGURES, metavar="NAME", help=", ".join(FIGURES))
-    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: plot (options), cells (one for each of --arrays)")
+    parser.add_argument(
+        "--spec", required=True, type=json.loads, help="JSON: plot (options), cells (one for each of --arrays), checked"
+    )
     for table in TABLES:
         parser.add_argument(f"--{table}", type=Path, help=f"table {table} (.csv or .parquet)")
     parser.add_argument("--robustness", type=Path, help="table robustness, whose flags the headline says (.csv)")
@@ -85,6 +104,8 @@ def main(argv: list[str] | None = None) -> None:
         raise store.DataError(f"{wrong[0]}: {args.name} is written as {' or '.join(entry.suffixes)}")
     data = read(entry, args.spec, {table: getattr(args, table) for table in TABLES}, args.arrays)
     data.robustness = store.read_table(args.robustness) if args.robustness else None
+    if "checked" in args.spec:
+        data.robustness = flags(data.arrays, args.spec["checked"])
     write(entry, data, args.spec["plot"], args.out)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vaepipe import store
-from vaepipe.figures import Data, style
+from vaepipe.figures import Data, flags, style
 from vaepipe.grid import Cell
 
 ROWS = (
@@ -96,12 +96,14 @@ def draw(data: Data, options: dict) -> style.Page:
     axes = figure.subplots(1, len(groups), squeeze=False)[0]
     figure.get_layout_engine().set(w_pad=0.05)
     losses = {loss for _, loss in groups}
+    weak = {} if data.robustness is None else flags.flagged(data.robustness)
     for ax, ((cell, loss), group) in zip(axes, groups.items()):
         _mosaic(ax, group, reach)
         rows = [vars(cell) | {"loss": loss, "pair": p, "lambda": c.lambda_, "norm": c.norm} for p, c in enumerate(group)]
         figure.rows.extend(row | {"objective": c.objective} for row, c in zip(rows, group))
         beta = f", β = {cell.beta:g}" if cell.beta else ""
-        ax.set_title(style.NAMES[cell.family] + beta + (f"\n{loss}" if len(losses) > 1 else ""))
+        sign = f" {flags.SIGN}" if (cell.family, cell.beta) in weak else ""
+        ax.set_title(style.NAMES[cell.family] + beta + sign + (f"\n{loss}" if len(losses) > 1 else ""))
     labels = [f"{row}\n(grey 0, ±{reach:.2g})" if row.startswith("distortion") else row for row in ROWS]
     side = axes[0].images[0].get_array().shape[0] / len(ROWS)
     axes[0].set_yticks([(r + 0.5) * side - 0.5 for r in range(len(ROWS))], labels)
@@ -110,7 +112,9 @@ def draw(data: Data, options: dict) -> style.Page:
         f", attack {losses.pop()}" if len(losses) == 1 else ""
     )
     figure.suptitle(title, fontsize=8)
-    figure.supxlabel(textwrap.fill(RULE, int(22 * width)), gid="note", x=0.01, ha="left", **style.SMALL)
+    texts = [RULE, flags.said(data.robustness)] if weak else [RULE]
+    note = "\n".join(textwrap.fill(text, int(22 * width)) for text in texts)
+    figure.supxlabel(note, gid="note", x=0.01, ha="left", **style.SMALL)
     return figure
 
 

@@ -98,6 +98,7 @@ function showControls() {
     byId(key).replaceChildren(...names.map((name) => element("option", name)));
     byId(key).selectedIndex = all.indexOf(entry[key]);
   });
+  byId("masked").textContent = entry.masked && `† Attack too weak by its checks, do not call this model robust: ${entry.masked}.`;
   const [image, target] = entry.pairs[pair];
   slider("pair", pair, entry.packed.length, `${pair + 1} of ${entry.of_pairs}`, `pair ${pair + 1}: image ${image}, target ${target}`);
   const lambda = text(entry.lambdas[row]);
@@ -220,7 +221,7 @@ function showNumbers() {
 
 // --- curve -----------------------------------------------------------------------------------------------------------------------
 
-const named = (entry) => `${entry.name}, β = ${entry.beta}`;
+const named = (entry) => `${entry.name}, β = ${entry.beta}${entry.masked ? " †" : ""}`;
 
 function line(entry, pair, look) {
   const order = entry.lambdas.map((_, i) => i).sort((a, b) => entry.norm[a][pair] - entry.norm[b][pair]);

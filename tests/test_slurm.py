@@ -72,8 +72,8 @@ def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path)
 
 
 def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(finished, slurm, tmp_path):
-    file, families = tmp_path / "smaller.yaml", ["vae", "beta-tcvae"]
-    its = {"grid": {"families": families}, "attack": {"lambdas_per_job": "all"}}
+    file = tmp_path / "smaller.yaml"
+    its = {"grid": {"betas": [1]}, "attack": {"lambdas_per_job": "all"}}
     file.write_text(yaml.safe_dump({"study": ["digits"], "datasets": {"digits": its}}))
     # the gres variant of the profile for one rule
     on_gpu = ["train:gpu=1", "evaluate:gpu=1", "check:gpu=1", "ball:gpu=1", "attack:gpu=0", "attack:gres=gpu:1"]
@@ -85,18 +85,17 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(finished,
     assert running.wait(500) == 0, said.read_text()[-6000:]
     for name in ("models.csv", "images.parquet", "attacks.parquet"):
         ours, local = (read_table(folder / "results/tables" / name) for folder in (tmp_path, finished))
-        local = local[local["dataset"].eq("digits") & local["family"].isin(families)].reset_index(drop=True)
+        local = local[local["dataset"].eq("digits") & local["beta"].eq(1)].reset_index(drop=True)
         pd.testing.assert_frame_equal(ours, local, check_exact=True, obj=name)
     jobs = slurm.jobs()[len(before) :]
     assert sum(int(job["Restarts"]) for job in jobs) >= 1
     assert {job["NodeList"] for job in jobs if job["Restarts"] != "0"} == {"n2"}
     rules = [(job["Comment"].split("_wildcards")[0], job["JobState"], slurm.gpus(job)) for job in jobs]
-    counts = {row: rules.count(row) for row in rules}
-    assert counts == {
-        ("rule_train", "COMPLETED", "job"): 2,
-        ("rule_evaluate", "COMPLETED", "job"): 2,
-        ("rule_attack", "COMPLETED", "node"): 2,
-        ("rule_check", "COMPLETED", "job"): 2,
-        ("rule_ball", "COMPLETED", "job"): 2,
-        ("rule_collect", "COMPLETED", None): 1,
-    }
+    assert sorted(rules, key=str) == [
+        ("rule_attack", "COMPLETED", "node"),
+        ("rule_ball", "COMPLETED", "job"),
+        ("rule_check", "COMPLETED", "job"),
+        ("rule_collect", "COMPLETED", None),
+        ("rule_evaluate", "COMPLETED", "job"),
+        ("rule_train", "COMPLETED", "job"),
+    ]

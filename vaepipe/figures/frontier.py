@@ -9,6 +9,8 @@ from vaepipe.figures import Data, curves, flags, pairs, style
 from vaepipe.stats import Interval, clustered_interval
 
 Point = tuple[Interval, Interval]
+"""Of the mean ELBO over images, and of the mean AUDDC over pairs."""
+MODEL = ["family", "beta"]
 
 
 @style.house
@@ -23,19 +25,21 @@ def draw(data: Data, options: dict) -> style.Page:
         return style.message("No image data set of this study was attacked: there is no robustness to weigh against quality.")
     page, axes = style.panels(len(groups), 2.9)
     handles: dict = {}
+    images = data.images[data.images["dataset"].isin([dataset for (dataset, _), _ in groups]) & (data.images["family"] != "ae")]
+    quality = means(images, ["dataset", *MODEL], "elbo", "image", options["resamples"])
     for ax, ((dataset, loss), frame) in zip(axes, groups):
-        images = data.images[(data.images["dataset"] == dataset) & (data.images["family"] != "ae")]
         where = {"dataset": dataset, "loss": loss}
-        points = quality_and_robustness(images, frame, options["resamples"])
+        robust = means(pairs.areas(frame), MODEL, "auddc", "pair", options["resamples"])
+        points = {key: (quality[dataset, *key], area) for key, area in robust.items() if (dataset, *key) in quality}
         handles |= _panel(ax, points, where)
         for key in flags.flagged(frame):
             if key in points:
                 flags.mark(ax, key, *(interval.estimate for interval in points[key]))
-        clusters = {"pair": "pairs", "seed": "training seeds"}
+        n, clusters = images["image"][images["dataset"] == dataset].nunique(), {"pair": "pairs", "seed": "training seeds"}
         lines = [
             "AUDDC: larger is more robust, on the scale of the model's own reconstructions. Numbers: β. "
             "Filled: none is better in both.",
-            f"n = {images['image'].nunique():,} images; {frame['pair'].nunique()} pairs. {curves.lambda_range(frame)}",
+            f"n = {n:,} images; {frame['pair'].nunique()} pairs. {curves.lambda_range(frame)}",
             curves.resampled(frame, clusters, options["resamples"], "bars (ELBO: images for pairs)"),
         ]
         more = [curves.missing(frame, dict.fromkeys(points)), flags.said(frame)]
@@ -44,15 +48,10 @@ def draw(data: Data, options: dict) -> style.Page:
     return page
 
 
-def quality_and_robustness(images, attacks, resamples: int) -> dict[tuple[str, float], Point]:
-    """(family, β) → intervals of the mean ELBO over images, and of the mean AUDDC over pairs; both over d_z and seeds."""
-    areas, found = pairs.areas(attacks), {}
-    for key, its in areas.groupby(["family", "beta"]):
-        rows = images[(images["family"] == key[0]) & (images["beta"] == key[1])]
-        if len(rows):
-            elbo = clustered_interval(rows["elbo"], [rows["image"], rows["seed"]], resamples=resamples)
-            found[key] = (elbo, clustered_interval(its["auddc"], [its["pair"], its["seed"]], resamples=resamples))
-    return found
+def means(rows, by: list[str], column: str, kind: str, resamples: int) -> dict[tuple, Interval]:
+    """Interval of a column's mean over d_z, seeds and ``kind`` (images, pairs), for each group of ``by``."""
+    groups = rows.groupby(by)
+    return {key: clustered_interval(its[column], [its[kind], its["seed"]], resamples=resamples) for key, its in groups}
 
 
 def undominated(points: dict[tuple[str, float], Point]) -> set[tuple[str, float]]:

@@ -140,6 +140,15 @@ def test_it_goes_lower_than_plain_projected_descent_with_as_many_evaluations():
 
 
 @pytest.mark.parametrize("norm", NORMS)
+def test_a_ball_that_holds_the_target_leaves_nothing(norm):
+    model, x, target = make_encoder(gain=4.0), make_images(5), make_images(5, seed=2)
+    radius = 1.001 * norms((target - x)[None], norm).max().float().view(1)
+    alone, both = (run_ball_attack(model, x, target, radius, norm=norm, restarts=r, steps=5) for r in (0, 1))
+    assert (both.divergence <= 1e-6 * both.initial_divergence).all() and (both.restart == 1).all()
+    assert (alone.divergence > 1e-4 * alone.initial_divergence).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
 def test_more_starts_are_never_worse_and_the_first_starts_stay_the_same(norm):
     model, x, target = make_encoder(gain=4.0), make_images(5), make_images(5, seed=2)
     few, more, many = (

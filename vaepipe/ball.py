@@ -24,7 +24,7 @@ DESCRIPTIONS = {name: text.replace("(L,P", "(E,P") for name, text in attack.DESC
     "radius": "its bound, pixels in [0,1] (E,)",
     "divergence": "what the attack minimises, nats (E,P)",
     "norm": "of d, in the norm that is bounded (E,P)",
-    "restart": "start that d came from; 0 is d = 0, the others are random (E,P)",
+    "restart": "start that d came from: 0 is d = 0, 1 the target (of a loss that has one), the others are random (E,P)",
     "iterations": "evaluations of the network, all starts together (E,P)",
 }
 

@@ -86,7 +86,7 @@ BALL = {
     "radius": "its bound, images in [0,1]",
     "divergence": "what the attack minimises, reached within the bound, nats",
     "norm": "of the distortion, the norm that is bounded",
-    "restart": "start that the distortion came from; 0 is d = 0, the others are random",
+    "restart": "start that the distortion came from: 0 is d = 0, 1 the target (of a loss that has one), the others are random",
     "iterations": "evaluations of the network, all starts together",
     "success": f"1 where ratio < {robustness.SUCCESS:g}, as in robustness; empty where O <= T",
 }

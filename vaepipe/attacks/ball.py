@@ -68,7 +68,7 @@ def run_ball_attack(
         model, x, target, loss, draws, batch_size, precision: as in `vaepipe.attacks.run_attack`.
         radii: (E,) positive, in any order; ‖d‖ is over all pixels, which are in [0,1].
         norm: ``l2`` or ``linf``.
-        restarts: random starts beside d = 0, uniform in the ball, then projected.
+        restarts: starts beside d = 0, projected: first the target, where the loss has one, then points uniform in the ball.
         seed: of the noise behind losses that sample z, and of the starts; both are decided by it and the pair's images, the
             starts by radius and number of the start too.
         steps: of each start.
@@ -111,7 +111,7 @@ def _solve(
     def batch(rows: Tensor) -> Tensor:
         pair, radius = rows // S % P, radii[rows // S // P]
         places = zip((rows % S).tolist(), pair.tolist(), radius.tolist())
-        away = torch.stack([_start(x[p], target[p], e, s, norm, seed) for s, p, e in places]).to(x)
+        away = torch.stack([_start(problem, x[p], target[p], e, s, norm, seed) for s, p, e in places]).to(x)
         return torch.cat([v.unsqueeze(1) if v.ndim == 1 else v for v in _descend(problem, pair, away, radius, norm, steps)], 1)
 
     found = in_batches(batch, torch.arange(E * P * S, device=x.device), batch_size)
@@ -120,11 +120,13 @@ def _solve(
     return d, value[..., 0], torch.where(initial.isinf(), torch.nan, initial)
 
 
-def _start(x: Tensor, target: Tensor, radius: float, number: int, norm: str, seed: int) -> Tensor:
-    """(n,) start of that number: d = 0, then uniform in the ball. Drawn on the CPU in float32, the same everywhere."""
+def _start(problem: Problem, x: Tensor, target: Tensor, radius: float, number: int, norm: str, seed: int) -> Tensor:
+    """(n,) start of that number: d = 0, target, then uniform in the ball, drawn on the CPU in float32, the same everywhere."""
     n = x.numel()
     if number == 0:
         return torch.zeros(n)
+    if number == 1 and problem.target is not None:
+        return (target - x).flatten().cpu()
     images = (t.cpu().numpy().tobytes() for t in (x, target))
     random = devices.generator("cpu", "ball", seed, norm, radius, number, *images)
     if norm == "linf":

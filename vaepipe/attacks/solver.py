@@ -153,8 +153,6 @@ class _Slots:
         change = g - self.g
         self.u, self.g = torch.where(a, trial, self.u), torch.where(a, g, self.g)
         self.f, self.phi = torch.where(taken, f, old), torch.where(taken, phi, self.phi)
-        learn = accept & (self.norm > 0)  # never a fresh row
-        self.norm = torch.where(accept, norm, self.norm)
         self.known |= accept
 
         # an accepted row turns to a new direction; a refused one shortens its step by the parabola through what it knows
@@ -163,7 +161,9 @@ class _Slots:
         stuck = self.backtracks > BACKTRACKS
         free = (self.u - self.g).clamp_(0, 1).sub_(self.u).sign_().abs_()  # 0 where pushed against a bound, else 1
         free_g = self.g * free
-        direction, length, slope = self._direction(learn, moved, change, free_g, free)
+        products = self._remember(accept & (self.norm > 0), moved, change, free_g)  # never of a fresh row
+        self.norm = torch.where(accept, norm, self.norm)
+        direction, length, slope = self._direction(products, free_g, free)
         turn, stalled = accept, stuck
         if stuck.any():
             turn, stalled = accept | stuck, stuck & (self.count == 0)
@@ -195,30 +195,35 @@ class _Slots:
             g[zero] = (1 - self.lam[zero] / _norm(inward).clamp(min=1e-30)).clamp(min=0)[:, None] * inward
         return g
 
-    def _direction(self, learn: Tensor, moved: Tensor, change: Tensor, g: Tensor, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(direction (A, n), first step length (A,), ‖g‖₂ (A,)): L-BFGS on the free variables, or steepest descent.
+    def _remember(self, learn: Tensor, moved: Tensor, change: Tensor, g: Tensor) -> Tensor:
+        """Store new pairs; returns the products of ``g`` (A, n) with all steps and all changes stored (A, 2m).
 
-        The compact form of the inverse Hessian (Byrd, Nocedal, Schnabel 1994, eq. 3.1) times the gradient ``g`` of the free
-        variables. A variable that did not move is left out of y: what is stored is the curvature of the variables that were
-        free then, so that no masking of old pairs is needed, and each product is made once.
+        A variable that did not move is left out of y: what is stored is the curvature of the variables that were free then, so
+        that no masking of old pairs is needed, and each product is made once.
 
         Args:
             learn: slots whose step ``moved`` and ``change`` of the gradient are a new pair, where they show curvature.
-            free: (A, n) 1 where a variable is free, else 0.
         """
-        m, A = self.memory, len(g)
+        m = self.memory
         change = change * moved.sign().abs_()
-        curvature = _dot(moved, change)
-        learn = learn & (curvature > CURVATURE * _norm(moved) * _norm(change))
+        learn = learn & (_dot(moved, change) > CURVATURE * _norm(moved) * _norm(change))
         new = learn.nonzero()[:, 0]
         place = (self.count[new] % m).long()
         self.pairs[new, place], self.pairs[new, m + place] = moved[new], change[new]
         self.count[new] += 1
         products = torch.bmm(torch.stack([change, g], 1), self.pairs.transpose(1, 2)).double()  # A, 2, 2m
-        fresh = products[new, 0].unflatten(1, (2, m))
-        self.gram[new, :, :, place] = fresh
-        self.gram[new, 1, place] = fresh[:, 1]
+        with_change = products[new, 0].unflatten(1, (2, m))
+        self.gram[new, :, :, place] = with_change
+        self.gram[new, 1, place] = with_change[:, 1]
+        return products[:, 1]
 
+    def _direction(self, products: Tensor, g: Tensor, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(direction (A, n), first step length (A,), ‖g‖₂ (A,)): L-BFGS on the free variables, or steepest descent.
+
+        The compact form of the inverse Hessian (Byrd, Nocedal, Schnabel 1994, eq. 3.1) times the gradient ``g`` of the free
+        variables, whose ``products`` with the stored pairs are those of `_remember`; ``free`` (A, n) is 1 where a variable is.
+        """
+        m, A = self.memory, len(g)
         # oldest pair first
         ages = torch.arange(m, device=g.device)
         age = (self.count[:, None].long() + ages) % m  # A, m
@@ -232,11 +237,11 @@ class _Slots:
         newton = self.count > 0
         gamma = torch.where(newton, curved[:, -1] / yy[:, -1, -1], 1.0)[:, None]
         both_ages = torch.cat([age, m + age], 1)
-        sg, yg = torch.where(full.repeat(1, 2), products[:, 1].gather(1, both_ages), 0.0).split(m, 1)
+        sg, yg = torch.where(full.repeat(1, 2), products.gather(1, both_ages), 0.0).split(m, 1)
         w = torch.linalg.solve_triangular(upper, sg[:, :, None], upper=True)[:, :, 0]  # A, m
         inner = curved * w + gamma * (_dot(yy, w[:, None]) - yg)
         v = torch.linalg.solve_triangular(upper.transpose(1, 2), inner[:, :, None], upper=False)[:, :, 0]
-        weight = torch.empty_like(products[:, 1]).scatter_(1, both_ages, torch.cat([-v, gamma * w], 1))
+        weight = torch.empty_like(products).scatter_(1, both_ages, torch.cat([-v, gamma * w], 1))
         gamma = gamma.to(g)
         direction = torch.bmm(weight.to(g)[:, None], self.pairs)[:, 0].addcmul_(g, gamma, value=-1).mul_(free)
         size = _norm(g)

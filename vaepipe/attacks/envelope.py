@@ -24,6 +24,8 @@ SMALL, COARSER, FLOOR = 0.1, 2, 0.005
 does to rows of their own."""
 FINER = 0.1
 """The other rows are solved again with FINER × the tolerance."""
+SHARE = 0.5
+"""Share of the evaluations of a row of its own that it may take each time it is solved again."""
 
 
 def lower_envelope(problem: Problem, lambdas: Tensor, own: Rows) -> Rows:
@@ -59,7 +61,7 @@ def solve_again(problem: Problem, lambdas: Tensor, rows: Rows, start: Tensor, wh
     if not len(row):
         return rows
     u, initial = (problem.x[pair] + start[row, pair]).clamp(0, 1), rows.initial_divergence[row, pair]
-    found = problem.restart(pair, lambdas[row], u, FLOOR * initial, coarser[row, pair])
+    found = problem.restart(pair, lambdas[row], u, FLOOR * initial, coarser[row, pair], SHARE)
     found.initial_divergence = initial
     found.iterations += rows.iterations[row, pair]
     again = Rows(**{name: value.clone() for name, value in vars(rows).items()})

@@ -68,16 +68,23 @@ class Problem:
         return Rows(**{name: value.unflatten(0, (L, P)) for name, value in vars(found).items()})
 
     def restart(
-        self, pair: Tensor, lambda_: Tensor, start: Tensor | None, initial: Tensor | None = None, coarser: float | Tensor = 1
+        self,
+        pair: Tensor,
+        lambda_: Tensor,
+        start: Tensor | None,
+        initial: Tensor | None = None,
+        coarser: float | Tensor = 1,
+        share: float = 1,
     ) -> Rows:
         """(R,) rows of the given pairs and λ (R,), from ``start`` (R, n), else from x. ``initial`` (R,): φ(x) where known;
-        ``coarser``: factor of the tolerance, one or (R,)."""
+        ``coarser``: factor of the tolerance, one or (R,); ``share``: of the evaluations that a row may take."""
 
         if start is not None and initial is None:
             initial = in_batches(lambda row: self.divergence(self.x[pair[row]].unflatten(1, self.shape), pair[row]),
                                  torch.arange(len(pair), device=pair.device), self.batch_size)  # fmt: skip
         x, options = self.x[pair], self.options | {"tolerance": self.options["tolerance"] * coarser}
         options |= {"start": start, "initial": initial, "sizes": self.sizes}
+        options["max_iterations"] = max(1, int(share * options["max_iterations"]))
         s = self.minimise(lambda u, row: self.value_and_grad(u, pair[row]), x, lambda_, **options)
         rest = {name: value for name, value in vars(s).items() if name != "u"}
         return Rows(s.u - x, **rest)

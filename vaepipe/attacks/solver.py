@@ -111,10 +111,15 @@ class _Slots:
         self.t, self.f, self.phi, self.norm, self.initial, self.lam, self.tolerance = (number() for _ in range(7))
         self.iteration, self.backtracks, self.count, self.steps = (whole(dtype=torch.int32) for _ in range(4))
         self.pairs = x.new_zeros(A, 2 * m, n)  # a ring of steps s and one of changes of the gradient y for each row
-        self.gram = torch.zeros(A, 2, m, m, dtype=torch.float64, device=x.device)  # their products s·y, and y·y
+        double = {"dtype": torch.float64, "device": x.device}
+        self.gram = torch.zeros(A, 2, m, m, **double)  # their products s·y, and y·y, the oldest pair first
+        self.gamma = torch.zeros(A, 1, **double)  # s·y / y·y of the last pair
+        self.new = x.new_zeros(A, 3, n)  # step, change of the gradient, gradient of the free variables
         self.window = x.new_zeros(A, WINDOW)
         self.memory = m
         self.per_slot = [name for name, value in vars(self).items() if isinstance(value, Tensor) and not name.startswith("all_")]
+        places = (torch.arange(m)[:, None] + torch.arange(m)) % m
+        self.ages = torch.cat([places, m + places], 1).to(x.device)  # (m, 2m) by the count mod m: places in the ring by age
         self.load(torch.ones_like(self.busy))
 
     def load(self, slots: Tensor) -> None:
@@ -127,8 +132,9 @@ class _Slots:
         self.busy[slot], self.row[slot] = True, rows
         self.x[slot], self.u[slot], self.lam[slot] = self.all_x[rows], self.all_start[rows], self.all_lambda[rows]
         self.tolerance[slot] = self.all_tolerance[rows]
-        for zeroed in (self.p, self.g, self.t, self.iteration, self.backtracks, self.count, self.steps):
+        for zeroed in (self.p, self.g, self.t, self.iteration, self.backtracks, self.steps):
             zeroed[slot] = 0
+        self.forget(slot)
         self.f[slot], self.phi[slot], self.norm[slot] = torch.inf, torch.nan, 0
         self.initial[slot] = torch.nan if self.all_initial is None else self.all_initial[rows]
         if 0 < 2 * int(self.busy.sum()) <= len(self.busy):
@@ -136,13 +142,20 @@ class _Slots:
             for name in self.per_slot:
                 setattr(self, name, getattr(self, name)[kept])
 
+    def forget(self, slot: Tensor) -> None:
+        """Drop the history of these slots. Where there is no pair yet, s·y is that of the identity, and the rest zero."""
+        self.count[slot], self.pairs[slot], self.gamma[slot] = 0, 0, 1
+        self.gram[slot] = torch.stack([torch.eye(self.memory), torch.zeros(self.memory, self.memory)]).to(self.gram)
+
     def step(self, trial: Tensor, phi: Tensor, grad: Tensor, max_iterations: int) -> tuple[Tensor, Tensor]:
         """Take in φ and ∇φ at the trial points; returns which slots are done, and converged."""
         d = trial - self.x
         norm = _norm(d)
         f = phi + self.lam * norm
         g = self._gradient(trial, d, norm, grad)
-        moved = trial - self.u
+        moved, change, free_g = self.new.unbind(1)
+        torch.sub(trial, self.u, out=moved)
+        torch.sub(g, self.g, out=change)
         fresh = self.iteration == 0
         predicted = _dot(self.g, moved).clamp_(max=0)  # never a step upwards
         # a sum is finite just where all of it is
@@ -150,7 +163,6 @@ class _Slots:
         taken, a, old = accept | fresh, accept[:, None], self.f
         self.iteration += 1
         self.initial = torch.where(self.initial.isnan(), phi, self.initial)
-        change = g - self.g
         self.u, self.g = torch.where(a, trial, self.u), torch.where(a, g, self.g)
         self.f, self.phi = torch.where(taken, f, old), torch.where(taken, phi, self.phi)
         self.known |= accept
@@ -160,14 +172,15 @@ class _Slots:
         self.backtracks = torch.where(accept, 0, self.backtracks + 1)
         stuck = self.backtracks > BACKTRACKS
         free = (self.u - self.g).clamp_(0, 1).sub_(self.u).sign_().abs_()  # 0 where pushed against a bound, else 1
-        free_g = self.g * free
-        products = self._remember(accept & (self.norm > 0), moved, change, free_g)  # never of a fresh row
+        torch.mul(self.g, free, out=free_g)
+        products = self._remember(accept & (self.norm > 0))  # never of a fresh row
         self.norm = torch.where(accept, norm, self.norm)
         direction, length, slope = self._direction(products, free_g, free)
         turn, stalled = accept, stuck
         if stuck.any():
             turn, stalled = accept | stuck, stuck & (self.count == 0)
-            self.count, self.backtracks = (torch.where(stuck, 0, value) for value in (self.count, self.backtracks))
+            self.backtracks = torch.where(stuck, 0, self.backtracks)
+            self.forget(stuck.nonzero()[:, 0])
             direction, length = torch.where(stuck[:, None], -free_g, direction), torch.where(stuck, _unit(free_g), length)
         self.p = torch.where(turn[:, None], direction, self.p)
         self.t = torch.where(turn, length, self.t * shorter)
@@ -195,26 +208,33 @@ class _Slots:
             g[zero] = (1 - self.lam[zero] / _norm(inward).clamp(min=1e-30)).clamp(min=0)[:, None] * inward
         return g
 
-    def _remember(self, learn: Tensor, moved: Tensor, change: Tensor, g: Tensor) -> Tensor:
-        """Store new pairs; returns the products of ``g`` (A, n) with all steps and all changes stored (A, 2m).
+    def _remember(self, learn: Tensor) -> Tensor:
+        """Store new pairs; returns the products (A, 2m) of the free gradient with all steps and changes stored, oldest first.
 
         A variable that did not move is left out of y: what is stored is the curvature of the variables that were free then, so
         that no masking of old pairs is needed, and each product is made once.
 
         Args:
-            learn: slots whose step ``moved`` and ``change`` of the gradient are a new pair, where they show curvature.
+            learn: slots whose step and change of the gradient are a new pair, where they show curvature.
         """
         m = self.memory
-        change = change * moved.sign().abs_()
+        moved, change, _ = self.new.unbind(1)
+        change.mul_(moved.sign().abs_())
         learn = learn & (_dot(moved, change) > CURVATURE * _norm(moved) * _norm(change))
-        new = learn.nonzero()[:, 0]
-        place = (self.count[new] % m).long()
-        self.pairs[new, place], self.pairs[new, m + place] = moved[new], change[new]
-        self.count[new] += 1
-        products = torch.bmm(torch.stack([change, g], 1), self.pairs.transpose(1, 2)).double()  # A, 2, 2m
-        with_change = products[new, 0].unflatten(1, (2, m))
-        self.gram[new, :, :, place] = with_change
-        self.gram[new, 1, place] = with_change[:, 1]
+        slot = learn.nonzero()
+        place = self.ages[
+            (self.count[slot] % m).long(), torch.tensor([0, m], device=slot.device)
+        ]  # of the oldest, or still empty
+        self.pairs[slot, place] = self.new[slot[:, 0], :2]
+        self.count += learn
+        products = torch.bmm(self.new[:, 1:], self.pairs.transpose(1, 2)).double()  # A, 2, 2m
+        products = products.gather(2, self.ages[(self.count % m).long()][:, None].expand(-1, 2, -1))
+        slot = slot[:, 0]
+        with_change, gram = products[slot, 0].unflatten(1, (2, m)), self.gram[slot]
+        gram[:, :, :-1, :-1] = self.gram[slot][:, :, 1:, 1:]
+        gram[:, :, :, -1] = with_change
+        gram[:, 1, -1] = with_change[:, 1]
+        self.gram[slot], self.gamma[slot] = gram, with_change[:, :1, -1] / with_change[:, 1:, -1]
         return products[:, 1]
 
     def _direction(self, products: Tensor, g: Tensor, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -223,34 +243,21 @@ class _Slots:
         The compact form of the inverse Hessian (Byrd, Nocedal, Schnabel 1994, eq. 3.1) times the gradient ``g`` of the free
         variables, whose ``products`` with the stored pairs are those of `_remember`; ``free`` (A, n) is 1 where a variable is.
         """
-        m, A = self.memory, len(g)
-        # oldest pair first
-        ages = torch.arange(m, device=g.device)
-        age = (self.count[:, None].long() + ages) % m  # A, m
-        full = ages >= m - self.count[:, None]
-        both = (full[:, :, None] & full[:, None, :])[:, None]
-        order = (age[:, :, None] * m + age[:, None, :])[:, None].expand(-1, 2, -1, -1)
-        ordered = self.gram.flatten(2).gather(2, order.flatten(2)).view(A, 2, m, m)
-        sy, yy = torch.where(both, ordered, 0.0).unbind(1)
-        curved = sy.diagonal(dim1=1, dim2=2)
-        upper = sy.triu() + torch.diag_embed((~full).double())
-        newton = self.count > 0
-        gamma = torch.where(newton, curved[:, -1] / yy[:, -1, -1], 1.0)[:, None]
-        both_ages = torch.cat([age, m + age], 1)
-        sg, yg = torch.where(full.repeat(1, 2), products.gather(1, both_ages), 0.0).split(m, 1)
-        w = torch.linalg.solve_triangular(upper, sg[:, :, None], upper=True)[:, :, 0]  # A, m
-        inner = curved * w + gamma * (_dot(yy, w[:, None]) - yg)
-        v = torch.linalg.solve_triangular(upper.transpose(1, 2), inner[:, :, None], upper=False)[:, :, 0]
-        weight = torch.empty_like(products).scatter_(1, both_ages, torch.cat([-v, gamma * w], 1))
-        gamma = gamma.to(g)
-        direction = torch.bmm(weight.to(g)[:, None], self.pairs)[:, 0].addcmul_(g, gamma, value=-1).mul_(free)
+        sg, yg = products.split(self.memory, 1)
+        sy, yy = self.gram.unbind(1)  # of the first, the upper triangle is meant
+        w = torch.linalg.solve_triangular(sy, sg[:, :, None], upper=True)[:, :, 0]  # A, m
+        inner = sy.diagonal(dim1=1, dim2=2) * w + self.gamma * (_dot(yy, w[:, None]) - yg)
+        v = torch.linalg.solve_triangular(sy.transpose(1, 2), inner[:, :, None], upper=False)[:, :, 0]
+        weight = torch.cat([-v, self.gamma * w], 1)
+        weight = torch.empty_like(weight).scatter_(1, self.ages[(self.count % self.memory).long()], weight)
+        direction = torch.bmm(weight.to(g)[:, None], self.pairs)[:, 0].addcmul_(g, self.gamma.to(g), value=-1).mul_(free)
         size = _norm(g)
-        descent = newton & (_dot(direction, g) < -1e-6 * _norm(direction) * size)  # False where it is NaN
-        return (
-            torch.where(descent[:, None], direction, -g),
-            torch.where(descent, 1.0, (1 / size.clamp(min=1)).nan_to_num_(1.0)),
-            size,
-        )
+        descent = (self.count > 0) & (_dot(direction, g) < -1e-6 * _norm(direction) * size)  # False where it is NaN
+        length = torch.ones_like(size)
+        if not descent.all():
+            direction = torch.where(descent[:, None], direction, -g)
+            length = torch.where(descent, length, (1 / size.clamp(min=1)).nan_to_num_(1.0))
+        return direction, length, size
 
     def _decrease(self, accepted: Tensor) -> Tensor:
         """(A,) fall of the objective over the last WINDOW accepted steps; infinite before there are as many."""

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from vaepipe.attacks.problem import Problem, Rows
 
-ROUNDS = 4
-GAIN = 1e-2
-"""Share of a row's objective by which another line must be lower for the row to be solved again from it."""
+ROUNDS = 3
+GAIN, LEAST = 1e-2, 1e-5
+"""Shares of a row's objective and of φ(x) by which, together, another line must be lower for a row to be solved again from it."""
 STRIDE = 4
 SMALL, COARSER, FLOOR = 0.1, 2, 0.005
 """Rows with an objective below SMALL × φ(x) are solved again with COARSER × the tolerance, to which φ(x) counts FLOOR of what it
@@ -39,7 +39,7 @@ def lower_envelope(problem: Problem, lambdas: Tensor, own: Rows) -> Rows:
     anchor = torch.zeros_like(own.converged)
     anchor[order[::STRIDE]] = True
     for turn in range(ROUNDS):
-        again = lowest_lines(lambdas, best, GAIN)[0]
+        again = lowest_lines(lambdas, best, GAIN, LEAST)[0]
         best = best.where(*lowest_lines(lambdas, best))
         small, start = best.objective < SMALL * best.initial_divergence, best.d
         if turn == 0:
@@ -71,8 +71,9 @@ def solve_again(problem: Problem, lambdas: Tensor, rows: Rows, start: Tensor, wh
     return rows.where(which & ~(again.objective >= rows.objective) & again.objective.isfinite(), again)
 
 
-def lowest_lines(lambdas: Tensor, rows: Rows, gain: float = 0) -> tuple[Tensor, Rows]:
-    """(where another line is lower than the row's own by ``gain`` (L, P), the row on the lowest line, solved as its λ was)."""
+def lowest_lines(lambdas: Tensor, rows: Rows, gain: float = 0, least: float = 0) -> tuple[Tensor, Rows]:
+    """(where another line is lower than the row's own (L, P), by ``gain`` of it and ``least`` of φ(x); the row on the lowest
+    line, solved as its λ was)."""
     nothing = {name: torch.zeros_like(value[:1]) for name, value in vars(rows).items()}
     nothing |= {"divergence": rows.initial_divergence[:1]}  # d = 0, stationary or not
     every = {name: torch.cat([value, nothing[name]]) for name, value in vars(rows).items()}  # L + 1, P
@@ -82,4 +83,5 @@ def lowest_lines(lambdas: Tensor, rows: Rows, gain: float = 0) -> tuple[Tensor, 
     taken = Rows(**{name: value[line, pair] for name, value in every.items()})
     taken.objective, taken.initial_divergence, taken.iterations = objective, rows.initial_divergence, rows.iterations
     own = rows.objective.nan_to_num(torch.inf)
-    return objective < own - gain * own.abs().nan_to_num(0, 0, 0), taken
+    by = gain * own.abs().nan_to_num(0, 0, 0) + least * rows.initial_divergence.abs().nan_to_num(0, 0, 0)
+    return objective < own - by, taken

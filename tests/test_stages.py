@@ -1,13 +1,16 @@
 """evaluate, attack and collect: what is in their files and tables, recomputed by other means."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
-from conftest import run_stage
+from conftest import ROOT, run_stage
 
 from vaepipe import grid, models, store
 from vaepipe.attack import attack
@@ -172,6 +175,25 @@ def test_blocks_of_other_lambdas_are_refused(folder, digits):
     with pytest.raises(store.DataError, match="their λ are not those"):
         attack(spec, digits, folder / CELL.model("model.safetensors"), folder / "no.h5", CPU, blocks=blocks)
     assert not (folder / "no.h5").exists()
+
+
+def test_tables_made_by_several_processes_are_the_same(folder):
+    both = GRID | {"seeds": [0, 1]}
+    for kind in ("models", "attacks"):
+        parent = (folder / f"results/{kind}" / Path(CELL.model("")).relative_to("results/models")).parent
+        (parent / "seed~1").symlink_to("seed~0")
+    program = f"""
+from vaepipe import collect
+from pandas.testing import assert_frame_equal
+collect.WORTH, study = 1, {STUDY | {"digits": STUDY["digits"] | {"grid": both}}}
+alone, together = collect.collect(study), collect.collect(study, threads=2)
+assert len(alone["models"]) == 2
+for name in alone:
+    assert_frame_equal(together[name], alone[name], check_exact=True, obj=name)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_tables_are_tidy_and_documented(folder, digits, monkeypatch):

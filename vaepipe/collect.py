@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,10 @@ TABLES = {
     "ball": CELL | BALL,
     "pairs": PAIR,
 }
+
+
+WORTH = 20
+"""Models for which a further process pays its start."""
 
 
 def evaluated(cell: Cell, path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -206,7 +210,7 @@ def collect(study: dict, threads: int = 1) -> dict[str, pd.DataFrame]:
     Args:
         study: per data set its grid, external models, losses (``ball``: of the attacks of bounded size) and whether attacks were
             checked, as `vaepipe.config.Study.collect_spec` gives them.
-        threads: models looked at at once, as the digests of their files take the longest.
+        threads: processes, where there are many models.
     """
     work, pairs = [], []
     for dataset, spec in study.items():
@@ -216,8 +220,11 @@ def collect(study: dict, threads: int = 1) -> dict[str, pd.DataFrame]:
         attacked = [(cell.attack(loss), "attack") for cell in cells for loss in grid.losses(cell, spec["losses"], models)]
         bounded = [(cell.ball(loss), "ball") for cell in cells for loss in grid.losses(cell, spec["ball"], models)]
         pairs += [pair_rows(dataset, *file) for file in (attacked + bounded)[:1]]
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(lambda its: cell_rows(*its), work))
+    if (processes := min(threads, len(work) // WORTH)) > 1:
+        with multiprocessing.get_context("forkserver").Pool(processes) as pool:
+            parts = pool.starmap(cell_rows, work, chunksize=1)
+    else:
+        parts = [cell_rows(*its) for its in work]
     frames = {name: [part[name] for part in parts if name in part] for name in TABLES} | {"pairs": pairs}
     tables = {
         name: pd.concat(frames[name], ignore_index=True) if frames[name] else pd.DataFrame(columns=list(TABLES[name]))

@@ -5,7 +5,6 @@ import re
 import sys
 from pathlib import Path
 
-import pandas as pd
 import psutil
 import torch
 import yaml
@@ -14,7 +13,6 @@ from slurm import SNAKEMAKE
 
 from vaepipe.config import Study
 from vaepipe.plan import merged
-from vaepipe.store import read_table
 from vaepipe.train import train
 
 
@@ -72,9 +70,8 @@ def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path)
 
 
 def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(finished, slurm, tmp_path):
-    file = tmp_path / "smaller.yaml"
-    its = {"grid": {"betas": [1]}, "attack": {"lambdas_per_job": "all"}}
-    file.write_text(yaml.safe_dump({"study": ["digits"], "datasets": {"digits": its}}))
+    file = tmp_path / "blocks.yaml"
+    file.write_text(yaml.safe_dump({"datasets": {"digits": {"attack": {"lambdas_per_job": "all"}}}}))
     # the gres variant of the profile for one rule
     on_gpu = ["train:gpu=1", "evaluate:gpu=1", "check:gpu=1", "ball:gpu=1", "attack:gpu=0", "attack:gres=gpu:1"]
     before = slurm.jobs()
@@ -84,18 +81,16 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(finished,
     slurm.call("kill-node", "n1")
     assert running.wait(500) == 0, said.read_text()[-6000:]
     for name in ("models.csv", "images.parquet", "attacks.parquet"):
-        ours, local = (read_table(folder / "results/tables" / name) for folder in (tmp_path, finished))
-        local = local[local["dataset"].eq("digits") & local["beta"].eq(1)].reset_index(drop=True)
-        pd.testing.assert_frame_equal(ours, local, check_exact=True, obj=name)
+        assert (tmp_path / "results/tables" / name).read_bytes() == (finished / "results/tables" / name).read_bytes(), name
     jobs = slurm.jobs()[len(before) :]
     assert sum(int(job["Restarts"]) for job in jobs) >= 1
     assert {job["NodeList"] for job in jobs if job["Restarts"] != "0"} == {"n2"}
     rules = [(job["Comment"].split("_wildcards")[0], job["JobState"], slurm.gpus(job)) for job in jobs]
-    assert sorted(rules, key=str) == [
-        ("rule_attack", "COMPLETED", "node"),
-        ("rule_ball", "COMPLETED", "job"),
-        ("rule_check", "COMPLETED", "job"),
-        ("rule_collect", "COMPLETED", None),
-        ("rule_evaluate", "COMPLETED", "job"),
-        ("rule_train", "COMPLETED", "job"),
-    ]
+    assert {row: rules.count(row) for row in rules} == {
+        ("rule_train", "COMPLETED", "job"): 6,
+        ("rule_evaluate", "COMPLETED", "job"): 6,
+        ("rule_attack", "COMPLETED", "node"): 3,
+        ("rule_check", "COMPLETED", "job"): 3,
+        ("rule_ball", "COMPLETED", "job"): 3,
+        ("rule_collect", "COMPLETED", None): 1,
+    }

@@ -221,15 +221,12 @@ class _Slots:
         moved, change, _ = self.new.unbind(1)
         change.mul_(moved.sign().abs_())
         learn = learn & (_dot(moved, change) > CURVATURE * _norm(moved) * _norm(change))
-        slot = learn.nonzero()
-        place = self.ages[
-            (self.count[slot] % m).long(), torch.tensor([0, m], device=slot.device)
-        ]  # of the oldest, or still empty
-        self.pairs[slot, place] = self.new[slot[:, 0], :2]
+        slot = learn.nonzero()[:, 0]
+        place = (self.count[slot] % m).long()
+        self.pairs[slot[:, None], torch.stack([place, m + place], 1)] = self.new[slot, :2]
         self.count += learn
         products = torch.bmm(self.new[:, 1:], self.pairs.transpose(1, 2)).double()  # A, 2, 2m
         products = products.gather(2, self.ages[(self.count % m).long()][:, None].expand(-1, 2, -1))
-        slot = slot[:, 0]
         with_change, gram = products[slot, 0].unflatten(1, (2, m)), self.gram[slot]
         gram[:, :, :-1, :-1] = self.gram[slot][:, :, 1:, 1:]
         gram[:, :, :, -1] = with_change

@@ -151,9 +151,9 @@ def test_every_loss_lowers_its_objective_and_rows_keep_apart(loss):
 
 def test_an_autoencoder_is_attacked_by_what_makes_sense_for_it():
     cell = grid.Cell("digits", "ae", 0.0, 4, 0)
-    assert set(LOSSES) - set(grid.losses(cell, list(LOSSES))) == set(NEED_WIDTH)
+    assert set(LOSSES) - set(grid.losses(cell, list(LOSSES), {})) == set(NEED_WIDTH)
     model, x, target = make("ae").float(), make_images(2), make_images(2, seed=2)
-    for loss in grid.losses(cell, list(LOSSES)):
+    for loss in grid.losses(cell, list(LOSSES), {}):
         result = run_attack(model, x, target, torch.tensor([1e-3]), loss, batch_size=4, max_iterations=300)
         assert result.converged.all() and (result.objective <= result.initial_divergence).all(), loss
     with pytest.raises(ValueError, match="'latent-kl' is infinite"):

@@ -132,7 +132,7 @@ EDITS = {  # module → the stages whose results an edit of its meaning changes
     "attacks/solver.py": {"attack"},
     "attacks/losses.py": {"attack"},
     "train.py": {"train"},
-    "collect.py": {"collect"},
+    "collect.py": {"collect", "plot"},  # the montage takes its flags from there
     "grid.py": {"collect", "plot"},
     "models/networks.py": {"train", "evaluate", "attack"},
     "store.py": set(STAGES),

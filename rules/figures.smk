@@ -128,6 +128,7 @@ rule claims:
         txt="results/claims.txt",
     log:
         "logs/claims.log",
+    priority: 1  # it takes longer than a figure, so that it begins before them
     conda:
         "../envs/vaepipe.yaml"
     resources:

@@ -160,7 +160,7 @@ def until(condition, running) -> None:
     """Wait for something that a running workflow does."""
     while not condition():
         assert running.poll() is None, running.args
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

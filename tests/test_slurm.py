@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def start(slurm, folder, *arguments):
     with open(said, "w") as out:
         program = [sys.executable, "-c", SNAKEMAKE]
         return start_snakemake(ROOT, *arguments, program=program, stdout=out, stderr=out, env=slurm.environment), said
+
+
+def terminated(process: int) -> bool:
+    """Whether SIGTERM waits for a process that stands still."""
+    (pending,) = re.findall(r"ShdPnd:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+    return bool(int(pending, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path):
@@ -51,7 +58,7 @@ def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path)
     frozen.suspend()
     slurm.ask("scontrol", "update", f"JobId={job}", "EndTime=now+1")
     slurm.ask("scancel", reached(1, "epoch 2/"))
-    until(lambda: job not in slurm.ask("squeue", "-htR", "-o%i"), running)
+    until(lambda: terminated(frozen.pid), running)
     frozen.resume()
     slurm.ask("scontrol", "requeue", reached(0, "continuing", "epoch"))
     assert running.wait(300) == 0, said.read_text()[-6000:]

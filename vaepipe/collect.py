@@ -241,7 +241,7 @@ def main(argv: list[str] | None = None) -> None:
     for table in (*TABLES, "columns"):
         parser.add_argument(f"--{table}", required=True, type=Path, help="table to write (.csv or .parquet)")
     parser.add_argument("--sums", type=Path, help="SHA256SUMS of the tables, to write beside them")
-    parser.add_argument("--threads", type=int, default=1, help="files read at once (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="processes, where there are many models (default 1)")
     args = parser.parse_args(argv)
     tables = collect(args.spec, args.threads)
     for name, frame in tables.items():

@@ -19,6 +19,7 @@ ROUNDS = 3
 GAIN, LEAST = 1e-2, 1e-5
 """Shares of a row's objective and of φ(x) by which, together, another line must be lower for a row to be solved again from it."""
 STRIDE = 4
+"""Every so many λ, in their order, are solved again from the target."""
 SMALL, COARSER, FLOOR = 0.1, 2, 0.005
 """Rows with an objective below SMALL × φ(x) are solved again with COARSER × the tolerance, to which φ(x) counts FLOOR of what it
 does to rows of their own."""

@@ -106,11 +106,11 @@ def house(draw: Callable) -> Callable:
 def save(figure: Figure, path, suffix: str) -> None:
     """Write a figure; the same figure gives the same bytes, whatever it was written as before. It is laid out once."""
     with matplotlib.rc_context({"figure.constrained_layout.use": False}):  # else saving would give it a new layout engine
-        if figure.get_layout_engine():
-            figure.draw_without_rendering()
+        if layout := figure.get_layout_engine():
+            layout.execute(figure)
             if short := _short(figure):
                 figure.set_figheight(figure.get_figheight() + short)
-                figure.draw_without_rendering()
+                layout.execute(figure)
             figure.set_layout_engine(None)
         figure.savefig(path, format=suffix[1:], metadata=METADATA[suffix])
 

@@ -278,11 +278,13 @@ def memory(options) -> None:
     """Write 737,280 black-and-white 64×64 images, train on them in a process of its own, print its peak."""
     import h5py
 
+    from vaepipe import store
+
     with tempfile.TemporaryDirectory() as folder:
         path, count = Path(folder) / "data.h5", 737_280
         block = images(None, 1024)
         with h5py.File(path, "w") as file:
-            file.attrs.update({"kind": "data", "schema": 1, "digest": "", "factor_names": "[]"})
+            file.attrs.update({"kind": "data", "schema": store.SCHEMA, "digest": "", "factor_names": "[]"})
             packed = {"chunks": (256, 1, 64, 64), "compression": "gzip", "compression_opts": 1}
             x = file.create_dataset("train/x", (count, 1, 64, 64), "uint8", **packed)
             for start in range(0, count, len(block)):

@@ -20,7 +20,7 @@ from vaepipe import prepare as stage
 from vaepipe.datasets import DATASETS
 from vaepipe.datasets.files import check, read_split
 from vaepipe.datasets.part import Part, hold_out
-from vaepipe.store import DataError, open_h5
+from vaepipe.store import DataError, open_h5, text
 
 ROOT = Path(__file__).parent.parent
 REAL = Path(os.environ.get("VAEPIPE_SHARED_DATA") or ROOT / "../shared/data")
@@ -425,7 +425,7 @@ def test_prepared_file_reads_back_equal(tmp_path, name):
     for split in ("train", "test"):
         assert_equal(read_split(out, split), parts[split])
     with open_h5(out, "data") as file:
-        attrs = dict(file.attrs)
+        attrs = {key: text(file, key) for key in file.attrs}
         assert all(file[split][key].attrs["description"] for split in ("train", "test") for key in file[split])
     assert attrs["dataset"] == name and attrs["licence"] == DATASETS[name].licence and attrs["about"] == DATASETS[name].about
     assert json.loads(attrs["shape"]) == list(MADE_HERE[name][0]) and json.loads(attrs["spec"])["dataset"] == name

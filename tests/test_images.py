@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from vaepipe import prepare as stage
+from vaepipe import store
 from vaepipe.datasets import DATASETS, tree
 from vaepipe.datasets.array import Source
 from vaepipe.datasets.files import check, read_split
@@ -146,7 +147,7 @@ def test_threads_and_blocks_change_nothing(tmp_path, monkeypatch):
         monkeypatch.setattr(stage.store, "CHUNK", chunk)
         prepared(path, "folder", tmp_path, threads=threads, size=None)
         with h5py.File(tmp_path / "out/mine.h5") as file:
-            digests.add(file.attrs["digest"])
+            digests.add(store.text(file, "digest"))
     assert len(digests) == 1
 
 

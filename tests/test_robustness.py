@@ -39,6 +39,20 @@ def test_auddc_is_the_published_recipe_whatever_the_order_of_lambda():
         assert robustness.auddc(h[order], v[order]) == pytest.approx(expected)
 
 
+def test_many_pairs_at_once_with_rows_of_any_order_and_number_are_as_one_by_one():
+    random = np.random.default_rng(1)
+    numbers = random.permutation(np.repeat(np.arange(30), random.integers(1, 12, 30)))
+    h, v = random.uniform(0, 1.3, len(numbers)), random.normal(0.5, 0.5, len(numbers))
+    v[random.random(len(v)) < 0.2] = np.nan
+    grids = robustness.by_pair(numbers, h, v)
+    for name in ("auddc", "success"):
+        more = (0.7,) if name == "success" else ()
+        found = getattr(robustness, name)(*grids, *more)
+        alone = [getattr(robustness, name)(h[numbers == n], v[numbers == n], *more) for n in range(30)]
+        np.testing.assert_allclose(found, alone, rtol=1e-12)
+    assert 0 < np.isnan(robustness.auddc(*grids)).sum() < 30
+
+
 def table(L=7, P=5, seed=0):
     """Rows (λ, pair) of one model as collect makes them; pair 4 has O < T."""
     random = np.random.default_rng(seed)

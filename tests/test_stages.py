@@ -94,7 +94,7 @@ def test_what_is_measured_of_the_aggregate_posterior(folder, digits):
     (q,) = model.posterior(x)
     with store.open_h5(folder / CELL.model("evaluation.h5"), "evaluation") as file:
         found = {name: file[name][()] for name in file}
-        assert file.attrs["state"] == "ok"
+        assert store.text(file, "state") == "ok"
     # the three parts are those of the KL; a Monte-Carlo estimate from 50 samples against the closed form
     total = sum(found[name][0] for name in ("mutual_information", "total_correlation", "dimension_kl"))
     assert total == pytest.approx(found["kl"].mean(), rel=0.25)

@@ -23,9 +23,9 @@ def write(path, value=1.0):
 def test_an_hdf5_file_describes_itself(tmp_path):
     write(tmp_path / "sub" / "x.h5")
     with store.open_h5(tmp_path / "sub" / "x.h5", "attack") as file:
-        assert file["a"].attrs["description"] == "numbers (3, 4), nats"
-        assert file.attrs["spec"] == '{"beta": 2}' and file.attrs["n"] == 3
-        assert "torch" in file.attrs["versions"] and file.attrs["git"]
+        assert store.text(file["a"], "description") == "numbers (3, 4), nats"
+        assert store.text(file, "spec") == '{"beta": 2}' and file.attrs["n"] == 3
+        assert "torch" in store.text(file, "versions") and file.attrs["git"]
     assert os.listdir(tmp_path / "sub") == ["x.h5"]
 
 

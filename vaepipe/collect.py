@@ -126,7 +126,7 @@ def model_row(images: pd.DataFrame, file) -> pd.DataFrame:
         error = images[list(MEASURES)].std(ddof=1) / np.sqrt(len(images))
     numbers = {name + suffix: float(value[name]) for name in MEASURES for suffix, value in (("", mean), ("_se", error))}
     numbers |= {name + suffix: float(file[name][i]) for name in AGGREGATE for i, suffix in enumerate(("", "_se"))}
-    numbers["state"] = file.attrs["state"]
+    numbers["state"] = store.text(file, "state")
     for name, values in zip(("kl_layers", "kl_layers_se"), file["kl_layers"][:]):
         numbers[name] = " ".join(f"{value:.6g}" for value in values)
     row = images[list(CELL)].iloc[0].to_dict() | {"images": len(images)} | numbers

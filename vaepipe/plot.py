@@ -56,7 +56,7 @@ def flags(arrays: list[tuple[Cell, str]], checked: dict) -> pd.DataFrame | None:
     found = []
     for cell, path in arrays:
         with store.open_h5(path, "attack") as file:
-            loss = str(file.attrs["loss"])
+            loss = store.text(file, "loss")
         balls = {loss: collect.ball_rows(cell, loss, cell.ball(loss))} if loss in checked["ball"] else {}
         attacks = {loss: collect.attack_rows(cell, loss, path)}
         found.append(collect.robustness_rows(cell, attacks, checked["checked"], balls))

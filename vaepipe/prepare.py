@@ -69,7 +69,7 @@ def prepare(spec: dict, out: str | Path, downloads: str | Path | None = None, th
             for key, (array, text) in _arrays(parts[split]).items():
                 blocks = progress.watch(_blocks(array, threads), sha) if key == "x" else None
                 file.add(f"{split}/{key}", array, text, blocks)
-        file.attrs["digest"] = sha.hexdigest()  # of the training images followed by the test images, row by row
+        file.say("digest", sha.hexdigest())  # of the training images followed by the test images, row by row
     progress.line()
 
 

@@ -90,7 +90,7 @@ def versions(study: dict) -> str:
     for _, _, kind, path, _ in jobs(study):
         if kind:
             with store.open_h5(path, kind) as file:
-                found[str(file.attrs["versions"]), str(file.attrs["git"])] += 1
+                found[store.text(file, "versions"), store.text(file, "git")] += 1
     names = list(provenance.LIBRARIES)
     rows = []
     for (text, git), count in found.most_common():

@@ -67,12 +67,22 @@ def ratio(adversarial, target, original):
         return np.where(span > 0, (np.asarray(adversarial, float) - target) / span, np.nan)
 
 
-def auddc(distortion, ratios) -> float:
-    """Area under the distortion-distortion curve of one pair; larger is more robust, NaN without a point.
+def by_pair(numbers, *columns) -> list[np.ndarray]:
+    """(N, L) of each column (R,): the rows of number 0 to N − 1, in their order, NaN where one has fewer than L."""
+    counts, order = np.bincount(numbers), np.argsort(numbers, kind="stable")
+    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    grids = [np.full((len(counts), counts.max(initial=0)), np.nan) for _ in columns]
+    for grid, column in zip(grids, columns):
+        grid[numbers[order], place] = np.asarray(column, float)[order]
+    return grids
+
+
+def auddc(distortion, ratios):
+    """Area under the distortion-distortion curve of each pair (…); larger is more robust, NaN without a point.
 
     Args:
-        distortion: (L,) h = ‖d‖₂ / ‖x − x_t‖₂ of each λ.
-        ratios: (L,) v = (A − T)/(O − T).
+        distortion: (…, L) h = ‖d‖₂ / ‖x − x_t‖₂ of each λ.
+        ratios: (…, L) v = (A − T)/(O − T).
 
     The points with 0 ≤ h ≤ 1 are sorted by h; (max h, min v) and (1, min v) are appended; the area is by trapezoids. Nothing
     is added below the smallest h.
@@ -81,17 +91,20 @@ def auddc(distortion, ratios) -> float:
     """
     h, v = np.asarray(distortion, float), np.asarray(ratios, float)
     kept = (h >= 0) & (h <= 1) & np.isfinite(v)
-    if not kept.any():
-        return float("nan")
-    order = np.argsort(h[kept], kind="stable")
-    h, v = h[kept][order], v[kept][order]
-    return float(np.trapezoid(np.append(v, [v.min()] * 2), np.append(h, [h[-1], 1.0])))
+    last = np.where(kept, h, -np.inf).max(-1, keepdims=True, initial=-np.inf)
+    least = np.where(kept, v, np.inf).min(-1, keepdims=True, initial=np.inf)
+    # points that do not count lie on (max h, min v), where they add no area
+    order = np.argsort(np.where(kept, h, np.inf), axis=-1, kind="stable")
+    h = np.concatenate([np.take_along_axis(np.where(kept, h, last), order, -1), last, np.ones_like(last)], -1)
+    v = np.concatenate([np.take_along_axis(np.where(kept, v, least), order, -1), least, least], -1)
+    with np.errstate(invalid="ignore"):
+        return np.where(kept.any(-1), np.trapezoid(v, h), np.nan)[()]
 
 
-def success(distortion, ratios, budget: float) -> bool:
-    """Whether one pair is fooled by any of its distortions of at most ``budget``; arguments as in `auddc`."""
+def success(distortion, ratios, budget: float):
+    """Whether each pair (…) is fooled by any of its distortions of at most ``budget``; arguments as in `auddc`."""
     h, v = np.asarray(distortion, float), np.asarray(ratios, float)
-    return bool(((h <= budget) & (v < SUCCESS)).any())
+    return ((h <= budget) & (v < SUCCESS)).any(-1)
 
 
 def strongest(norm, input_distance, ratios) -> np.ndarray:
@@ -123,8 +136,8 @@ def summary(rows) -> dict[str, float]:
         "share_converged": float(rows["converged"].mean()),
         "target_nll": float(rows["target_nll"].mean()),
     }
-    curves = list(_curves(rows).values())
-    areas = np.array([auddc(h, v) for h, v in curves])
+    _, h, v = _curves(rows)
+    areas = auddc(h, v)
     areas = areas[np.isfinite(areas)]
     found |= {
         "auddc": areas.mean() if len(areas) else float("nan"),
@@ -132,8 +145,7 @@ def summary(rows) -> dict[str, float]:
         "auddc_pairs": len(areas),
     }
     for budget in BUDGETS:
-        hits = [success(h, v, budget) for h, v in curves]
-        found[f"success_{100 * budget:.0f}"] = float(np.mean(hits)) if hits else float("nan")
+        found[f"success_{100 * budget:.0f}"] = float(success(h, v, budget).mean()) if len(h) else float("nan")
     return found
 
 
@@ -142,21 +154,18 @@ def best(frames: list) -> dict[str, float]:
     curves = [_curves(rows) for rows in frames]
     found = {}
     for budget in BUDGETS:
-        hits: dict[int, bool] = {}
-        for its in curves:
-            for number, (h, v) in its.items():
-                hits[number] = hits.get(number, False) or success(h, v, budget)
-        found[f"best_success_{100 * budget:.0f}"] = float(np.mean(list(hits.values()))) if hits else float("nan")
+        known = {number for numbers, _, _ in curves for number in numbers.tolist()}
+        fooled = {number for numbers, h, v in curves for number in numbers[success(h, v, budget)].tolist()}
+        found[f"best_success_{100 * budget:.0f}"] = len(fooled) / len(known) if known else float("nan")
     return found
 
 
-def _curves(rows) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Pair → (L,) h = ‖d‖₂ / ‖x − x_t‖₂ and (L,) v, of the pairs with O > T. By hand, as there are thousands of small groups."""
-    pair, h, v = (a.to_numpy() for a in (rows["pair"], rows["norm"] / rows["input_distance"], rows["ratio"]))
-    order = np.argsort(pair, kind="stable")
-    numbers, first = np.unique(pair[order], return_index=True)
-    parts = zip(numbers.tolist(), np.split(order, first[1:]))
-    return {number: (h[part], v[part]) for number, part in parts if not np.isnan(v[part]).all()}
+def _curves(rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs (N,) with O > T, their h = ‖d‖₂ / ‖x − x_t‖₂ and v (N, L)."""
+    pairs, numbers = np.unique(rows["pair"], return_inverse=True)
+    h, v = by_pair(numbers, rows["norm"] / rows["input_distance"], rows["ratio"])
+    known = ~np.isnan(v).all(1)
+    return pairs[known], h[known], v[known]
 
 
 def verdict(rows, checks: dict[str, np.ndarray]) -> dict[str, object]:

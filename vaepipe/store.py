@@ -19,8 +19,11 @@ from vaepipe import integrity, provenance
 from vaepipe.disk import Disk
 from vaepipe.errors import DataError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the layout of all HDF5 files; readers refuse any other."""
+
+LIBVER = ("v110", "v110")
+"""The format of HDF5 1.10, which has checksums of its own structures, as a damaged file of older formats can crash HDF5."""
 
 CHUNK = 2**20
 """Bytes that are compressed together."""
@@ -31,10 +34,6 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WORTH = 0.8
 """Images that compress to no less than this share, photographs, are stored as they are: they would take longer to compress
 than to decode."""
-
-
-READ_TWICE = 2**26
-"""Bytes up to which a file's digest is checked whenever it is opened."""
 
 
 def run_stage(main: Callable[[], None]) -> None:
@@ -72,10 +71,16 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 class Writer:
-    """A new HDF5 file that arrays are added to, one after the other."""
+    """A new HDF5 file that arrays are added to, one after the other. All that it holds has a checksum, which HDF5 checks when it
+    is read: arrays one for each chunk, small ones and texts, of fixed length, that of the header in which they lie."""
 
     def __init__(self, file: h5py.File, disk: Disk):
-        self.attrs, self._file, self._disk = file.attrs, file, disk
+        self._file, self._disk = file, disk
+
+    def say(self, key: str, value) -> None:
+        """Add an attribute of the file: a number, or text; anything else as JSON."""
+        number = isinstance(value, (int, float))
+        self._file.attrs[key] = value if number else _text(value if isinstance(value, str) else json.dumps(value))
 
     def add(self, name: str, array, description: str, blocks: Iterable[np.ndarray] | None = None) -> None:
         """Add one array with what it is.
@@ -85,20 +90,24 @@ class Writer:
             description: with shape and unit.
             blocks: its rows one after the other, where the whole is not in memory.
         """
-        packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True} if array.size > 64 else {}
-        if packed and array.ndim > 1:
+        if small := array.size <= 64:
+            packed = {"dcpl": h5py.h5p.create(h5py.h5p.DATASET_CREATE)}
+            packed["dcpl"].set_layout(h5py.h5d.COMPACT)
+        else:
+            packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+        if not small and array.ndim > 1:
             packed["chunks"] = _chunks(array)
         if blocks is None:
-            self._file.create_dataset(name, data=array, **packed).attrs["description"] = description
+            self._file.create_dataset(name, data=array, **packed).attrs["description"] = _text(description)
             return self.check()
         done, dataset = 0, None
         for block in blocks:
             if dataset is None:
                 some = block[: packed["chunks"][0]] if "chunks" in packed else block
-                if packed and len(zlib.compress(some, 1)) > WORTH * some.nbytes:
+                if not small and len(zlib.compress(some, 1)) > WORTH * some.nbytes:
                     packed = {key: value for key, value in packed.items() if key in ("chunks", "fletcher32")}
                 dataset = self._file.create_dataset(name, array.shape, array.dtype, **packed)
-                dataset.attrs["description"] = description
+                dataset.attrs["description"] = _text(description)
             dataset[done : done + len(block)] = block
             done += len(block)
             self.check()
@@ -120,11 +129,10 @@ def create_h5(path: str | Path, kind: str, attrs: dict) -> Iterator[Writer]:
     """
     with atomic(path) as temporary:
         with Disk(temporary) as disk:
-            with h5py.File(disk, "w", userblock_size=integrity.USER_BLOCK) as file:
+            with h5py.File(disk, "w", libver=LIBVER, userblock_size=integrity.USER_BLOCK) as file:
                 writer = Writer(file, disk)
-                writer.attrs["kind"], writer.attrs["schema"] = kind, SCHEMA
-                for key, value in {**provenance.record(), **attrs}.items():
-                    writer.attrs[key] = value if isinstance(value, (str, int, float)) else json.dumps(value)
+                for key, value in {"kind": kind, "schema": SCHEMA, **provenance.record(), **attrs}.items():
+                    writer.say(key, value)
                 yield writer
             writer.check()
         integrity.seal(temporary)
@@ -135,6 +143,18 @@ def write_h5(path: str | Path, kind: str, arrays: dict[str, tuple[np.ndarray, st
     with create_h5(path, kind, attrs) as file:
         for name, (array, description) in arrays.items():
             file.add(name, np.asarray(array), description)
+
+
+def _text(text: str) -> np.ndarray:
+    """As HDF5 keeps text in place; what h5py makes of a str lies in a heap without checksums."""
+    data = text.encode()
+    return np.array(data, h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def text(node: h5py.File | h5py.Dataset, key: str) -> str:
+    """A text attribute of a file or array."""
+    value = node.attrs[key]
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _chunks(array) -> tuple[int, ...]:
@@ -153,25 +173,27 @@ def row_bytes(array) -> int:
 
 @contextlib.contextmanager
 def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
-    """Open a file of this package for reading.
+    """Open a file of this package for reading; only what is read is checked for damage, pictures that nobody asks for are not.
 
     Raises:
         DataError: the file is missing, damaged, of another kind, or of an unknown schema.
     """
+    remedy = "delete it to have it made again"
     try:
-        # a large file is not read twice: its checksums by chunk tell of what is read
-        whole = os.path.getsize(path) > READ_TWICE or integrity.sealed(path)
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        reason = "no such file" if not Path(path).exists() else "not a readable HDF5 file; delete it to have it made again"
+        reason = f"not a readable HDF5 file; {remedy}" if Path(path).exists() else "no such file"
         raise DataError(f"{path}: {reason}") from error
     with file:
-        if not whole:
-            raise DataError(f"{path}: damaged, its digest differs; delete it to have it made again")
-        found = (file.attrs.get("kind"), file.attrs.get("schema"))
-        if found != (kind, SCHEMA):
-            raise DataError(f"{path}: holds kind {found[0]!r}, schema {found[1]!r}; expected {kind!r}, schema {SCHEMA}")
-        yield file
+        try:
+            found = (text(file, "kind"), int(file.attrs["schema"])) if {"kind", "schema"} <= file.attrs.keys() else (None, None)
+            if found != (kind, SCHEMA):
+                raise DataError(f"{path}: holds kind {found[0]!r}, schema {found[1]!r}; expected {kind!r}, schema {SCHEMA}")
+            yield file
+        except (OSError, KeyError, RuntimeError) as error:  # of HDF5, or of what is done with the file: its digest tells
+            if integrity.sealed(path):
+                raise
+            raise DataError(f"{path}: damaged, its digest differs; {remedy}") from error
 
 
 def write_weights(path: str | Path, tensors: dict, meta: dict[str, str]) -> None:

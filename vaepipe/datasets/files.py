@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vaepipe.datasets.part import Part
-from vaepipe.store import DataError, open_h5
+from vaepipe.store import DataError, open_h5, text
 
 
 def read_split(path: str | Path, split: str) -> Part:
@@ -27,7 +27,7 @@ def read_split(path: str | Path, split: str) -> Part:
 def read_digest(path: str | Path) -> str:
     """Digest of the images of a file written by `vaepipe.prepare`."""
     with open_h5(path, "data") as file:
-        return file.attrs["digest"]
+        return text(file, "digest")
 
 
 def check(name: str, parts: dict[str, Part]) -> None:

@@ -244,7 +244,7 @@ def by_attack(
     page, axes = style.panels(len(groups), height)
     handles: dict = {}
     for ax, (key, rows) in zip(axes, groups):
-        betas = {b for f, b in set(zip(rows["family"], rows["beta"])) if b and f != "vae"}
+        betas = set(rows.loc[rows["family"] != "vae", "beta"].unique()) - {0}
         beta = nearest(betas or {1.0}, options["beta"])
         rows = rows[rows["beta"].isin((0, beta)) | (rows["family"] == "vae")]
         handles |= panel(ax, rows, dict(zip(by, key)), beta, options)

@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np
 
-from vaepipe.figures import Data, adversarial_loss, curves, pairs, style
+from vaepipe.figures import Data, adversarial_loss, curves, flags, pairs, style
 from vaepipe.figures.adversarial_loss import UNITS
 from vaepipe.figures.curves import TRIAL_AXES as AXES
 from vaepipe.figures.curves import TRIAL_CLUSTERS as CLUSTERS
@@ -106,7 +106,7 @@ def _flags(data: Data, dataset: str, loss: str) -> list[str]:
     if data.robustness is None or data.robustness["noise_gain"].isna().all():
         return []
     rows = data.robustness[(data.robustness["dataset"] == dataset) & (data.robustness["loss"] == loss)]
-    flagged = rows[rows["masked"].fillna("") != ""]
+    flagged = rows[flags.weakness(rows)]
     if flagged.empty:
         return [f"  checks (noise, transfer, restarts): none of {len(rows)} attacks flagged as too weak"]
     first = flagged.iloc[0]

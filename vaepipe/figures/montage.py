@@ -84,7 +84,7 @@ def draw(data: Data, options: dict) -> style.Page:
     files: dict[tuple[Cell, str], list[str]] = defaultdict(list)
     for cell, path in data.arrays:
         with store.open_h5(path, "attack") as file:
-            files[cell, str(file.attrs["loss"])].append(path)
+            files[cell, store.text(file, "loss")].append(path)
     if not files:
         return style.message("None of the models of this montage was attacked.")
     groups = {key: columns(paths, options["pairs"]) for key, paths in files.items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 
@@ -32,12 +30,9 @@ def areas(attacks: pd.DataFrame) -> pd.DataFrame:
 
     A pair without a curve (O ≤ T at this model) has NaN in both.
     """
-    rows = []
-    for key, h, v, norm in _curves(relative(attacks)):
-        fooled = norm[v < robustness.SUCCESS]
-        least = np.nan if np.isnan(v).all() else fooled.min(initial=np.inf)
-        rows.append((*key, robustness.auddc(h, v), least))
-    return pd.DataFrame(rows, columns=[*PAIR, "auddc", "fooling_norm"])
+    pairs, h, v, norm = _curves(relative(attacks))
+    least = np.where(v < robustness.SUCCESS, norm, np.inf).min(1, initial=np.inf)
+    return pairs.assign(auddc=robustness.auddc(h, v), fooling_norm=np.where(np.isnan(v).all(1), np.nan, least))
 
 
 def mean_curve(trials: pd.DataFrame, grid: np.ndarray) -> pd.DataFrame:
@@ -46,17 +41,19 @@ def mean_curve(trials: pd.DataFrame, grid: np.ndarray) -> pd.DataFrame:
     A curve is as `robustness.auddc` closes it: linear between its points, at its least value from the largest h on; below its
     smallest h it has no value.
     """
-    keys, values = [], []
-    for key, h, v, _ in _curves(trials):
-        kept = (h <= 1) & np.isfinite(v)
-        if kept.any():
-            order = np.argsort(h[kept], kind="stable")
-            h, v = h[kept][order], v[kept][order]
-            keys.append(key)
-            values.append(np.interp(grid, h, v, left=np.nan, right=v.min()))
-    frame = pd.DataFrame(keys, columns=PAIR)
+    pairs, h, v, _ = _curves(trials)
+    kept = (h <= 1) & np.isfinite(v)
+    some = kept.any(1)
+    values = [_at(grid, *its) for its in zip(h[some], v[some], kept[some])]
+    frame = pairs[some].reset_index(drop=True)
     frame = frame.loc[frame.index.repeat(len(grid))].reset_index(drop=True)
-    return frame.assign(h=np.tile(grid, len(keys)), v=np.concatenate(values) if values else [])
+    return frame.assign(h=np.tile(grid, len(values)), v=np.concatenate(values) if values else [])
+
+
+def _at(grid: np.ndarray, h: np.ndarray, v: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    order = np.argsort(h[kept], kind="stable")
+    h, v = h[kept][order], v[kept][order]
+    return np.interp(grid, h, v, left=np.nan, right=v.min())
 
 
 def change(both: pd.DataFrame, resamples: int) -> tuple[Interval, float]:
@@ -67,8 +64,9 @@ def change(both: pd.DataFrame, resamples: int) -> tuple[Interval, float]:
     return clustered_interval(both["objective"], [both["pair"], both["seed"]], **options), float(ratio)
 
 
-def _curves(trials: pd.DataFrame) -> Iterator[tuple[tuple, np.ndarray, np.ndarray, np.ndarray]]:
-    """(key, h, v, ‖d‖₂) of every attacked pair of a model."""
-    arrays = [trials[name].to_numpy(float) for name in ("h", "v", "norm")]
-    for key, rows in trials.groupby(PAIR, sort=False).indices.items():
-        yield key, *(array[rows] for array in arrays)
+def _curves(trials: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+    """The attacked pairs of models, columns `PAIR`, and h, v, ‖d‖₂ of their trials, (N, L)."""
+    numbers = trials.groupby(PAIR, sort=False).ngroup().to_numpy()
+    _, first = np.unique(numbers, return_index=True)
+    pairs = trials[PAIR].iloc[first].reset_index(drop=True)
+    return pairs, *robustness.by_pair(numbers, *(trials[name] for name in ("h", "v", "norm")))

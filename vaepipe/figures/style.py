@@ -106,12 +106,13 @@ def house(draw: Callable) -> Callable:
 def save(figure: Figure, path, suffix: str) -> None:
     """Write a figure; the same figure gives the same bytes, whatever it was written as before. It is laid out once."""
     with matplotlib.rc_context({"figure.constrained_layout.use": False}):  # else saving would give it a new layout engine
-        if layout := figure.get_layout_engine():
+        layout = figure.get_layout_engine()
+        if layout and figure.axes:
             layout.execute(figure)
             if short := _short(figure):
                 figure.set_figheight(figure.get_figheight() + short)
                 layout.execute(figure)
-            figure.set_layout_engine(None)
+        figure.set_layout_engine(None)
         figure.savefig(path, format=suffix[1:], metadata=METADATA[suffix])
 
 

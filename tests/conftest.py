@@ -156,10 +156,11 @@ def snakemake(folder, *arguments):
     return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
 
-def until(condition, running) -> None:
-    """Wait for something that a running workflow does."""
+def until(condition, running=None) -> None:
+    """Wait for something that a running workflow does, or an orphan, of which nobody can ask whether it lives."""
+    begun = time.monotonic()
     while not condition():
-        assert running.poll() is None, running.args
+        assert time.monotonic() - begun < 600 if running is None else running.poll() is None, running
         time.sleep(0.02)
 
 

@@ -87,7 +87,6 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bits(trained, tm
     draw = random.Random(request.node.name)
     killed_until_done(work(tmp_path), kills, 1.2 * seconds, tmp_path / "said", draw)
     assert [path.read_bytes() for path in files(tmp_path)] == whole
-    assert not list(tmp_path.glob(".*.resume*"))
 
 
 def test_without_locks_two_trainings_at_a_time_both_end_with_the_same_bits(trained, tmp_path, without_locks):
@@ -100,7 +99,7 @@ def test_without_locks_two_trainings_at_a_time_both_end_with_the_same_bits(train
     for i in range(2):
         said = (tmp_path / f"said {i}").read_text()
         assert "No locks available: this file system has no locks" in said and "Traceback" not in said
-    assert half.exists() and not list(tmp_path.glob(".*.resume*"))
+    assert half.exists()
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ from conftest import ROOT, run_stage
 from vaepipe import device as devices
 from vaepipe import store
 from vaepipe.attacks import run_attack
+from vaepipe.config import Study
 from vaepipe.datasets.resident import Resident
+from vaepipe.evaluate import evaluate
 from vaepipe.train import Trainer, train
 
 CPU = torch.device("cpu")
@@ -84,7 +86,20 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(spec, digits, tmp_pa
         assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (folder / "model.safetensors").exists()
     assert_equal(run(spec, digits, folder), whole)
-    assert not list(folder.glob(".*.resume*.safetensors"))
+
+
+def test_what_a_killed_workflow_deletes_of_a_finished_training_is_made_again_without_training(
+    spec, digits, tmp_path, whole, monkeypatch
+):
+    folder = tmp_path / "seen by nobody"
+    run(spec, digits, folder)
+    for name in ("model.safetensors", "history.csv"):
+        (folder / name).unlink()
+    monkeypatch.setattr(Trainer, "epoch", lambda self: pytest.fail("an epoch was trained again"))
+    assert_equal(run(spec, digits, folder), whole)
+    options = Study({}).specs["digits"]["evaluate"] | {"importance_samples": 2}
+    evaluate(options, digits, folder / "model.safetensors", folder / "evaluation.h5", CPU)
+    assert sorted(path.name for path in folder.iterdir()) == [".model.lock", "evaluation.h5", "history.csv", "model.safetensors"]
 
 
 def test_a_checkpoint_of_another_spec_is_not_taken(spec, digits, tmp_path, whole):

@@ -158,35 +158,47 @@ def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_k
     folder, _ = study
     tables = [folder / "results/tables" / name for name in ("models.csv", "images.parquet", "attacks.parquet")]
     before = [path.read_bytes() for path in tables]
-    model = folder / "results/models/swissroll/beta-tcvae/beta~32/dz~2/seed~0"
-    log = folder / "logs/models/swissroll/beta-tcvae/beta~32/dz~2/seed~0/train.log"
-    shutil.rmtree(model)
-    model.mkdir()
+    cells = [f"models/swissroll/{family}/beta~32/dz~2/seed~0" for family in ("beta-tcvae", "beta-vae")]
+    (model, other), logs = ([folder / part / cell for cell in cells] for part in ("results", "logs"))
+    log, its = (path / "train.log" for path in logs)
+    for path in (model, other):
+        shutil.rmtree(path)
+        path.mkdir()
     log.unlink()
+    its.unlink()
     for lost in ("latent-kl.h5", "latent-kl/lambda~1.h5"):
         (folder / "results/attacks/digits/beta-tcvae/beta~4/dz~4/seed~0" / lost).unlink()
     for path in tables:
         path.unlink()
     command = ("--cores", 2, "--configfile", SMOKE, "--", "results/tables/models.csv")
-    with open(model / ".model.lock", "w") as lock, open(tmp_path / "said", "w") as said:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the training waits, as if it were a long one
-        print("a training that opens this file empties it", file=lock, flush=True)
+    with (
+        open(model / ".model.lock", "w") as lock,
+        open(other / ".model.lock", "w") as second,
+        open(tmp_path / "said", "w") as said,
+    ):
+        for held in (lock, second):
+            fcntl.flock(held, fcntl.LOCK_EX)  # the trainings wait, as if they were long ones
+            print("a training that opens this file empties it", file=held, flush=True)
         first = start_snakemake(folder, *command, stdout=said, stderr=said)
-        until(lambda: not os.path.getsize(lock.name), first)
+        until(lambda: not any(os.path.getsize(held.name) for held in (lock, second)), first)
         for _ in range(2):  # while the first one is alive, and when only its lock is left
             told = snakemake(folder, *command)
             assert told.returncode != 0 and "Directory cannot be locked" in told.stdout + told.stderr
             first.kill()
             first.wait()
+        fcntl.flock(second, fcntl.LOCK_UN)  # one orphan ends before the second run begins, which does not see it
+        until((other / "model.safetensors").exists)
+        assert its.read_text().count("epoch") == 2
         assert snakemake(folder, "--unlock", *command[2:4]).returncode == 0
         log.unlink()
         again = start_snakemake(folder, *command, stdout=said, stderr=said)
         until(log.exists, again)
-        fcntl.flock(lock, fcntl.LOCK_UN)  # the orphan trains, while the training of the second run still starts
+        fcntl.flock(lock, fcntl.LOCK_UN)  # the other one trains, while the training of the second run still starts
         assert again.wait(600) == 0, (tmp_path / "said").read_text()[-6000:]
     for old, path in zip(before, tables):
         assert path.read_bytes() == old, path.name
     assert "is there already" in log.read_text() and "epoch" not in log.read_text()
+    assert its.read_text().startswith("continuing after epoch 2 ") and its.read_text().count("epoch") == 1
     assert not list(folder.rglob(".*.resume*")) and not list(folder.rglob("*.tmp*"))
 
 

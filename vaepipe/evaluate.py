@@ -124,6 +124,8 @@ def evaluate(spec: dict, data: Path, model_path: Path, out: Path, device: torch.
         "data": read_digest(data),
     }
     store.write_h5(out, "evaluation", {name: (array, DESCRIPTIONS[name]) for name, array in arrays.items()}, attrs)
+    for checkpoint in model_path.parent.glob(f".{model_path.stem}.resume-*.safetensors"):
+        checkpoint.unlink(missing_ok=True)  # of the training, whose end the workflow has seen
     elbo = (arrays["log_likelihood"] - arrays["kl"]).mean()
     print(f"{len(arrays['kl'])} held-out images: β = 1 ELBO {elbo:.2f} nats per image, latent space {state}")
 

@@ -226,9 +226,11 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
         if isinstance(error, SystemExit):
             sys.exit(f"stopped; {kept}")
         raise store.DataError(f"{out}: {error}; {kept}") from error
+    # a workflow that was killed does not see this end, and deletes the outputs: then they are made again from here. What was
+    # seen is evaluated, which deletes it
+    store.write_weights(resume, *good)
     store.write_rows(history, trainer.history)
     store.write_weights(out, trainer.model.state_dict(), meta)
-    resume.unlink(missing_ok=True)
 
 
 def _alone(lock: IO) -> bool:

@@ -156,7 +156,7 @@ def panels(n: int, height: float) -> tuple[Page, list[Axes]]:
     return figure, list(axes[:n])
 
 
-def note(ax: Axes, text: str, *, below: float = 31, width: int = 66) -> None:
+def note(ax: Axes, text: str, *, below: float = 31, width: int = 63) -> None:
     """Small grey text under the axes, ``below`` points under the axis line, wrapped at ``width`` characters."""
     text = "\n".join(textwrap.fill(line, width) for line in text.splitlines())
     ax.annotate(text, (0, 0), (0, -below), "axes fraction", "offset points", va="top", gid="note", **SMALL)

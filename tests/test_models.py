@@ -10,11 +10,14 @@ from torch import nn
 from torch.distributions import kl_divergence
 
 from vaepipe import models, store
+from vaepipe.datasets.resident import Resident
 from vaepipe.distributions import DiagonalNormal
 from vaepipe.models.doubling import Doubling
 from vaepipe.models.networks import NETWORKS, burgess, conv, mlp
+from vaepipe.models.seatbelt import BOUND
 from vaepipe.objectives import OBJECTIVES, terms
 from vaepipe.total_correlation import total_correlation
+from vaepipe.train import Trainer
 
 OPTIONS = {"estimator": "mss", "free_bits": 0.125}
 
@@ -214,3 +217,20 @@ def test_doubling_is_pytorch_s_transposed_convolution(memory_format, channels, s
     torch.testing.assert_close(found, expected)
     g = torch.randn_like(expected)
     torch.testing.assert_close(torch.autograd.grad(found, variables, g), torch.autograd.grad(expected, variables, g))
+
+
+def test_four_layers_train_without_a_break(digits):
+    model = {"network": "mlp", "hidden": [128, 128], "likelihood": "gaussian", "sigma_x": 0.1, "layers": 4}
+    training = {"epochs": 3, "steps": None, "batch_size": 64, "learning_rate": 2e-3, "schedule": "cosine", "clip": None}
+    training |= OPTIONS | {"beta_warmup": 0, "precision": "float32"}
+    spec = {"dataset": "digits", "family": "seatbelt", "beta": 8.0, "d_z": 8, "seed": 0, "model": model, "train": training}
+    trainer = Trainer(spec, *(Resident.read(digits, part) for part in ("train", "test")), torch.device("cpu"))
+    rows = [trainer.epoch() for _ in range(3)]
+    assert max(row["kl"] for row in rows) < 1000 and all(row["held_out_elbo"] > -1000 for row in rows)
+
+
+def test_deviations_between_layers_are_bounded_whatever_goes_in():
+    model = hierarchy(3).eval()
+    for network in (*model.up, *model.down):
+        q = network(1e6 * torch.randn(5, network[0].in_features, dtype=torch.float64))
+        assert q.mean.shape == q.log_std.shape and q.log_std.abs().max() <= BOUND < q.mean.abs().max()

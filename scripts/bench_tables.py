@@ -5,7 +5,7 @@
 With N cores as many figures are drawn at a time, as by `snakemake --cores N`. Five β give 324,000 trials and 1.8 million images.
 
 The stand-ins have the shapes and sizes of the real ones, configs/seed.yaml with two losses, and made-up numbers: 396,000
-trials, 2.1 million images. They take 9 GB, are left in the folder for the next call, and made only where they are absent.
+trials, 2.1 million images. They take 10 GB, are left in the folder for the next call, and made only where they are absent.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from vaepipe import integrity, store, verify
 RANDOM = np.random.default_rng(0)
 ARRAYS = {
     "a": (RANDOM.normal(size=(40, 30)), "numbers"),
-    "pictures": (RANDOM.integers(0, 256, (5, 4, 1, 16, 16), np.uint8), "pictures, of several chunks"),
+    "pictures": (RANDOM.integers(0, 9, (5, 4, 1, 16, 16), np.uint8), "pictures, of several chunks"),
     "n": (np.float64(3), "a number"),
     "few": (np.arange(5), "numbers"),
     "names": (np.array(["l2", "linf"], dtype="S"), "texts"),
@@ -23,13 +23,26 @@ ARRAYS = {
 }
 
 
-def write_h5(path):
-    store.write_h5(path, "attack", ARRAYS, {"spec": {"beta": 2}, "text": "β" * 50})
+PHOTOS = RANDOM.integers(0, 256, (30, 1, 64, 64), np.uint8)
+PHOTOS[4::5, :, :32] = 255
+"""Too noisy to be worth compression, with a white sky: to a Fletcher checksum words of ones and of zeros are the same."""
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(store, "CHUNK", 2**11)
+
+
+def write_h5(path, text="β" * 50):
+    with store.create_h5(path, "attack", {"spec": {"beta": 2}, "text": text} | dict.fromkeys("abcdefgh", 1)) as file:
+        for name, (array, description) in ARRAYS.items():
+            file.add(name, array, description)
+        file.add("photos", PHOTOS, "pictures that are stored as they are", (PHOTOS[i : i + 8] for i in range(0, 30, 8)))
 
 
 def read_h5(path):
     with store.open_h5(path, "attack") as file:
-        arrays = {name: (file[name].shape, file[name][()].tobytes()) for name in ARRAYS if name in file}
+        arrays = {name: (file[name].shape, file[name][()].tobytes()) for name in (*ARRAYS, "photos") if name in file}
         there = [sorted(file), sorted(file["train"]), [name in file["train"] for name in ("x", "label", "factors")]]
         return arrays, there, {key: store.text(file, key) for key in file.attrs if key != "git"}
 
@@ -62,13 +75,14 @@ def read_table(path):
 
 KINDS = {
     "x.h5": (write_h5, read_h5),
+    "a long text.h5": (lambda path: write_h5(path, "β" * 3000), read_h5),
     "x.safetensors": (write_weights, read_weights),
     "x.csv": (write_table, read_table),
     "x.parquet": (write_table, read_table),
 }
 
 
-@pytest.mark.parametrize("damage", ["a bit flips", "a sector is lost"])
+@pytest.mark.parametrize("damage", ["a bit flips", "512 bytes are lost"])
 @pytest.mark.parametrize("name", KINDS)
 def test_damage_anywhere_is_named_or_changes_nothing_that_is_read(tmp_path, name, damage):
     write, read = KINDS[name]
@@ -84,15 +98,15 @@ def test_damage_anywhere_is_named_or_changes_nothing_that_is_read(tmp_path, name
         if damage == "a bit flips":
             bad[place // 8] ^= 1 << place % 8
         else:
-            sector = slice(place // 8 // 512 * 512, min(place // 8 // 512 * 512 + 512, len(whole)))
-            bad[sector] = bytes(sector.stop - sector.start)
+            lost = slice(place // 8, min(place // 8 + 512, len(whole)))
+            bad[lost] = bytes(lost.stop - lost.start)
         path.write_bytes(bad)
         try:
             assert read(path) == before, place
         except store.DataError as error:
             assert str(path) in str(error) and "delete it to have it made again" in str(error) and "\n" not in str(error)
             named += 1
-    assert named > 0.9 * len(places)
+    assert named > 0.8 * len(places)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -127,7 +141,7 @@ def test_verify_names_what_is_damaged_and_deletes_it_when_asked(tmp_path, capsys
     results = tmp_path / "results"
     results.mkdir()
     for name, (write, _) in KINDS.items():
-        if name != "x.csv":
+        if name not in ("x.csv", "a long text.h5"):
             write(results / name)
     assert verify.damaged(tmp_path) == []
     (results / ".y.77.tmp.h5").write_bytes(b"half")

@@ -6,6 +6,7 @@ python -m vaepipe.evaluate --spec JSON --data data.h5 --model model.safetensors 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -124,10 +125,17 @@ def evaluate(spec: dict, data: Path, model_path: Path, out: Path, device: torch.
         "data": read_digest(data),
     }
     store.write_h5(out, "evaluation", {name: (array, DESCRIPTIONS[name]) for name, array in arrays.items()}, attrs)
-    for checkpoint in model_path.parent.glob(f".{model_path.stem}.resume-*.safetensors"):
-        checkpoint.unlink(missing_ok=True)  # of the training, whose end the workflow has seen
+    _settle(model_path)
     elbo = (arrays["log_likelihood"] - arrays["kl"]).mean()
     print(f"{len(arrays['kl'])} held-out images: β = 1 ELBO {elbo:.2f} nats per image, latent space {state}")
+
+
+def _settle(model_path: Path) -> None:
+    """Delete the checkpoint of the training that made the weights: the workflow has seen its end, else it were not here."""
+    meta = store.read_weights(model_path)[1]
+    spec = {key: value for key, value in json.loads(meta["spec"]).items() if key != "shape"}
+    with contextlib.suppress(OSError, KeyError):  # a folder that is only read; weights from elsewhere
+        provenance.checkpoint(model_path, spec, meta["data"], meta["code"]).unlink()
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,7 +1,8 @@
 """Digests inside or beside files, so that a bit that flipped on a disk or on the way is named and never read as a number.
 
-HDF5 files carry theirs in the user block, 512 bytes in front that HDF5 leaves to us; weights in their metadata; tables, which
-others open too, in SHA256SUMS beside them, which `sha256sum -c` reads as well. Processors have instructions for SHA-256.
+Weights carry theirs in their metadata; tables, which others open too, in SHA256SUMS beside them, which `sha256sum -c` reads as
+well. HDF5 files have checksums of their own, see `vaepipe.store`; a digest of the whole file, which tells damage from other
+faults and which `vaepipe.verify` asks, is in the user block, 512 bytes in front that HDF5 leaves to us.
 """
 
 from __future__ import annotations

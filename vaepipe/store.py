@@ -25,6 +25,9 @@ SCHEMA = 2
 LIBVER = ("v110", "v110")
 """The format of HDF5 1.10, which has checksums of its own structures, as a damaged file of older formats can crash HDF5."""
 
+LONG = 4000
+"""Bytes of a text from about which on HDF5 keeps it, in a file with many, where no checksum of its own covers it."""
+
 CHUNK = 2**20
 """Bytes that are compressed together."""
 
@@ -71,8 +74,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 class Writer:
-    """A new HDF5 file that arrays are added to, one after the other. All that it holds has a checksum, which HDF5 checks when it
-    is read: arrays one for each chunk, small ones and texts, of fixed length, that of the header in which they lie."""
+    """A new HDF5 file that arrays are added to, one after the other. What it holds has checksums, which HDF5 checks when it is
+    read: arrays one for each chunk, small ones and texts, of fixed length, that of the header in which they lie. Of texts above
+    `LONG` there is none: a reader takes the digest of the whole file for them."""
 
     def __init__(self, file: h5py.File, disk: Disk):
         self._file, self._disk = file, disk
@@ -105,7 +109,7 @@ class Writer:
             if dataset is None:
                 some = block[: packed["chunks"][0]] if "chunks" in packed else block
                 if not small and len(zlib.compress(some, 1)) > WORTH * some.nbytes:
-                    packed = {key: value for key, value in packed.items() if key in ("chunks", "fletcher32")}
+                    packed |= {"compression_opts": 0, "shuffle": False}  # only zlib's checksum: to HDF5's all white is all black
                 dataset = self._file.create_dataset(name, array.shape, array.dtype, **packed)
                 dataset.attrs["description"] = _text(description)
             dataset[done : done + len(block)] = block
@@ -186,6 +190,8 @@ def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
         raise DataError(f"{path}: {reason}") from error
     with file:
         try:
+            if any(file.attrs.get_id(name).get_storage_size() > LONG for name in file.attrs) and not integrity.sealed(path):
+                raise OSError("a long text, or another part of the file")
             found = (text(file, "kind"), int(file.attrs["schema"])) if {"kind", "schema"} <= file.attrs.keys() else (None, None)
             if found != (kind, SCHEMA):
                 raise DataError(f"{path}: holds kind {found[0]!r}, schema {found[1]!r}; expected {kind!r}, schema {SCHEMA}")

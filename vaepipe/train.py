@@ -191,9 +191,8 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
     """Train to the last epoch, from the checkpoint if there is one, and write weights and history."""
     trainer = Trainer(spec, Resident.read(data, "train"), Resident.read(data, "test", HELD_OUT), device)
     code, digest = provenance.code_digest("train"), read_digest(data)
-    # undeclared to the workflow, which deletes declared outputs before it starts a job
     out.parent.mkdir(parents=True, exist_ok=True)
-    resume = out.with_name(f".{out.stem}.resume-{provenance.spec_digest([spec, digest, code])}.safetensors")
+    resume = provenance.checkpoint(out, spec, digest, code)
     # an orphan of a killed workflow may still be training: wait for it to end, and end with the same weights
     lock = open(out.with_name(f".{out.stem}.lock"), "w")  # noqa: SIM115  held until the process ends
     if _alone(lock):

@@ -1,25 +1,27 @@
 # make run    the default study: data, models, attacks, tables, figures, explorer
 # make report results/report.html: every figure with its caption, in one file
-# make plan   what the default study costs; another one: make plan CONFIG=configs/seed.yaml
+# make plan   what the default study costs; another one: CONFIG=configs/seed.yaml
 # make slurm  the same on a Slurm cluster, from its login node
+# run, report, plan and slurm take CONFIG="files", for another study than the default one
 # make lock   pins and hashes in requirements.txt anew, after pyproject.toml changed
 # make test   the tests
 PYTHON ?= python3
 BIN := .venv/bin
+STUDY := $(if $(CONFIG),--configfile $(CONFIG))
 
 .PHONY: run report plan slurm test lint lock docs
 
 run: .venv/installed
-	$(BIN)/snakemake --cores all
+	$(BIN)/snakemake --cores all $(STUDY)
 
 report: run
-	$(BIN)/snakemake --report results/report.html
+	$(BIN)/snakemake --report results/report.html $(STUDY)
 
 plan: .venv/installed
-	$(BIN)/python -m vaepipe.plan --configfile $(CONFIG)
+	$(BIN)/python -m vaepipe.plan $(STUDY)
 
 slurm: .venv/installed
-	$(BIN)/snakemake --profile profiles/slurm
+	$(BIN)/snakemake --profile profiles/slurm $(STUDY)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -160,6 +160,6 @@ def test_verify_names_what_is_damaged_and_deletes_it_when_asked(tmp_path, capsys
     assert all(name in said for name in (".y.77.tmp.h5", "x.h5", "x.safetensors", "x.parquet"))
     assert run("--directory", tmp_path, "--delete")[0] == 0
     assert [path.name for path in results.iterdir()] == ["SHA256SUMS"]
-    assert run("--directory", tmp_path) == (0, "every file is as it was written\n")
+    assert run("--directory", tmp_path) == (0, "every HDF5 file, weights and table is as it was written\n")
     with pytest.raises(store.DataError, match="has no folder results"):
         verify.main(["--directory", str(tmp_path / "nowhere")])

@@ -1,4 +1,4 @@
-"""Is every file of the results as it was written? Names those that are damaged; with --delete they are made again.
+"""Are HDF5 files, weights and tables of the results as written? Names those that are damaged; --delete: they are made again.
 
 python -m vaepipe.verify [--directory my-study] [--delete]
 """
@@ -49,11 +49,11 @@ def main(argv: list[str] | None = None) -> None:
         raise DataError(f"--directory {args.directory}: has no folder results")
     found = damaged(args.directory)
     for path, fault in found:
-        print(f"{path}: {fault}{', deleted' if args.delete else ''}")
         if args.delete:
             path.unlink()
+        print(f"{path}: {fault}{', deleted' if args.delete else ''}")
     if not found:
-        print("every file is as it was written")
+        print("every HDF5 file, weights and table is as it was written")
     sys.exit(1 if found and not args.delete else 0)
 
 

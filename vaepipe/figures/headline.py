@@ -97,7 +97,7 @@ def _verdict(family: str, changes: dict[float, Interval]) -> str:
     if by["higher"]:
         start = "raises it at some β only" if by["lower"] + by["unclear"] else "raises the loss"
     else:
-        start = "does NOT raise the loss"
+        start = "does NOT raise the loss" if by["lower"] else "is not shown to change the loss"
     return f"{style.NAMES[family]}: β > 1 {start} ({said})." if said else f"{style.NAMES[family]}: no β > 1."
 
 

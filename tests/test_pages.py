@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMOKE, snakemake
+from conftest import SMOKE, run_stage, snakemake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -535,3 +535,11 @@ def test_the_report_opens_with_the_claims(browser, made_report, tables):
     assert [row[0] for row in shown] == claims["claim"].to_list() and [row[-1] for row in shown] == claims["verdict"].to_list()
     first = browser.run("return Object.keys(categories).sort((a, b) => a.localeCompare(b))[0]")
     assert first == "1 Claims"
+
+
+def test_a_damaged_configuration_is_one_line_that_names_it(tmp_path):
+    (tmp_path / "config.json").write_text('{"a": 1')
+    words = ["--spec", "{}", "--config", tmp_path / "config.json", "--claims", tmp_path / "c.csv", "--out", tmp_path / "out"]
+    done = run_stage("report", *words)
+    assert done.returncode == 1 and not (tmp_path / "out").exists()
+    assert done.stderr == f"error: {tmp_path}/config.json: not readable as JSON; delete it to have it made again\n"

@@ -141,7 +141,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--out", required=True, type=Path, help="folder for the pages, and figures/NAME for the numbers")
     args = parser.parse_args(argv)
-    config = json.loads(args.config.read_text(encoding="utf-8"))
+    try:
+        config = json.loads(args.config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise store.DataError(f"{args.config}: not readable as JSON; delete it to have it made again") from error
     table = store.read_table(args.claims)
     made = {"claims": claims(table), "verdicts": claims(table, brief=True)}
     made |= {"configuration": configuration(config), "versions": versions(args.spec), "times": times(args.spec)}

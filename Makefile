@@ -1,8 +1,8 @@
 # make run    the default study: data, models, attacks, tables, figures, explorer
 # make report results/report.html: every figure with its caption, in one file
-# make plan   what the default study costs; another one: CONFIG=configs/seed.yaml
+# make plan   what the study costs; nothing is started
 # make slurm  the same on a Slurm cluster, from its login node
-# run, report, plan and slurm take CONFIG="files", for another study than the default one
+#             these four take CONFIG=configs/seed.yaml, or several files, for another study than the default one
 # make lock   pins and hashes in requirements.txt anew, after pyproject.toml changed
 # make test   the tests
 PYTHON ?= python3

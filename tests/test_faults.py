@@ -87,6 +87,7 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bits(trained, tm
     draw = random.Random(request.node.name)
     killed_until_done(work(tmp_path), kills, 1.2 * seconds, tmp_path / "said", draw)
     assert [path.read_bytes() for path in files(tmp_path)] == whole
+    assert len(list(tmp_path.glob(".*.resume*"))) == 1  # the last, until the weights are evaluated
 
 
 def test_without_locks_two_trainings_at_a_time_both_end_with_the_same_bits(trained, tmp_path, without_locks):
@@ -99,7 +100,7 @@ def test_without_locks_two_trainings_at_a_time_both_end_with_the_same_bits(train
     for i in range(2):
         said = (tmp_path / f"said {i}").read_text()
         assert "No locks available: this file system has no locks" in said and "Traceback" not in said
-    assert half.exists()
+    assert half.exists() and len(list(tmp_path.glob(".*.resume*"))) == 1
 
 
 @pytest.fixture

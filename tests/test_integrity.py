@@ -91,9 +91,9 @@ def test_damage_anywhere_is_named_or_changes_nothing_that_is_read(tmp_path, name
     whole, before = path.read_bytes(), read(path)
     first = integrity.USER_BLOCK if path.suffix == ".h5" else 0  # the digest itself, which `vaepipe.verify` reads
     draw = random.Random(0)
-    ends = [*range(8 * first, 8 * min(len(whole), first + 40), 7), *range(8 * (len(whole) - 40), 8 * len(whole), 7)]
-    named, places = 0, [*ends, *(draw.randrange(8 * first, 8 * len(whole)) for _ in range(400))]
-    for place in places:
+    start, end = range(8 * first, 8 * min(len(whole), first + 40), 7), range(8 * (len(whole) - 40), 8 * len(whole), 7)
+    places, named = [*start, *(draw.randrange(8 * first, 8 * len(whole)) for _ in range(400))], []
+    for place in (*places, *end):
         bad = bytearray(whole)
         if damage == "a bit flips":
             bad[place // 8] ^= 1 << place % 8
@@ -103,10 +103,11 @@ def test_damage_anywhere_is_named_or_changes_nothing_that_is_read(tmp_path, name
         path.write_bytes(bad)
         try:
             assert read(path) == before, place
+            named.append(False)
         except store.DataError as error:
             assert str(path) in str(error) and "delete it to have it made again" in str(error) and "\n" not in str(error)
-            named += 1
-    assert named > 0.8 * len(places)
+            named.append(True)
+    assert sum(named[: len(places)]) > 0.95 * len(places)  # the last bytes of an HDF5 file may hold nothing
 
 
 @pytest.mark.parametrize("name", KINDS)

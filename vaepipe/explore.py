@@ -54,8 +54,7 @@ class Level:
 
 def reasons(path: Path) -> dict[tuple[str, str], str]:
     """(name of the cell, loss) → why its attacks are too weak, of the table robustness; those that are not are left out."""
-    table = store.read_table(path, (*Cell.__dataclass_fields__, "loss", "masked"))
-    table = table[table["masked"].notna() & table["masked"].ne("")]
+    table = store.read_table(path, (*Cell.__dataclass_fields__, "loss", "masked")).dropna(subset="masked")
     cells = (Cell(*row) for row in table[list(Cell.__dataclass_fields__)].itertuples(index=False))
     return {(cell.name, loss): why for cell, loss, why in zip(cells, table["loss"], table["masked"])}
 

@@ -183,6 +183,7 @@ def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
         DataError: the file is missing, damaged, of another kind, or of an unknown schema.
     """
     remedy = "delete it to have it made again"
+    damaged = DataError(f"{path}: damaged, its digest differs; {remedy}")
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
@@ -191,7 +192,7 @@ def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
     with file:
         try:
             if any(file.attrs.get_id(name).get_storage_size() > LONG for name in file.attrs) and not integrity.sealed(path):
-                raise OSError("a long text, or another part of the file")
+                raise damaged
             found = (text(file, "kind"), int(file.attrs["schema"])) if {"kind", "schema"} <= file.attrs.keys() else (None, None)
             if found != (kind, SCHEMA):
                 raise DataError(f"{path}: holds kind {found[0]!r}, schema {found[1]!r}; expected {kind!r}, schema {SCHEMA}")
@@ -199,7 +200,7 @@ def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
         except (OSError, KeyError, RuntimeError) as error:  # of HDF5, or of what is done with the file: its digest tells
             if integrity.sealed(path):
                 raise
-            raise DataError(f"{path}: damaged, its digest differs; {remedy}") from error
+            raise damaged from error
 
 
 def write_weights(path: str | Path, tensors: dict, meta: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ report: run
 	$(BIN)/snakemake --report results/report.html $(STUDY)
 
 plan: .venv/installed
-	$(BIN)/python -m vaepipe.plan $(STUDY)
+	$(BIN)/python -m vaepipe.tools.plan $(STUDY)
 
 slurm: .venv/installed
 	$(BIN)/snakemake --profile profiles/slurm $(STUDY)
@@ -36,7 +36,7 @@ lock:
 	scripts/lock
 
 docs: .venv/installed
-	$(BIN)/python -m vaepipe.config > docs/configuration.md
+	$(BIN)/python -m vaepipe.study.config > docs/configuration.md
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vaepipe needs Python 3.11 or newer; say which: make PYTHON=python3.11")'

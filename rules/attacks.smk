@@ -35,11 +35,11 @@ rule attack:
         runtime=growing(240),
     params:
         spec=attack_spec,
-        code=code_digest("attack"),
+        code=code_digest("stages.attack"),
     message:
         "attack {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}"
     shell:
-        "python -m vaepipe.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        "python -m vaepipe.stages.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --blocks {input.blocks:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
@@ -64,11 +64,11 @@ rule attack_block:
         runtime=growing(240),
     params:
         spec=attack_spec,
-        code=code_digest("attack"),
+        code=code_digest("stages.attack"),
     message:
         "attack {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}, λ {wildcards.block}"
     shell:
-        "python -m vaepipe.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        "python -m vaepipe.stages.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --own --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
@@ -95,11 +95,11 @@ rule check:
         runtime=growing(120),
     params:
         spec=check_spec,
-        code=code_digest("check"),
+        code=code_digest("stages.check"),
     message:
         "check {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}"
     shell:
-        "python -m vaepipe.check --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        "python -m vaepipe.stages.check --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --attack {input.attack:q} --source {input.source:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
@@ -124,9 +124,9 @@ rule ball:
         runtime=growing(240),
     params:
         spec=ball_spec,
-        code=code_digest("ball"),
+        code=code_digest("stages.ball"),
     message:
         "attack in balls {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}"
     shell:
-        "python -m vaepipe.ball --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        "python -m vaepipe.stages.ball --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --out {output:q} --threads {threads} > {log:q} 2>&1"

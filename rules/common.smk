@@ -5,12 +5,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from vaepipe import figures as figure_registry
-from vaepipe.config import ConfigError, Study
-from vaepipe.datasets import DATASETS
-from vaepipe.device import visible_gpus
-from vaepipe.grid import ATTACK, BALL, BLOCK, CELL, CHECK, MODEL, constraint, token
-from vaepipe.provenance import code_digest, file_digest, folder_digest, spec_digest
+from vaepipe.figures import registry as figure_registry
+from vaepipe.study.config import ConfigError, Study
+from vaepipe.datasets.registry import DATASETS
+from vaepipe.compute.device import visible_gpus
+from vaepipe.study.grid import ATTACK, BALL, BLOCK, CELL, CHECK, MODEL, constraint, token
+from vaepipe.storage.provenance import code_digest, file_digest, folder_digest, spec_digest
 
 try:
     study = Study(config)
@@ -82,7 +82,7 @@ def prepare_spec(wildcards):
 
 def prepare_code(wildcards):
     kind = study.specs[wildcards.dataset]["prepare"]["kind"]
-    return code_digest("prepare", f"datasets.{DATASETS[kind].module}")
+    return code_digest("stages.prepare", f"datasets.{DATASETS[kind].module}")
 
 
 def train_spec(wildcards):
@@ -176,7 +176,7 @@ def figure_spec(cells=(), **more):
 
 
 def figure_code(figure):
-    return code_digest("plot", f"figures.{figure_registry.FIGURES[figure].module}")
+    return code_digest("stages.plot", f"figures.{figure_registry.FIGURES[figure].module}")
 
 
 def attacked():

@@ -33,4 +33,4 @@ rule prepare:
     message:
         "prepare {wildcards.dataset}"
     shell:
-        "python -m vaepipe.prepare --spec {params.spec:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
+        "python -m vaepipe.stages.prepare --spec {params.spec:q} --out {output:q} --threads {threads} > {log:q} 2>&1"

@@ -38,7 +38,7 @@ rule plot:
     message:
         "plot {wildcards.figure}"
     shell:
-        "python -m vaepipe.plot {wildcards.figure:q} --spec {params.spec:q} --models {input.models:q}"
+        "python -m vaepipe.stages.plot {wildcards.figure:q} --spec {params.spec:q} --models {input.models:q}"
         " --images {input.images:q} --attacks {input.attacks:q} --ball {input.ball:q} --out {output:q} > {log:q} 2>&1"
 
 
@@ -62,7 +62,7 @@ rule plot_swissroll:
     message:
         "plot the swiss roll"
     shell:
-        "python -m vaepipe.plot swissroll --spec {params.spec:q} --arrays {input.arrays:q} --out {output:q} > {log:q} 2>&1"
+        "python -m vaepipe.stages.plot swissroll --spec {params.spec:q} --arrays {input.arrays:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_montage:
@@ -86,7 +86,7 @@ rule plot_montage:
     message:
         "plot attacks on {wildcards.dataset}"
     shell:
-        "python -m vaepipe.plot montage --spec {params.spec:q} --arrays {input.arrays:q} --out {output:q} > {log:q} 2>&1"
+        "python -m vaepipe.stages.plot montage --spec {params.spec:q} --arrays {input.arrays:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule headline:
@@ -111,7 +111,7 @@ rule headline:
     message:
         "sum up"
     shell:
-        "python -m vaepipe.plot headline --spec {params.spec:q} --models {input.models:q}"
+        "python -m vaepipe.stages.plot headline --spec {params.spec:q} --models {input.models:q}"
         " --attacks {input.attacks:q} --robustness {input.robustness:q} --out {output:q} > {log:q} 2>&1"
 
 
@@ -136,9 +136,9 @@ rule claims:
         runtime=30,
     params:
         spec=figure_spec(figure_cells("swissroll", "swissroll")),
-        code=code_digest("claims.__main__", "claims.latents", "claims.attacks", "claims.part2"),
+        code=code_digest("stages.claims", "claims.latents", "claims.attacks", "claims.part2"),
     message:
         "judge the claims"
     shell:
-        "python -m vaepipe.claims --spec {params.spec:q} --models {input.models:q} --images {input.images:q}"
+        "python -m vaepipe.stages.claims --spec {params.spec:q} --models {input.models:q} --images {input.images:q}"
         " --attacks {input.attacks:q} --arrays {input.arrays:q} --out {output:q} > {log:q} 2>&1"

@@ -29,11 +29,11 @@ rule train:
         runtime=growing(240),
     params:
         spec=train_spec,
-        code=code_digest("train"),
+        code=code_digest("stages.train"),
     message:
         "train {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}"
     shell:
-        "python -m vaepipe.train --spec {params.spec:q} --data {input.data:q} --out {output.model:q}"
+        "python -m vaepipe.stages.train --spec {params.spec:q} --data {input.data:q} --out {output.model:q}"
         " --history {output.history:q} --threads {threads} > {log:q} 2>&1"
 
 
@@ -56,11 +56,11 @@ rule adopt:
         runtime=growing(30),
     params:
         spec=train_spec,
-        code=code_digest("adopt"),
+        code=code_digest("stages.adopt"),
     message:
         "adopt {wildcards.family}, a model trained elsewhere, for {wildcards.dataset}"
     shell:
-        "python -m vaepipe.adopt --spec {params.spec:q} --data {input.data:q} --weights {input.files[0]:q} --out {output:q}"
+        "python -m vaepipe.stages.adopt --spec {params.spec:q} --data {input.data:q} --weights {input.files[0]:q} --out {output:q}"
         " > {log:q} 2>&1"
 
 
@@ -85,9 +85,9 @@ rule evaluate:
         runtime=growing(60),
     params:
         spec=evaluate_spec,
-        code=code_digest("evaluate"),
+        code=code_digest("stages.evaluate"),
     message:
         "evaluate {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}"
     shell:
-        "python -m vaepipe.evaluate --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        "python -m vaepipe.stages.evaluate --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --out {output:q} --threads {threads} > {log:q} 2>&1"

@@ -25,11 +25,11 @@ rule explorer:
         runtime=60,
     params:
         spec=as_json({"study": study.collect_spec(), "plot": study.plot}),
-        code=page_code("explore"),
+        code=page_code("stages.explore"),
     message:
         "make the explorer"
     shell:
-        "python -m vaepipe.explore --spec {params.spec:q} --robustness {input.robustness:q} --out {output:q} > {log:q} 2>&1"
+        "python -m vaepipe.stages.explore --spec {params.spec:q} --robustness {input.robustness:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule report_pages:
@@ -81,9 +81,9 @@ rule report_pages:
     params:
         spec=as_json(study.collect_spec()),
         figures=figure_names(),
-        code=page_code("report"),
+        code=page_code("stages.report"),
     message:
         "make the report's pages"
     shell:
-        "python -m vaepipe.report --spec {params.spec:q} --config {input.config:q} --claims {input.claims:q}"
+        "python -m vaepipe.stages.report --spec {params.spec:q} --config {input.config:q} --claims {input.claims:q}"
         " --figures {params.figures:q} --out results/report > {log:q} 2>&1"

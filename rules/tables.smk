@@ -45,11 +45,11 @@ rule collect:
         runtime=growing(60),
     params:
         spec=as_json(study.collect_spec()),
-        code=code_digest("collect"),
+        code=code_digest("stages.collect"),
     message:
         "collect the tables"
     shell:
-        "python -m vaepipe.collect --spec {params.spec:q} --models {output.models:q} --images {output.images:q}"
+        "python -m vaepipe.stages.collect --spec {params.spec:q} --models {output.models:q} --images {output.images:q}"
         " --attacks {output.attacks:q} --robustness {output.robustness:q} --ball {output.ball:q} --pairs {output.pairs:q} --columns {output.columns:q}"
         " --sums {output.sums:q} --threads {threads} > {log:q} 2>&1"
 

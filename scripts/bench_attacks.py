@@ -26,16 +26,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's threads make SciPy
 import numpy as np
 import torch
 
-from vaepipe import device as devices
-from vaepipe.attacks import problem as problems
-from vaepipe.attacks import run_attack
+from vaepipe.attacks import objective as problems
 from vaepipe.attacks.losses import LOSSES, Setting
 from vaepipe.attacks.pairs import draw_pairs
-from vaepipe.datasets.files import read_split
-from vaepipe.grid import lambdas
-from vaepipe.models import as_float, load
-from vaepipe.prepare import prepare
-from vaepipe.train import train
+from vaepipe.attacks.penalised import run_attack
+from vaepipe.compute import device as devices
+from vaepipe.datasets.prepared import read_split
+from vaepipe.models.build import as_float, load
+from vaepipe.stages.prepare import prepare
+from vaepipe.stages.train import train
+from vaepipe.study.grid import lambdas
 
 MODELS = {"vae": 1.0, "beta-tcvae": 8.0}
 STEPS = {"mlp": (900, 256), "conv": (120, 128)}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from vaepipe.stats import clustered_interval, pooled_interval
+from vaepipe.analysis.intervals import clustered_interval, pooled_interval
 
 ROWS = 324_000  # 20 pairs × 50 λ × 6 d_z × 6 β × 9 of data set, loss and training seed
 EFFECTS = ((1, 0.1, 1), (1, 0.3, 0.5), (1, 0.5, 1), (1, 1, 1), (0.5, 1, 1), (1, 2, 0.5))

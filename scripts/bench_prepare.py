@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 CHILD = """
 import resource, sys, time
-from vaepipe.prepare import prepare
+from vaepipe.stages.prepare import prepare
 begun, cpu = time.monotonic(), time.process_time()
 prepare({"dataset": "celeba", "path": sys.argv[1]}, sys.argv[2], threads=int(sys.argv[3]))
 print(time.monotonic() - begun, time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
@@ -48,7 +48,7 @@ def pictures(n: int) -> list[bytes]:
 def decoding(data: list[bytes], threads: int, n: int) -> tuple[float, float]:
     """Images per second, and milliseconds of CPU per image, of decoding, cropping and scaling alone."""
     from vaepipe.datasets.celeba import CROP, SIZE
-    from vaepipe.datasets.tree import decode
+    from vaepipe.datasets.sources.tree import decode
 
     def some(start: int) -> None:
         for i in range(start, min(start + 256, n)):

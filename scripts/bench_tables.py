@@ -23,11 +23,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vaepipe import attack, check, evaluate, integrity, robustness, store
-from vaepipe.collect import AGGREGATE, MEASURES, TABLES
-from vaepipe.config import Study
-from vaepipe.figures import FIGURES
-from vaepipe.plan import merged
+from vaepipe.analysis import robustness
+from vaepipe.figures.registry import FIGURES
+from vaepipe.stages import attack, check, evaluate
+from vaepipe.stages.collect import AGGREGATE, MEASURES, TABLES
+from vaepipe.storage import checksums as integrity
+from vaepipe.storage.atomic import atomic
+from vaepipe.storage.h5 import write_h5
+from vaepipe.study.config import Study
+from vaepipe.tools.plan import merged
 
 ROOT = Path(__file__).parent.parent
 LOSSES = ["latent-kl", "latent-w2"]
@@ -81,7 +85,7 @@ def checked(random, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def save(path: str, kind: str, arrays: dict[str, np.ndarray], what: dict[str, str]) -> None:
-    store.write_h5(path, kind, {name: (array, what.get(name, name)) for name, array in arrays.items()}, {"state": "ok"})
+    write_h5(path, kind, {name: (array, what.get(name, name)) for name, array in arrays.items()}, {"state": "ok"})
 
 
 def make(study: Study) -> None:
@@ -98,7 +102,7 @@ def make(study: Study) -> None:
                 if not template:
                     save(path, "attack", attacked(random, spec["attack"], cell.beta), attack.DESCRIPTIONS)
                 else:
-                    with store.atomic(path) as temporary:
+                    with atomic(path) as temporary:
                         shutil.copyfile(template, temporary)
                         with h5py.File(temporary, "r+") as file:
                             for name, array in rows.items():

@@ -47,12 +47,12 @@ def spec(network: str, batch: int, precision: str = "auto") -> dict:
 
 
 def ours(x: np.ndarray, options) -> tuple[float, object]:
-    """(seconds of the timed steps of `vaepipe.train.Trainer`, encoder and decoder)."""
+    """(seconds of the timed steps of `vaepipe.stages.train.Trainer`, encoder and decoder)."""
     import torch
 
-    from vaepipe import device as devices
+    from vaepipe.compute import device as devices
     from vaepipe.datasets.resident import Resident
-    from vaepipe.train import Trainer
+    from vaepipe.stages.train import Trainer
 
     device, batch = devices.setup(options.threads), options.batch[0]
     data = Resident(torch.from_numpy(x))
@@ -72,7 +72,7 @@ def plain(network: str, batch: int):
     """The same network of PyTorch's own layers alone, from the same weights."""
     from torch import nn
 
-    from vaepipe.models import build
+    from vaepipe.models.build import build
     from vaepipe.models.doubling import Doubling
 
     model = build(spec(network, batch), (1, 64, 64))
@@ -89,7 +89,7 @@ def loop(x: np.ndarray, options) -> tuple[float, object]:
     from torch.utils.data import DataLoader, Dataset
     from torchvision.transforms import ToTensor
 
-    from vaepipe.total_correlation import log_weights
+    from vaepipe.models.total_correlation import log_weights
 
     class Images(Dataset):
         transform = ToTensor()
@@ -192,7 +192,7 @@ def elbo(model, x: np.ndarray) -> float:
     """β = 1 ELBO of the first images, nats per image."""
     import torch
 
-    from vaepipe.objectives import terms
+    from vaepipe.models.objectives import terms
 
     images = torch.from_numpy(x[:WATCHED]).float() / 255
     noise = torch.randn(len(images), D_Z, generator=torch.Generator().manual_seed(0))
@@ -216,7 +216,7 @@ def matrix_rate(options) -> float:
     """GFLOP/s of a 2048³ matrix product in the precision of ours, the best of ten."""
     import torch
 
-    from vaepipe.device import precision
+    from vaepipe.compute.device import precision
 
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -278,13 +278,13 @@ def memory(options) -> None:
     """Write 737,280 black-and-white 64×64 images, train on them in a process of its own, print its peak."""
     import h5py
 
-    from vaepipe import store
+    from vaepipe.storage.h5 import SCHEMA
 
     with tempfile.TemporaryDirectory() as folder:
         path, count = Path(folder) / "data.h5", 737_280
         block = images(None, 1024)
         with h5py.File(path, "w") as file:
-            file.attrs.update({"kind": "data", "schema": store.SCHEMA, "digest": "", "factor_names": "[]"})
+            file.attrs.update({"kind": "data", "schema": SCHEMA, "digest": "", "factor_names": "[]"})
             packed = {"chunks": (256, 1, 64, 64), "compression": "gzip", "compression_opts": 1}
             x = file.create_dataset("train/x", (count, 1, 64, 64), "uint8", **packed)
             for start in range(0, count, len(block)):
@@ -295,7 +295,7 @@ def memory(options) -> None:
         words = ["--spec", json.dumps(its), "--data", path, "--out", path.with_name("m.safetensors")]
         words += ["--history", path.with_name("h.csv"), "--threads", str(options.threads)]
         begun = time.monotonic()
-        subprocess.run([sys.executable, "-m", "vaepipe.train", *words], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "vaepipe.stages.train", *words], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         peak, seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, time.monotonic() - begun
         print(f"{count} images, batch {options.batch[-1]}, {options.steps} steps: peak {peak:.2f} GiB, {seconds:.0f} s")
 

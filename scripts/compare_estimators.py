@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from vaepipe.distributions import DiagonalNormal
 from vaepipe.metrics import decompose
-from vaepipe.total_correlation import log_aggregate_posterior
+from vaepipe.models.distributions import DiagonalNormal
+from vaepipe.models.total_correlation import log_aggregate_posterior
 
 N, D, VARIANCE = 4000, 10, 0.25
 

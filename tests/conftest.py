@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 from slurm import Cluster
 
-import vaepipe.device  # noqa: F401  sets how MKL rounds
+import vaepipe.compute.device  # noqa: F401  sets how MKL rounds
 
 ROOT = Path(__file__).parent.parent
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
@@ -66,7 +66,7 @@ def spec():
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
     """The prepared digits, as a file."""
-    from vaepipe.prepare import prepare
+    from vaepipe.stages.prepare import prepare
 
     path = tmp_path_factory.mktemp("data") / "digits.h5"
     prepare({"dataset": "digits", "path": None}, path)
@@ -85,7 +85,7 @@ def without_locks(monkeypatch):
 
 def make_encoder(shape=(1, 8, 8), d_z=4, gain=2.0, seed=0):
     """A model with random weights, sharper than at initialisation, so that attacking it is work."""
-    from vaepipe.models import build
+    from vaepipe.models.build import build
 
     model = build(
         {
@@ -111,9 +111,10 @@ def make_images(count, shape=(1, 8, 8), seed=1):
 
 
 def run_stage(name, *arguments, **options):
-    """`python -m vaepipe.<name>` from outside; returns the finished process."""
-    command = [sys.executable, "-m", f"vaepipe.{name}", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "VAEPIPE_DEVICE": "cpu"}
+    """`python -m vaepipe.stages.<name>` from outside; returns the finished process."""
+    room = "tools" if name in ("plan", "verify") else "stages"
+    command = [sys.executable, "-m", f"vaepipe.{room}.{name}", *map(str, arguments)]
+    environment = os.environ | {"VAEPIPE_DEVICE": "cpu"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaepipe import device as devices
-from vaepipe.attacks.checks import Refused, check_arguments
+from vaepipe.attacks.arguments import Refused, check_arguments
 from vaepipe.attacks.losses import UNTARGETED, in_batches
-from vaepipe.attacks.problem import Problem, in_precision, within_memory
+from vaepipe.attacks.objective import Problem, in_precision, within_memory
+from vaepipe.compute import device as devices
 
 WINDOW, ARMIJO = 8, 1e-4
 """Values of which a step must stay below the highest, and by which share of the decrease that the gradient predicts."""

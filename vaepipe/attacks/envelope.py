@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vaepipe.attacks.problem import Problem, Rows
+from vaepipe.attacks.objective import Problem, Rows
 
 ROUNDS = 3
 GAIN, LEAST = 1e-2, 1e-5

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaepipe.distributions import DiagonalNormal
+from vaepipe.models.distributions import DiagonalNormal
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vaepipe.datasets.part import Part
-from vaepipe.store import DataError
+from vaepipe.storage.errors import DataError
 
 
 def choose_pairs(part: Part, wanted: int | list[list[int]], seed: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from vaepipe.stats import Interval
+from vaepipe.analysis.intervals import Interval
 
 HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided at this n", "not testable with this config"
 COLUMNS = ["part", "claim", "dataset", "loss", "statistic", "estimate", "low", "high", "n", "verdict", "figure", "note"]
@@ -22,7 +22,7 @@ COLUMNS = ["part", "claim", "dataset", "loss", "statistic", "estimate", "low", "
 
 @dataclass
 class Evidence:
-    """What claims are judged by: the tables of `vaepipe.collect`, and arrays of swiss-roll models by (family, β)."""
+    """What claims are judged by: the tables of `vaepipe.stages.collect`, and arrays of swiss-roll models by (family, β)."""
 
     models: pd.DataFrame
     images: pd.DataFrame
@@ -146,7 +146,7 @@ def claims() -> list[Claim]:
 
 def judge(evidence: Evidence) -> pd.DataFrame:
     """The table of claims, `COLUMNS`, one row per claim, data set and attack."""
-    from vaepipe.figures.pairs import targeted
+    from vaepipe.analysis.trials import targeted
 
     evidence = replace(evidence, attacks=targeted(evidence.attacks))
     with np.errstate(all="ignore"):  # NaN and infinity are findings: their rows say so

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from vaepipe.analysis import trials as pairs
+from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.claims import FAILS, HOLDS, UNDECIDED, Evidence, Finding, above, counted
-from vaepipe.figures import disentanglement, pairs, style
-from vaepipe.stats import Interval, clustered_interval
+from vaepipe.figures import disentanglement, style
 
 TRIAL = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
 NAMES = {1.0: "ratio of mean Δ", 0.0: "difference of mean Δ, nats"}
-"""What `vaepipe.figures.pairs.change` is, by its value at no change."""
+"""What `vaepipe.analysis.trials.change` is, by its value at no change."""
 WEAK = 0.5
 """Rank correlations inside ±this count as none, where 0 is among them."""
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.claims import Evidence, Finding, above, below, counted
 from vaepipe.figures.style import NAMES, base, things
-from vaepipe.stats import Interval, clustered_interval
 
 SATURATED = 0.9
 """A posterior this wide, as a share of the prior's ‖σ‖₂ = √d_z, has saturated."""

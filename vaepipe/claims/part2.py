@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from vaepipe.analysis import trials as pairs
+from vaepipe.analysis.intervals import clustered_interval
 from vaepipe.claims import Evidence, Finding, above, counted
 from vaepipe.claims.attacks import NAMES, TRIAL, output_space
-from vaepipe.figures import pairs
-from vaepipe.stats import clustered_interval
 
 
 def _same_beta(e: Evidence) -> Iterator[tuple[str, str, pd.DataFrame]]:

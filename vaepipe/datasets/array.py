@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
-from vaepipe.store import DataError
+from vaepipe.storage.errors import DataError
 
 SPAN = 2**25
 """Bytes read at once."""

@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vaepipe.datasets.fetch import fetch
 from vaepipe.datasets.part import Part
-from vaepipe.datasets.tree import Tree
-from vaepipe.store import DataError
+from vaepipe.datasets.sources.fetch import fetch
+from vaepipe.datasets.sources.tree import Tree
+from vaepipe.storage.errors import DataError
 
 FILE, MD5 = "img_align_celeba.zip", "00d2c5bc6d35e252742224ab0c1e8fcb"
 ADDRESS = "https://drive.usercontent.google.com/download?id=0B7EVK8r0v71pZjFTYXZWM3FlRnM&export=download&confirm=t"

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from vaepipe.datasets.array import Source, as_bytes
-from vaepipe.datasets.fetch import fetch
 from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
-from vaepipe.datasets.tree import Tree
-from vaepipe.store import DataError
+from vaepipe.datasets.sources.fetch import fetch
+from vaepipe.datasets.sources.tree import Tree
+from vaepipe.storage.errors import DataError
 
 ADDRESS = "https://www.di.ens.fr/willow/research/seeing3Dchairs/data/rendered_chairs.tar"
 NAME = re.compile(r"(?:^|/)([^/]+)/renders/image_\d+_p(\d+)_t(\d+)_r\d+\.png$")

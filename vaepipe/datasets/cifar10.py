@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import CIFAR10
 
-from vaepipe.datasets.fetch import fetch, verify
 from vaepipe.datasets.part import Part
-from vaepipe.store import DataError
+from vaepipe.datasets.sources.fetch import fetch, verify
+from vaepipe.storage.errors import DataError
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:

@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 
 from vaepipe.datasets.array import Source
-from vaepipe.datasets.fetch import fetch
 from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
-from vaepipe.store import DataError
+from vaepipe.datasets.sources.fetch import fetch
+from vaepipe.storage.errors import DataError
 
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.hdf5"
 ADDRESS = f"https://github.com/deepmind/dsprites-dataset/blob/master/{FILE}?raw=true"

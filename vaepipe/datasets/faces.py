@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
-from vaepipe.store import DataError
+from vaepipe.storage.errors import DataError
 
 FACTORS = {"identity": 50, "azimuth": 21, "elevation": 11, "lighting": 11}
 SIZE = 64

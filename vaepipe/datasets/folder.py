@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from vaepipe.datasets.part import Part, hold_out_tenth
-from vaepipe.datasets.tree import Tree
-from vaepipe.store import DataError
+from vaepipe.datasets.sources.tree import Tree
+from vaepipe.storage.errors import DataError
 
 SPLITS = ("train", "test")
 
@@ -21,7 +21,7 @@ def load(
     The name of the folder in which an image lies is its class, where there are at least two of them.
 
     Args:
-        size, crop, channels: as `vaepipe.datasets.tree.decode` takes them.
+        size, crop, channels: as `vaepipe.datasets.sources.tree.decode` takes them.
 
     Raises:
         DataError: there are fewer than two images, or one cannot be read.

@@ -9,9 +9,9 @@ from pathlib import Path
 from torchvision.datasets import MNIST, FashionMNIST
 from torchvision.datasets.utils import check_integrity
 
-from vaepipe.datasets.fetch import fetch
 from vaepipe.datasets.part import Part
-from vaepipe.store import DataError
+from vaepipe.datasets.sources.fetch import fetch
+from vaepipe.storage.errors import DataError
 
 KINDS = {"mnist": MNIST, "fashion-mnist": FashionMNIST}
 UNREADABLE = (AssertionError, KeyError, RuntimeError, TypeError, ValueError)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaepipe.store import open_h5
+from vaepipe.storage.h5 import open_h5
 
 BLOCK = 2**26
 """Bytes read at once."""
@@ -29,7 +29,7 @@ class Resident:
 
     @classmethod
     def read(cls, path: str | Path, split: str, limit: int | None = None) -> Resident:
-        """The first ``limit`` rows of a split of a file written by `vaepipe.prepare`; packed, if at all, on the way in."""
+        """The first ``limit`` rows of a split of a file written by `vaepipe.stages.prepare`; packed, if at all, on the way in."""
         with open_h5(path, "data") as file:
             x = file[split]["x"]
             n = min(len(x), limit or len(x))

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from vaepipe.datasets.array import Source
-from vaepipe.datasets.fetch import fetch
 from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
-from vaepipe.store import DataError
+from vaepipe.datasets.sources.fetch import fetch
+from vaepipe.storage.errors import DataError
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import Data, curves, style
-from vaepipe.robustness import UNMOVED
+from vaepipe.analysis.robustness import UNMOVED
+from vaepipe.figures import curves, style
+from vaepipe.figures.registry import Data
 
 UNITS = dict.fromkeys(("latent-w2", "latent-mean"), "squared latent units")
 UNITS |= {"latent-w2-root": "latent units", "max-damage": "‖·‖₂ of pixels in [0,1]"}

@@ -6,10 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import Data, curves, flags, style
+from vaepipe.analysis.intervals import Interval, clustered_interval
+from vaepipe.analysis.trials import UNTARGETED
+from vaepipe.figures import curves, flags, style
 from vaepipe.figures.adversarial_loss import UNITS
-from vaepipe.figures.pairs import UNTARGETED
-from vaepipe.stats import Interval, clustered_interval
+from vaepipe.figures.registry import Data
 
 NAMES = {"l2": "L₂", "linf": "L∞"}
 XLABEL = {"l2": "bound ε on ‖d‖₂, pixels in [0,1]", "linf": "bound ε on the largest |d| of a pixel"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vaepipe.figures import Data, curves, style
-from vaepipe.stats import Interval, clustered_interval
+from vaepipe.analysis.intervals import Interval, clustered_interval
+from vaepipe.figures import curves, style
+from vaepipe.figures.registry import Data
 
 PANELS = {
     "used": "share of latents active",

@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import flags, nearest, published, style
-from vaepipe.stats import Interval, clustered_interval, pooled_interval
+from vaepipe.analysis.intervals import Interval, clustered_interval, pooled_interval
+from vaepipe.figures import flags, published, style
+from vaepipe.figures.registry import nearest
 
 Points = dict[tuple[str, float], Interval]
 BETWEEN = {"training seeds": "trainings"}

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vaepipe.figures import Data, curves, flags, pairs, style
-from vaepipe.grid import Cell
+from vaepipe.analysis import trials as pairs
+from vaepipe.figures import curves, flags, style
+from vaepipe.figures.registry import Data
+from vaepipe.study.grid import Cell
 
 LEAST = 5
 """Models below which a rank correlation's interval says nothing."""

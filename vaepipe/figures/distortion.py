@@ -6,8 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import Data, curves, flags, pairs, style
-from vaepipe.stats import clustered_interval
+from vaepipe.analysis import trials as pairs
+from vaepipe.analysis.intervals import clustered_interval
+from vaepipe.figures import curves, flags, style
+from vaepipe.figures.registry import Data
 
 GRID = np.linspace(0, 1, 41)
 EMPTY = "No image data set of this study was attacked: there is no distortion to show."

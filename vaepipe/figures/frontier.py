@@ -5,8 +5,10 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import Data, curves, flags, pairs, style
-from vaepipe.stats import Interval, clustered_interval
+from vaepipe.analysis import trials as pairs
+from vaepipe.analysis.intervals import Interval, clustered_interval
+from vaepipe.figures import curves, flags, style
+from vaepipe.figures.registry import Data
 
 Point = tuple[Interval, Interval]
 """Of the mean ELBO over images, and of the mean AUDDC over pairs."""

@@ -6,12 +6,14 @@ import textwrap
 
 import numpy as np
 
-from vaepipe.figures import Data, adversarial_loss, curves, flags, pairs, style
+from vaepipe.analysis import trials as pairs
+from vaepipe.analysis.intervals import Interval
+from vaepipe.analysis.robustness import UNMOVED as ZERO
+from vaepipe.figures import adversarial_loss, curves, flags, style
 from vaepipe.figures.adversarial_loss import UNITS
 from vaepipe.figures.curves import TRIAL_AXES as AXES
 from vaepipe.figures.curves import TRIAL_CLUSTERS as CLUSTERS
-from vaepipe.robustness import UNMOVED as ZERO
-from vaepipe.stats import Interval
+from vaepipe.figures.registry import Data
 
 LINES = 40
 """What a terminal shows at once; where there are more β, the verdict names those that the table leaves out."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 
-from vaepipe.figures import Data, curves, flags, style
+from vaepipe.figures import curves, flags, style
 from vaepipe.figures.adversarial_loss import EMPTY
+from vaepipe.figures.registry import Data
 
 
 @style.house

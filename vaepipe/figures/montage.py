@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaepipe import store
-from vaepipe.figures import Data, flags, style
-from vaepipe.grid import Cell
+from vaepipe.figures import flags, style
+from vaepipe.figures.registry import Data
+from vaepipe.storage.h5 import open_h5, read_text
+from vaepipe.study.grid import Cell
 
 ROWS = (
     "original x",
@@ -62,7 +63,7 @@ def best_lambda(distance: np.ndarray) -> int:
 def columns(paths: list[str], pairs: int) -> list[Column]:
     """The first pairs' attacks in the files of one model and loss, whose λ may be divided over several files."""
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(store.open_h5(path, "attack")) for path in paths]
+        files = [stack.enter_context(open_h5(path, "attack")) for path in paths]
         rows = sorted((value, f, row) for f, file in enumerate(files) for row, value in enumerate(file["lambdas"][:]))
         distance = np.stack([files[f]["adversarial_distance"][row] for _, f, row in rows])  # L, P
         found = []
@@ -83,8 +84,8 @@ def draw(data: Data, options: dict) -> style.Page:
     """A group of columns for each model (and loss) that the files hold, a column for each of ``options["pairs"]`` pairs."""
     files: dict[tuple[Cell, str], list[str]] = defaultdict(list)
     for cell, path in data.arrays:
-        with store.open_h5(path, "attack") as file:
-            files[cell, store.text(file, "loss")].append(path)
+        with open_h5(path, "attack") as file:
+            files[cell, read_text(file, "loss")].append(path)
     if not files:
         return style.message("None of the models of this montage was attacked.")
     groups = {key: columns(paths, options["pairs"]) for key, paths in files.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vaepipe.figures import Data, adversarial_loss, curves, pairs, quality, style
+from vaepipe.analysis import trials as pairs
+from vaepipe.figures import adversarial_loss, curves, quality, style
+from vaepipe.figures.registry import Data
 from vaepipe.figures.target_nll import MEASURE as NLL
 
 FAMILIES = ("vae", "beta-tcvae", "seatbelt")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vaepipe.figures import Data, curves, style
+from vaepipe.figures import curves, style
+from vaepipe.figures.registry import Data
 
 MEASURE = curves.Measure("objective", "Δ / Δ₀, ratio of means", over="initial_divergence", log=True)
 

@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe.figures import Data, chosen, style
-from vaepipe.grid import Cell
+from vaepipe.figures import style
+from vaepipe.figures.registry import Data, chosen
+from vaepipe.study.grid import Cell
 
 BANDWIDTH = 1 / 300
 """Least bandwidth, as a share of the axis: a collapsed model stays a visible spike."""

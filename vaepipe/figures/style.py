@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from vaepipe.datasets import DATASETS
+from vaepipe.datasets.registry import DATASETS
 
 FAMILIES = ("ae", "vae", "beta-vae", "beta-tcvae", "seatbelt")
 USUAL = ("vae", "beta-vae", "beta-tcvae")

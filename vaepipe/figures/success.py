@@ -6,9 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vaepipe import robustness
-from vaepipe.figures import Data, curves, flags, pairs, style
-from vaepipe.stats import clustered_interval
+from vaepipe.analysis import robustness
+from vaepipe.analysis import trials as pairs
+from vaepipe.analysis.intervals import clustered_interval
+from vaepipe.figures import curves, flags, style
+from vaepipe.figures.registry import Data
 
 POINTS = 60
 

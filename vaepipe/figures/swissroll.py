@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaepipe import store
-from vaepipe.figures import Data, style
+from vaepipe.figures import style
+from vaepipe.figures.registry import Data
+from vaepipe.storage.errors import DataError
+from vaepipe.storage.h5 import open_h5
 
 MASS = (0.95, 0.8, 0.6, 0.4, 0.2)
 """The contours hold these shares of q(z)."""
@@ -51,11 +53,11 @@ def draw(data: Data, options: dict) -> style.Page:
 
 def read_roll(path: str) -> dict[str, np.ndarray]:
     """Points ``x`` (K, 3), a posterior ``sample`` (K, 2) of each and its ``reconstruction`` (K, 3), of one evaluation."""
-    with store.open_h5(path, "evaluation") as file:
+    with open_h5(path, "evaluation") as file:
         parts = {name: file[name][:] for name in ("x", "sample", "reconstruction")}
     if parts["sample"].shape[1:] != (2,) or parts["x"].shape[1:] != (3,):
         shapes = f"{parts['x'].shape} and {parts['sample'].shape}"
-        raise store.DataError(f"{path}: needs points (K, 3) and samples (K, 2); holds {shapes}")
+        raise DataError(f"{path}: needs points (K, 3) and samples (K, 2); holds {shapes}")
     return parts
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vaepipe.figures import Data, curves, pairs, style
+from vaepipe.analysis import trials as pairs
+from vaepipe.figures import curves, style
+from vaepipe.figures.registry import Data
 
 MEASURE = curves.Measure("target_nll", "−log p($x_t$|z*), nats per image")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vaepipe.distributions import DiagonalNormal
 from vaepipe.metrics.estimate import Estimate
+from vaepipe.models.distributions import DiagonalNormal
 
 ACTIVE_VARIANCE = 0.01
 """Burda et al. 2016, section 5.2: the variances fall clearly on one side or the other."""

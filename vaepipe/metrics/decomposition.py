@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaepipe.distributions import LOG_2PI
 from vaepipe.metrics.estimate import Estimate, estimate
-from vaepipe.total_correlation import _logsumexp
+from vaepipe.models.distributions import LOG_2PI
+from vaepipe.models.total_correlation import _logsumexp
 
 BLOCK = 2**16
 """Pairs (sample, component) in memory at once, or N if that is more: about 6 arrays of 8 bytes each, 3 MB, which caches hold."""

@@ -6,8 +6,8 @@ docs/your-model.md shows it. The function gets the weights as a mapping from nam
     decode(*z)     z (B, D_l) of each layer → p(x|z) with ``mean`` (B, C, H, W) and ``log_prob(x)``
     priors(*z)     only where layers depend on each other: p(z_l|z_{l+1}) of each layer, None for N(0, I)
 
-Normals are `vaepipe.distributions.DiagonalNormal` or `torch.distributions.Normal`; likelihoods those of
-`vaepipe.distributions` or of `torch.distributions`.
+Normals are `vaepipe.models.distributions.DiagonalNormal` or `torch.distributions.Normal`; likelihoods those of
+`vaepipe.models.distributions` or of `torch.distributions`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vaepipe.distributions import Bernoulli, DiagonalNormal, Gaussian
-from vaepipe.store import DataError, read_weights
+from vaepipe.models.distributions import Bernoulli, DiagonalNormal, Gaussian
+from vaepipe.storage.errors import DataError
+from vaepipe.storage.weights import read_weights
 
 SAID = 300
 """Characters of what someone else's code says that are passed on."""

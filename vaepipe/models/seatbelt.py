@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vaepipe.distributions import DiagonalNormal
+from vaepipe.models.distributions import DiagonalNormal
 from vaepipe.models.networks import NETWORKS
 from vaepipe.models.vae import VAE, single
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vaepipe.distributions import Bernoulli, DiagonalNormal, Gaussian
+from vaepipe.models.distributions import Bernoulli, DiagonalNormal, Gaussian
 from vaepipe.models.networks import NETWORKS
 
 

@@ -1,0 +1,387 @@
+"""Figures of robustness: numbers read back from what was drawn, against loops; what cannot be estimated is said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from vaepipe.analysis import robustness
+from vaepipe.analysis import trials as pairs
+from vaepipe.analysis.intervals import clustered_interval
+from vaepipe.figures import disentanglement, frontier, published, style
+from vaepipe.figures.registry import FIGURES, Data
+
+OPTIONS = {"beta": 4, "d_z": 8, "pairs": 3, "resamples": 100}
+BETAS, D_Z, SEEDS, PAIRS, LAMBDAS, IMAGES = (1.0, 2.0, 4.0), (4, 8), (0, 1), 4, (0.25, 1.0, 8.0), 12
+TABLES = [name for name, entry in FIGURES.items() if entry.tables and entry.function == "draw"]
+
+
+def grid(families=("beta-vae", "beta-tcvae", "seatbelt")):
+    for family in families:
+        for beta in BETAS:
+            for d_z in D_Z:
+                for seed in SEEDS:
+                    shared = "vae" if beta == 1 and family != "seatbelt" else family
+                    yield {"dataset": "dsprites", "family": shared, "beta": beta, "d_z": d_z, "seed": seed}
+
+
+def make_tables(losses=("latent-kl", "output"), factors=True):
+    """A study of three families, whose attacks need more distortion the larger β is."""
+    rng = np.random.default_rng(0)
+    models, images, attacks = [], [], []
+    for cell in {tuple(cell.items()): cell for cell in grid()}.values():
+        elbo = rng.normal(-90 - 5 * cell["beta"] + 3 * (cell["family"] == "seatbelt"), 1, IMAGES)
+        rows = {"image": np.arange(IMAGES), "elbo": elbo, "log_likelihood": elbo + 5, "kl": 5.0}
+        images.append(pd.DataFrame(cell | rows | {"sigma_norm": rng.random(IMAGES) + 1}))
+        row = {"active_units": 3, "total_correlation": rng.random(), "state": "ok", "mean_norm": 2.0, "kl": 5.0}
+        row |= {"sigma_norm": 1.5, "overlap": 0.01 * cell["beta"], "overlap_se": 0.001}
+        models.append(cell | row | {"mig": rng.random() if factors else np.nan})
+        for loss in losses:
+            for pair in range(PAIRS):
+                for k, weight in enumerate(LAMBDAS):
+                    norm = (2 - k) * (1 + 0.3 * cell["beta"]) * rng.uniform(0.9, 1.1)
+                    a = 1 + 3 * np.exp(-norm / (1 + 0.2 * cell["beta"]))
+                    trial = {"loss": loss, "lambda": weight, "pair": pair, "norm": norm, "input_distance": 5.0}
+                    trial |= {"adversarial_distance": a, "target_distance": 1.0, "original_distance": 4.0}
+                    trial |= {"initial_divergence": 50.0, "objective": min(50.0, 10 * cell["beta"] + weight * norm)}
+                    attacks.append(cell | trial | {"target_nll": 100 + cell["beta"], "converged": True})
+    attacks = pd.DataFrame(attacks)
+    return Data(pd.DataFrame(models), pd.concat(images, ignore_index=True), attacks, in_balls(attacks))
+
+
+def in_balls(attacks):
+    """Attacks of bounded size, a radius for each λ, and two norms."""
+    balls = attacks.assign(radius=1 / attacks["lambda"], divergence=attacks["objective"] + 0.1 * attacks["pair"])
+    return pd.concat([balls.assign(ball=norm) for norm in ("l2", "linf")], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_tables()
+
+
+def make(name, data):
+    return FIGURES[name].load()(data, OPTIONS)
+
+
+def notes(page):
+    return "\n".join(" ".join(text.get_text().split()) for text in page.findobj(Text) if text.get_gid() == "note")
+
+
+def part(page, gid, panel=0):
+    return page.axes[panel].findobj(lambda artist: artist.get_gid() == gid)[0]
+
+
+def test_areas_are_those_of_the_robustness_table(data):
+    found = pairs.areas(data.attacks)
+    assert len(found) == len(data.attacks) / len(LAMBDAS)
+    for row in found.iloc[::17].itertuples():
+        its = data.attacks.query(
+            "loss == @row.loss and family == @row.family and beta == @row.beta and d_z == @row.d_z and seed == @row.seed "
+            "and pair == @row.pair"
+        )
+        v = (its["adversarial_distance"] - 1) / 3
+        assert row.auddc == pytest.approx(robustness.auddc(its["norm"] / 5, v))
+        fooled = its["norm"][v < 0.5]
+        assert row.fooling_norm == (min(fooled) if len(fooled) else np.inf)
+
+
+def test_mean_curve_encloses_the_area(data):
+    """The area of the mean curve is the mean of the areas, but for the grid's steps."""
+    its = data.attacks.query("family == 'beta-vae' and beta == 4 and loss == 'output'")
+    curve = pairs.mean_curve(pairs.relative(its), np.linspace(0, 1, 2001)).groupby("h")["v"].mean()
+    assert np.trapezoid(curve, curve.index) == pytest.approx(pairs.areas(its)["auddc"].mean(), abs=1e-3)
+
+
+def test_pairs_that_cannot_be_fooled(data):
+    """O ≤ T: the model rebuilds x as near to the target as the target itself."""
+    flat = data.attacks.assign(original_distance=0.5)
+    found = pairs.areas(flat)
+    assert found["auddc"].isna().all() and found["fooling_norm"].isna().all()
+    for name in ("distortion", "success", "frontier", "disentanglement"):
+        assert make(name, Data(data.models, data.images, flat))
+    assert "curves left out: O ≤ T" in notes(make("distortion", Data(attacks=flat)))
+
+
+def test_attacks_without_a_target_have_no_distance_to_it(data):
+    from vaepipe.attacks import losses
+
+    assert tuple(losses.UNTARGETED) == pairs.UNTARGETED
+    both = Data(data.models, data.images, data.attacks.replace({"loss": {"output": "max-damage"}}))
+    for name in ("distortion", "success", "frontier", "disentanglement", "target_nll"):
+        assert [ax.get_title().split(", β")[0] for ax in make(name, both).axes] == ["dsprites, attack latent-kl"]
+    assert len(make("adversarial_loss", both).axes) == 2
+
+
+def test_distortion_curves_and_their_area(data):
+    page = make("distortion", data)
+    rows = pd.DataFrame(page.rows)
+    area = rows[(rows["quantity"] == "auddc") & (rows["family"] == "seatbelt") & (rows["loss"] == "output")].iloc[0]
+    its = pairs.areas(data.attacks.query("family == 'seatbelt' and beta == 4 and loss == 'output'"))
+    expected = clustered_interval(its["auddc"], [its["pair"], its["seed"]], resamples=100)
+    assert (area["estimate"], area["low"], area["high"]) == pytest.approx(expected)
+    assert f"Seatbelt {style.short(area['estimate'])} [" in notes(page)
+    assert "4 pairs" in notes(page) and "λ from $2^{-2}$ to $2^{3}$" in notes(page)
+    x, y = part(page, "vae").get_data()
+    assert y[np.isfinite(y)].max() <= 1 and x[-1] == 1
+
+
+def test_success_is_the_share_of_fooled_pairs(data):
+    page = make("success", data)
+    its = pairs.areas(data.attacks.query("family == 'beta-tcvae' and beta == 4 and loss == 'latent-kl'"))["fooling_norm"]
+    norms, shares = part(page, "beta-tcvae").get_data()
+    for norm, share in zip(norms[::7], shares[::7]):
+        assert share == pytest.approx(sum(its <= norm) / len(its))
+    assert shares[0] == 0 and (np.diff(shares) >= 0).all()
+
+
+def test_attacks_of_bounded_size_are_ratios_of_means_against_the_bound(data):
+    page = make("ball", data)
+    titles = [f"dsprites, attack {loss}, {norm} ball, β = 4" for norm in ("L₂", "L∞") for loss in ("latent-kl", "output")]
+    assert [ax.get_title() for ax in page.axes] == titles
+    its = data.ball.query("loss == 'latent-kl' and ball == 'linf' and family == 'seatbelt' and beta == 4")
+    radii, shares = part(page, "seatbelt", 2).get_data()
+    assert list(radii) == [0, 0.125, 1, 4] and shares[0] == 1
+    for radius, share in zip(radii[1:], shares[1:]):
+        rows = its[its["radius"] == radius]
+        assert share == pytest.approx(sum(rows["divergence"]) / sum(rows["initial_divergence"]))
+        shown = {"loss": "latent-kl", "ball": "linf", "family": "seatbelt", "radius": radius}
+        (row,) = [r for r in page.rows if shown.items() <= r.items()]
+        options = {"against": rows["initial_divergence"], "compare": "ratio", "resamples": 100}
+        expected = clustered_interval(rows["divergence"], [rows["pair"], rows["seed"]], **options)
+        assert (row["estimate"], row["low"], row["high"]) == pytest.approx(expected) and not row["flagged"]
+    damage = Data(ball=data.ball.assign(loss="max-damage", divergence=-data.ball["divergence"], initial_divergence=0.0))
+    radii, means = part(make("ball", damage), "vae").get_data()
+    rows = damage.ball.query("ball == 'l2' and family == 'vae' and radius == 1")
+    assert means[0] == 0 and means[list(radii).index(1)] == pytest.approx(rows["divergence"].mean())
+
+
+def flag(attacks, family, beta, loss="latent-kl", seeds=(0,)):
+    """The attacks with the models of some seeds flagged, as a table read from a file has it: NaN where nothing is said."""
+    where = (attacks["family"] == family) & (attacks["beta"] == beta) & (attacks["loss"] == loss) & attacks["seed"].isin(seeds)
+    return attacks.assign(masked=np.where(where, "noise does 95 % as well", None))
+
+
+def daggers(page, panel=0):
+    """gid → place of the daggers of a panel."""
+    signs = page.axes[panel].findobj(lambda artist: (artist.get_gid() or "").startswith("flag "))
+    assert all(sign.get_text() == "†" and sign.get_visible() for sign in signs)
+    return {sign.get_gid(): sign.xy for sign in signs}
+
+
+MARKED = ["adversarial_loss", "relative_loss", "target_nll", "distortion", "success", "frontier", "part2", "ball"]
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_attacks_that_their_checks_flag_have_a_dagger_where_they_are_drawn_and_a_footnote(data, name):
+    family = "seatbelt" if name == "part2" else "beta-vae"
+    attacks = flag(data.attacks, family, 4.0)
+    page = make(name, Data(data.models, data.images, attacks, in_balls(attacks)))
+    ((gid, (x, y)),) = daggers(page).items()
+    assert gid == f"flag {family} 4"
+    line = part(page, f"{family} 4" if name == "frontier" else family).get_data()
+    assert (x, y) == pytest.approx(tuple(float(axis[-1]) for axis in line))
+    clean = [i for i, ax in enumerate(page.axes) if "attack output" in ax.get_title()]
+    assert clean and not any(daggers(page, i) for i in clean)
+    first = next(text for text in page.axes[0].texts if text.get_gid() == "note")
+    assert f"† Attack too weak by its checks, do not call robust (models): {style.NAMES[family]} β = 4 (2 of 4)." in " ".join(
+        first.get_text().split()
+    )
+    assert notes(page).count("†") == len(page.axes) - len(clean) - (name == "part2")  # its last panel is the ELBO
+    assert not any(daggers(make(name, data), i) for i in range(len(make(name, data).axes)))
+    page.draw_without_rendering()
+
+
+def test_flagged_models_in_the_scatter_and_in_the_heat_map(data):
+    attacks = flag(data.attacks, "vae", 1.0, "output", seeds=(0, 1)).query("d_z == 4 or family != 'vae' or loss != 'output'")
+    page = make("disentanglement", Data(data.models, data.images, attacks))
+    assert daggers(page) == {} and "†" in notes(page)
+    marked = page.axes[1].findobj(lambda artist: artist.get_gid() == "flag vae 1")
+    rows = [r for r in page.rows if r["flagged"]]
+    assert sorted(m.xy for m in marked) == sorted((r["mig"], r["auddc"]) for r in rows) and len(rows) == 2
+    page = make("heatmap", Data(attacks=attacks))
+    signed = [(ax, text) for ax in page.axes for text in ax.texts if "†" in text.get_text()]
+    # β = 1 is one model, in both families' panels; d_z = 4 is the lower row
+    assert {(ax.get_title().split("\n")[1], text.get_position()) for ax, text in signed} == {
+        ("β-VAE", (0, 1)),
+        ("β-TCVAE", (0, 1)),
+    }
+    assert "†: too weak" in notes(page)
+
+
+def test_a_model_without_beta_is_marked_on_its_line(data):
+    other = data.attacks.query("family == 'vae'").assign(family="mine", beta=0.0, masked="random restarts do better")
+    page = make("target_nll", Data(attacks=pd.concat([data.attacks, other], ignore_index=True)))
+    assert daggers(page)["flag mine 0"] == pytest.approx((4, other.query("loss == 'latent-kl'")["target_nll"].mean()))
+
+
+def test_frontier(data):
+    page = make("frontier", data)
+    rows = pd.DataFrame(page.rows).query("loss == 'output'")
+    for row in rows.itertuples():
+        better = [o for o in rows.itertuples() if o.elbo_estimate > row.elbo_estimate and o.auddc_estimate > row.auddc_estimate]
+        assert row.undominated == (not better)
+        assert part(page, f"{row.family} {row.beta:g}", 1).get_xdata()[0] == row.elbo_estimate
+    assert 0 < rows["undominated"].sum() < len(rows)
+    images = data.images.query("family == 'seatbelt' and beta == 4")
+    assert rows.query("family == 'seatbelt' and beta == 4")["elbo_estimate"].item() == pytest.approx(images["elbo"].mean())
+    point = {"a": ((1, 0, 0), (1, 0, 0)), "b": ((1, 0, 0), (1, 0, 0))}
+    from vaepipe.analysis.intervals import Interval
+
+    equal = {key: tuple(Interval(*i) for i in value) for key, value in point.items()}
+    assert frontier.undominated(equal) == {"a", "b"}
+
+
+def test_relative_loss_is_a_ratio_of_means(data):
+    page = make("relative_loss", data)
+    rows = data.attacks.query("family == 'beta-vae' and beta == 4 and loss == 'latent-kl'")
+    assert part(page, "beta-vae").get_ydata()[-1] == pytest.approx(rows["objective"].mean() / 50)
+    negative = data.attacks.assign(initial_divergence=np.where(data.attacks["loss"] == "output", -3.0, 50.0))
+    assert [ax.get_title() for ax in make("relative_loss", Data(attacks=negative)).axes] == ["dsprites, attack latent-kl"]
+
+
+def test_heat_map_cells(data):
+    page = make("heatmap", data)
+    assert [ax.get_title().split("\n")[1] for ax in page.axes[:3]] == ["β-VAE", "β-TCVAE", "Seatbelt"]
+    table = page.axes[1].images[0].get_array()
+    its = data.attacks.query("loss == 'latent-kl' and d_z == 4")
+    mean = its.query("family == 'beta-tcvae' and beta == 2")["objective"].mean()
+    start = its.query("family == 'vae'")["objective"].mean()
+    assert (table[1, 0], table[1, 1]) == (pytest.approx(start), pytest.approx(mean))
+    shown = [text.get_text() for text in page.axes[1].texts]
+    assert style.short(mean) in shown
+    gone = data.attacks.query("not (family == 'beta-tcvae' and beta == 2 and d_z == 4)")
+    assert "–" in [text.get_text() for text in make("heatmap", Data(attacks=gone)).axes[1].texts]
+
+
+def test_rank_correlation():
+    """Coverage of Fisher's interval with Fieller's variance, for correlated normals."""
+    rng, rho, n, hits = np.random.default_rng(1), 0.6, 20, 0
+    truth = 6 / np.pi * np.arcsin(rho / 2)  # Spearman's ρ of a bivariate normal
+    for _ in range(400):
+        x = rng.normal(size=n)
+        y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=n)
+        _, low, high = disentanglement.rank_correlation(x, y)
+        hits += low <= truth <= high
+    assert 0.92 <= hits / 400 <= 0.98
+    found = disentanglement.rank_correlation([1, 2, 3, 4, 5, np.nan], [1, 4, 9, 16, 25, 0])
+    assert found.estimate == pytest.approx(1) and 0 < found.low < 1
+    assert np.isnan(disentanglement.rank_correlation(range(4), range(4)).estimate)
+    assert np.isnan(disentanglement.rank_correlation([1] * 9, range(9)).estimate)
+
+
+def test_disentanglement_says_its_correlation(data):
+    found = disentanglement.rank_correlation(
+        *disentanglement.models(data, data.attacks.query("loss == 'output'"))[["mig", "auddc"]].T.values
+    )
+    assert f"Spearman's ρ {found.estimate:.2f}, 95 % [{found.low:.2f}, {found.high:.2f}], n = 32 models" in notes(
+        make("disentanglement", data)
+    )
+    assert "no attacked data set" in notes(make("disentanglement", make_tables(("output",), factors=False))).lower()
+
+
+def test_collapse_names_odd_models(data):
+    models = data.models.copy()
+    models.loc[models.query("family == 'beta-vae' and beta == 4 and d_z == 8 and seed == 1").index, "state"] = "collapsed"
+    assert "β-VAE β = 4, $d_z$ = 8, seed 1 collapsed." in notes(make("collapse", Data(models=models)))
+    assert "No model collapsed or exploded." in notes(make("collapse", data))
+
+
+def test_part2_compares_two_families(data):
+    page = make("part2", data)
+    assert len(page.axes) == 5  # loss and likelihood for each of two attacks, and the ELBO
+    assert {row["family"] for row in page.rows} == {"vae", "beta-tcvae", "seatbelt"}
+    one = Data(data.models, data.images.query("family != 'seatbelt'"), data.attacks)
+    assert "No Seatbelt-VAE" in notes(make("part2", one))
+
+
+# --- published values --------------------------------------------------------------------------------------------------
+
+
+def test_published_values_stand_behind_ours_where_they_match(data):
+    page = make("adversarial_loss", data)
+    artist = part(page, "published part 1 beta-tcvae")
+    assert list(artist.get_xdata()) == [1, 2, 4] and list(artist.get_ydata()) == [2000, 1e5, 1.1e6]
+    assert "±0.05 in log10" in notes(page) and "published, part 1" in [t.get_text() for t in page.legends[0].get_texts()]
+    other = Data(attacks=data.attacks.assign(dataset="digits"))
+    assert "Grey" not in notes(make("adversarial_loss", other))
+    assert published.matching("adversarial_loss", {"dataset": "dsprites", "loss": "output"}, [("beta-tcvae", 4.0)]).empty
+    assert published.matching("adversarial_loss", {"dataset": "dsprites", "loss": "latent-kl"}, [("beta-vae", 4.0)]).empty
+
+
+def test_published_table_is_sound():
+    table = published.table()
+    assert not table.duplicated(["quantity", "dataset", "family", "loss", "beta", "source"]).any()
+    assert set(table["quantity"]) == {"adversarial_loss", "target_nll", "elbo", "likelihood"}
+    assert set(table["source"]) == {"part 1", "part 2"} == set(published.STYLES)
+    both = table.dropna(subset=["low"])
+    assert ((both["low"] < both["value"]) & (both["value"] < both["high"])).all()
+
+
+# --- tables with less in them ------------------------------------------------------------------------------------------
+
+
+def spoiled(data, what):
+    """The tables with something missing, and words that must be said about it in the figures with bands."""
+    parts = {"models": data.models, "images": data.images, "attacks": data.attacks}
+    match what:
+        case "one seed":
+            return {k: f[f["seed"] == 0] for k, f in parts.items()}, "one training seed: variation between trainings is not in it"
+        case "one pair":
+            attacks = data.attacks[data.attacks["pair"] == 0]
+            return parts | {"attacks": attacks}, "one pair: variation between pairs is not in it"
+        case "one beta":
+            return {k: f[f["beta"] == 1] for k, f in parts.items()}, "Not in this study: β-VAE, β-TCVAE."
+        case "one cell":
+            pick = {k: f[(f["family"] == "vae") & (f["seed"] == 0) & (f["d_z"] == 4)] for k, f in parts.items()}
+            return pick | {"attacks": pick["attacks"][pick["attacks"]["pair"] == 0]}, "No band"
+        case "missing cells":
+            gone = {k: f.query("not (family == 'beta-vae' and beta == 4 and seed == 1)") for k, f in parts.items()}
+            return gone, "No rows of β-VAE β = 4, $d_z$ = 4, seed 1; β-VAE β = 4, $d_z$ = 8, seed 1."
+        case "NaN":
+            holes = {k: f.copy() for k, f in parts.items()}
+            for column in ("objective", "target_nll", "adversarial_distance", "norm"):
+                holes["attacks"].loc[holes["attacks"].index[:5], column] = np.nan
+            holes["attacks"].loc[holes["attacks"].query("family == 'beta-vae' and beta == 2").index, "objective"] = np.nan
+            holes["images"].loc[holes["images"].index[:3], ["elbo", "log_likelihood", "sigma_norm"]] = np.nan
+            holes["models"].loc[0, ["kl", "mig", "total_correlation"]] = np.nan
+            return holes, "without a number"
+        case "nothing":
+            return {k: f.iloc[:0] for k, f in parts.items()}, ""
+
+
+@pytest.mark.parametrize("what", ["one seed", "one pair", "one beta", "one cell", "missing cells", "NaN", "nothing"])
+def test_figures_of_incomplete_tables(what, data):
+    attacks = data.attacks[data.attacks["loss"] == "latent-kl"]
+    tables, words = spoiled(Data(data.models, data.images, attacks), what)
+    tables["ball"] = in_balls(tables["attacks"])
+    for name in TABLES:
+        page = make(name, Data(**tables))
+        if what == "one cell" and name in ("collapse", "heatmap", "distortion"):  # the layout of the least there can be
+            page.draw_without_rendering()
+        assert page.rows and (what != "nothing" or "note" in page.rows[0])
+    assert words in notes(make("adversarial_loss", Data(**tables)))
+
+
+def test_rows_hold_what_is_drawn(data):
+    rows = pd.DataFrame(make("adversarial_loss", data).rows)
+    line = part(make("adversarial_loss", data), "beta-tcvae").get_ydata()
+    its = rows[(rows["loss"] == "latent-kl") & (rows["family"] == "beta-tcvae")]
+    assert list(its["estimate"]) == pytest.approx(list(line[1:]))
+    assert (its["pooled_low"] < its["estimate"]).all() and (its["rows"] == 48).all()
+
+
+def test_autoencoders_have_distances_but_no_comparable_loss(data):
+    ae = data.attacks.query("family == 'vae' and loss == 'output'").assign(family="ae", beta=0.0)
+    with_ae = Data(data.models, data.images, pd.concat([data.attacks, ae], ignore_index=True))
+    for name, shown in (("adversarial_loss", False), ("relative_loss", False), ("distortion", True), ("target_nll", True)):
+        assert any(row["family"] == "ae" for row in make(name, with_ae).rows) == shown
+    assert "AE (no β)" in [t.get_text() for t in make("target_nll", with_ae).legends[0].get_texts()]
+
+
+def test_objective_before_the_envelope(data):
+    own = data.attacks.assign(own_objective=data.attacks["objective"] * np.where(data.attacks["pair"] == 0, 1.5, 1))
+    page = make("adversarial_loss", Data(attacks=own))
+    its = own.query("loss == 'latent-kl' and family == 'seatbelt' and beta == 2")
+    assert part(page, "own seatbelt").get_ydata()[1] == pytest.approx(its["own_objective"].mean())
+    assert "Another λ's distortion was better in 25 % of trials" in notes(page)

@@ -1,0 +1,199 @@
+"""A model from elsewhere that raises an exception in the middle of a stage: one line that names it; ours keep their traceback."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_images, run_stage
+from test_external import Plain
+
+from vaepipe.models import external
+from vaepipe.models.external import External
+from vaepipe.stages import attack as attack_stage
+from vaepipe.stages.adopt import adopt
+from vaepipe.stages.attack import attack
+from vaepipe.stages.ball import ball
+from vaepipe.stages.check import check
+from vaepipe.stages.evaluate import evaluate
+from vaepipe.storage.errors import DataError
+from vaepipe.storage.weights import read_weights, write_weights
+from vaepipe.study.config import Study
+
+CPU = torch.device("cpu")
+METHODS = ("posterior", "decode")
+
+
+class Failing(Plain):
+    """Raises ``error`` at the ``last``-th call of ``method``, counted over all models; 0 is never."""
+
+    method, last, calls = "posterior", 0, 0
+    error: BaseException = RuntimeError("shape '[3, 64]' is invalid\n for input of size 1024")
+
+    def called(self, method):
+        if method == Failing.method:
+            Failing.calls += 1
+            if Failing.calls == Failing.last:
+                raise Failing.error
+
+    def posterior(self, x):
+        self.called("posterior")
+        return super().posterior(x)
+
+    def decode(self, z):
+        self.called("decode")
+        return super().decode(z)
+
+
+def load(weights):
+    model = Failing()
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+@pytest.fixture
+def fails(monkeypatch):
+    """A function that sets when the models fail."""
+
+    def when(**its):
+        for name, value in {"calls": 0, "last": 0, **its}.items():
+            monkeypatch.setattr(Failing, name, value)
+
+    when()
+    return when
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory, digits):
+    """Stage → a function of a path to write to; and what the attack is called with."""
+    folder = tmp_path_factory.mktemp("failing")
+    weights, model = folder / "w.pt", folder / "m.safetensors"
+    torch.save(Failing().state_dict(), weights)
+    its = {"entry": f"{__name__}:load", "weights": str(weights), "range": [-1, 1], "dataset": "digits", "shape": [1, 8, 8]}
+    config = {"study": ["digits"], "external": {"mine": its | {"d_z": 4}}, "checks": {"restart_steps": 2}}
+    config |= {"attack": {"pairs": 2, "lambdas": [0.1], "losses": ["output"], "max_iterations": 20}}
+    config |= {"evaluate": {"max_images": 40}, "ball": {"losses": ["output"], "l2": [1], "linf": [], "steps": 2}}
+    study = Study(config)
+    cell = study.cells[-1]
+    adopt(study.model_spec(cell), digits, weights, model)
+    spec, attacked = study.attack_spec(cell, "output"), folder / "a.h5"
+    attack(spec, digits, model, attacked, CPU)
+    found = {
+        "evaluate": lambda out: evaluate(study.specs["digits"]["evaluate"], digits, model, out, CPU),
+        "attack": lambda out: attack(spec, digits, model, out, CPU),
+        "ball": lambda out: ball(study.ball_spec(cell, "output"), digits, model, out, CPU),
+        "check": lambda out: check(study.check_spec(cell), digits, model, attacked, None, out, CPU),
+    }
+    return found, (spec, digits, model)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("stage", ["evaluate", "attack", "ball", "check"])
+def test_whenever_a_model_fails_in_a_stage_one_line_names_it_and_nothing_is_written(stages, tmp_path, fails, stage, method):
+    run = stages[0][stage]
+    fails(method=method)
+    run(tmp_path / "whole.h5")
+    count = Failing.calls
+    tried = 4 if method == "posterior" else 2  # by `build`, as the model is loaded
+    assert count > tried
+    for last in {tried + 1, (tried + 1 + count) // 2, count}:
+        fails(method=method, last=last)
+        with pytest.raises(DataError) as caught:
+            run(tmp_path / "out.h5")
+        shape = r"\(\d+, 1, 8, 8\)" if method == "posterior" else r"\(\d+, 4\)"
+        text = r"\(RuntimeError: shape '\[3, 64\]' is invalid for input of size 1024\)"
+        assert re.fullmatch(rf"{__name__}:load: {method} failed on shape {shape} {text}", str(caught.value))
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.h5"]
+
+
+def test_from_outside_it_is_one_line_without_a_traceback(stages, tmp_path):
+    spec, data, model = stages[1]
+    theirs = tmp_path / "theirs.py"
+    theirs.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import test_model_failures as t\nload = t.load\n"
+        "t.Failing.method, t.Failing.last, t.Failing.error = 'posterior', 9, KeyError('scale')\n"
+    )
+    tensors, meta = read_weights(model)
+    its = json.loads(meta["spec"])
+    its["external"]["entry"] = f"{theirs}:load"
+    write_weights(tmp_path / "m.safetensors", tensors, meta | {"spec": json.dumps(its)})
+    arguments = ("--spec", json.dumps(spec), "--data", data, "--model", tmp_path / "m.safetensors", "--out", tmp_path / "a.h5")
+    done = run_stage("attack", *arguments)
+    assert done.returncode == 1 and not (tmp_path / "a.h5").exists()
+    assert re.fullmatch(rf"error: {re.escape(str(theirs))}:load: posterior failed on shape \(\d+, 1, 8, 8\) "
+                        r"\(KeyError: 'scale'\)\n", done.stderr)  # fmt: skip
+
+
+SAID = [
+    (AssertionError(), "(AssertionError)"),
+    (KeyError("mu"), "(KeyError: 'mu')"),
+    (ValueError("Expected loc\n  to be real,\n  but found nan " + 500 * "nan, "), "(ValueError: Expected loc to be real, but"),
+    (MemoryError(), "(MemoryError)"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), SAID, ids=[type(error).__name__ for error, _ in SAID])
+def test_any_exception_is_named_with_its_text_in_one_short_line(fails, error, said):
+    fails(last=1, error=error)
+    with pytest.raises(DataError) as caught:
+        External(Failing().eval(), (4,), (-1, 1), "my_vae.py:load").posterior(make_images(5))
+    text = str(caught.value)
+    assert text.startswith(f"my_vae.py:load: posterior failed on shape (5, 1, 8, 8) {said}")
+    assert "\n" not in text and len(text) < 400 and caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), KeyboardInterrupt(), SystemExit(3)])
+def test_what_is_not_the_models_fault_is_left_as_it_is(fails, error):
+    fails(last=1, error=error)
+    with pytest.raises(type(error)) as caught:
+        External(Failing().eval(), (4,), (-1, 1)).posterior(make_images(2))
+    assert caught.value is error
+
+
+def test_too_little_memory_still_halves_the_batch_of_an_attack(stages, tmp_path, fails, capsys):
+    fails(last=10, error=torch.OutOfMemoryError("CUDA out of memory"))
+    stages[0]["attack"](tmp_path / "a.h5")
+    assert "out of memory: going on with 32 rows at once" in capsys.readouterr().out and (tmp_path / "a.h5").exists()
+
+
+def test_likelihoods_and_priors_that_fail_are_named_too():
+    class Broken:
+        @property
+        def mean(self):
+            raise NotImplementedError
+
+        def log_prob(self, x):
+            return {}["scale"]
+
+    class Model:
+        def decode(self, *z):
+            return Broken()
+
+        def priors(self, *z):
+            return [None, *z[:1]] if len(z[0]) < 3 else z[5]
+
+    model, z = External(Model(), (2, 3), (0, 1), "m:load"), (torch.zeros(2, 2), torch.zeros(2, 3))
+    with pytest.raises(DataError, match=r"^m:load: mean of what decode gave failed \(NotImplementedError\)$"):
+        _ = model.decode(*z).mean
+    with pytest.raises(DataError, match=r"^m:load: log_prob of what decode gave failed on shape \(2, 1\) \(KeyError: 'scale'\)$"):
+        model.decode(*z).log_prob(torch.zeros(2, 1))
+    with pytest.raises(DataError, match=r"^m:load: priors: gave Tensor; expected"):
+        model.priors(*z)
+    with pytest.raises(DataError, match=r"^m:load: priors failed on shape \(4, 2\), \(4, 3\) \(IndexError: tuple index out of"):
+        model.priors(torch.zeros(4, 2), torch.zeros(4, 3))
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(stages, tmp_path, monkeypatch):
+    def broken(*given, **options):
+        raise KeyError("ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attack_stage, "outcome", broken)
+        with pytest.raises(KeyError, match="ours"):
+            stages[0]["attack"](tmp_path / "a.h5")
+    monkeypatch.setattr(external, "normals", broken)
+    with pytest.raises(KeyError, match="ours"):
+        External(Failing().eval(), (4,), (-1, 1)).posterior(make_images(2))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,295 @@
+"""Checks of attacks, the defence and the probe: constraints held, planted faults found, exact posteriors."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import make_encoder, make_images
+
+from vaepipe.analysis import robustness
+from vaepipe.models.distributions import DiagonalNormal, Gaussian
+from vaepipe.stages.attack import attack
+from vaepipe.stages.check import check
+from vaepipe.stages.collect import BALL, attack_rows, robustness_rows
+from vaepipe.stages.plot import flags
+from vaepipe.stages.train import train
+from vaepipe.storage.h5 import open_h5, write_h5
+from vaepipe.study.grid import Cell
+from vaepipe.trust.defence import Defended
+from vaepipe.trust.hmc import hmc
+from vaepipe.trust.masking import descend, noise, resize
+from vaepipe.trust.probe import Probe
+
+CPU = torch.device("cpu")
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_noise_has_the_norm_it_is_asked_for_inside_the_box():
+    x = make_images(6)
+    norm = torch.tensor([0.0, 1e-3, 0.3, 1.0, 2.0, 3.0])
+    for seed in range(5):
+        d = noise(x, norm, seeded(seed))
+        torch.testing.assert_close(d.flatten(1).norm(dim=1), norm, rtol=1e-4, atol=1e-6)
+        assert (x + d).min() >= 0 and (x + d).max() <= 1
+    free = torch.full((1, 1, 8, 8), 0.5)
+    direction = torch.randn(1, 1, 8, 8, generator=seeded())
+    expected = 0.1 * direction / direction.norm()
+    torch.testing.assert_close(resize(free, direction, torch.tensor([0.1])), expected, rtol=1e-4, atol=1e-6)
+    longest = resize(free, direction, torch.tensor([99.0]))  # a corner of the box
+    assert longest.norm() == pytest.approx(4.0, rel=1e-3)
+
+
+def test_descent_reaches_the_nearest_point_of_ball_and_box():
+    goal = torch.tensor([[1.4, 0.5, 0.2]]).view(1, 1, 1, 3)
+    x, radius = torch.full((1, 1, 1, 3), 0.5), torch.tensor([0.4])
+    d, value = descend(lambda u: (u - goal).square().flatten(1).sum(1), x, torch.zeros_like(x), radius, 200)
+    # on the ball of radius 0.4 around x the nearest point to the goal lies on the line to it
+    line = goal - x
+    torch.testing.assert_close(d, 0.4 * line / line.norm(), atol=2e-3, rtol=0)
+    assert value.item() == pytest.approx((line.norm().item() - 0.4) ** 2, abs=1e-3)
+    d, _ = descend(lambda u: (u - goal).square().flatten(1).sum(1), x, torch.zeros_like(x), torch.tensor([9.0]), 400)
+    torch.testing.assert_close(x + d, goal.clamp(0, 1), atol=2e-2, rtol=0)
+    stuck, value = descend(lambda u: u.flatten(1).sum(1) * math.nan, x, torch.zeros_like(x), radius, 5)
+    assert stuck.abs().max() == 0 and value.item() == math.inf
+
+
+def linear(seed=0, D=2, n=6, sigma=0.4):
+    """x = W z + σε with z ~ N(0, I): p(z|x) = N(S Wᵀx/σ², S), S = (I + WᵀW/σ²)⁻¹."""
+    weight = torch.randn(n, D, generator=seeded(seed))
+    covariance = torch.linalg.inv(torch.eye(D) + weight.T @ weight / sigma**2)
+
+    class Model:
+        def posterior(self, x):
+            mean = torch.zeros(len(x), D, dtype=x.dtype) + 3 * x.mean()  # far from the truth
+            return (DiagonalNormal(mean, torch.full_like(mean, -1.0)),)
+
+        def decode(self, z):
+            return Gaussian((z @ weight.T).view(-1, 1, 2, n // 2), sigma)
+
+    return Model(), weight, covariance, sigma
+
+
+def test_chains_end_in_the_exact_posterior_from_a_wrong_start():
+    model, weight, covariance, sigma = linear()
+    x = torch.rand(1, 1, 2, 3, generator=seeded(5))
+    B = 2000
+    chains = Defended(model, steps=80).latents(x.expand(B, -1, -1, -1), torch.randn(B, 2, generator=seeded(6)), seed=7)
+    mean = covariance @ weight.T @ x.flatten() / sigma**2
+    z = chains.z
+    error = 5 * (covariance.diag() / B).sqrt()
+    assert ((z.mean(0) - mean).abs() < error).all()
+    torch.testing.assert_close(z.T.cov(), covariance, rtol=0.1, atol=0.1 * covariance.diag().max().item())
+    assert 0.8 < chains.acceptance.mean() <= 1 and chains.step_size.std() > 0
+
+
+def test_step_sizes_come_to_the_acceptance_that_is_asked_for():
+    def log_density(z):
+        return -0.5 * (z * torch.tensor([1.0, 10.0])).square().sum(1)
+
+    for target in (0.6, 0.9):
+        found = hmc(log_density, torch.zeros(300, 2), 150, seeded(), step_size=3.0, target=target)
+        tail = hmc(log_density, found.z, 30, seeded(1), step_size=found.step_size.median().item(), target=target)
+        assert tail.acceptance.mean().item() == pytest.approx(target, abs=0.08)
+
+
+def test_a_chain_refuses_what_is_not_finite_and_repeats_itself():
+    def log_density(z):
+        return torch.where(z[:, 0] > 0, -z.square().sum(1), -math.inf)
+
+    first, second = (hmc(log_density, torch.ones(50, 2), 20, seeded(), step_size=0.5) for _ in range(2))
+    assert (first.z[:, 0] > 0).all() and first.z.isfinite().all() and torch.equal(first.z, second.z)
+    still = hmc(lambda z: z.sum(1) * math.nan, torch.ones(3, 2), 5, seeded())
+    assert torch.equal(still.z, torch.ones(3, 2)) and still.acceptance.max() == 0
+
+
+def test_the_gradient_through_the_chain_is_its_derivative():
+    model, *_ = linear()
+    defended = Defended(model, steps=1, step_size=0.05)  # later steps' sizes, which count as given, depend on the first's
+    x = torch.rand(1, 1, 2, 3, generator=seeded(5), dtype=torch.float64)
+    noise_ = torch.zeros(1, 2, dtype=torch.float64)
+    model.decode = lambda z: Gaussian((z @ torch.ones(2, 6, dtype=z.dtype)).view(-1, 1, 2, 3), 0.4)
+
+    def end(u):
+        return defended.latents(u, noise_, seed=1, differentiable=True).z.sum()
+
+    u = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(end(u), u)
+    step = torch.zeros_like(x)
+    step[0, 0, 1, 2] = 1e-5
+    difference = (end((x + step).requires_grad_()) - end((x - step).requires_grad_())).item() / 2e-5
+    assert grad[0, 0, 1, 2].item() == pytest.approx(difference, rel=1e-3) and abs(difference) > 1e-3
+
+
+def test_the_probe_separates_what_is_separable_and_guesses_the_rest():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 300)
+    latents = random.normal(size=(300, 4)) + 8 * np.eye(3, 4)[labels]
+    assert Probe(latents, labels).accuracy(latents, labels) == 1
+    assert Probe(random.normal(size=(300, 2)), labels).accuracy(random.normal(size=(300, 2)), labels) < 0.5
+
+
+def rows(objective, divergence, norm, initial=10.0):
+    """A table of attacks (L, P) with λ = 1, 2, …"""
+    L, P = np.shape(objective)
+    columns = {"objective": objective, "divergence": divergence, "norm": norm}
+    frame = pd.DataFrame({name: np.ravel(values).astype(float) for name, values in columns.items()})
+    frame["lambda"], frame["pair"] = np.repeat(np.arange(1.0, L + 1), P), np.tile(np.arange(P), L)
+    return frame.assign(initial_divergence=initial, input_distance=4.0)
+
+
+def test_an_attack_that_noise_or_another_model_matches_is_flagged_and_a_good_one_is_not():
+    frame = rows([[3, 3], [4, 4]], [[2, 2], [2, 2]], [[1, 1], [1, 1]])
+    weak = {"transfer_divergence": np.full((1, 2), 9.0), "transfer_norm": np.ones((1, 2))}
+    good = robustness.verdict(frame, {"noise_divergence": np.full((2, 2), 9.0)} | weak)
+    assert good["masked"] == "" and good["noise_gain"] == pytest.approx(1 / 8) and good["transfer_wins"] == 0
+    noisy = robustness.verdict(frame, {"noise_divergence": np.full((2, 2), 2.1)})
+    assert noisy["masked"].startswith("noise of the same norm does 99 %")
+    # one pair is beaten at λ = 2 only: 1 + 2 · 1.2 < 4, but 1 + 1.2 < 3 as well; by less than 1 % it is not
+    strong = {"restart_divergence": np.array([[1.0, 2.95]]), "restart_norm": np.array([[1.2, 0.5]])}
+    found = robustness.verdict(frame, strong)
+    assert found["restart_wins"] == 0.5 and "random restarts do better for 50 % of pairs" in found["masked"]
+    assert "noise_gain" not in found
+
+
+def test_strongest_is_the_row_of_least_ratio_within_each_budget():
+    random = np.random.default_rng(0)
+    norm, distance = random.uniform(0, 5, (9, 30)) * (random.random((9, 30)) > 0.3), np.full(30, 4.0)
+    ratio = random.normal(size=(9, 30))
+    ratio[:, 7] = np.nan
+    found = robustness.strongest(norm, distance, ratio)
+    for b, budget in enumerate(robustness.BUDGETS):
+        for p in range(30):
+            fits = [r for r in range(9) if 1e-4 <= norm[r, p] <= 4 * budget]
+            key = (lambda r: -norm[r, p]) if p == 7 else (lambda r: ratio[r, p])  # noqa: B023
+            assert found[b, p] == (min(fits, key=key) if fits else -1)
+
+
+CHECKS = {
+    "noise": 2, "transfer": True, "restarts": 1, "restart_steps": 20, "probe": True, "probe_images": 400, "mcmc_steps": 6,
+    "mcmc_step_size": 0.1, "mcmc_leapfrogs": 2, "mcmc_acceptance": 0.9, "adaptive_steps": 2, "adaptive_iterations": 2, "seed": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory, digits):
+    """A model of the digits, attacked and checked."""
+    folder = tmp_path_factory.mktemp("checked")
+    cell = Cell("digits", "beta-tcvae", 2.0, 3, 0)
+    model = {"network": "mlp", "hidden": [16], "likelihood": "bernoulli", "sigma_x": 0.1}
+    options = {"epochs": 6, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine", "estimator": "mss"}
+    options |= {"steps": None, "beta_warmup": 0, "clip": None, "precision": "float32"}
+    spec = {**vars(cell), "model": model, "train": options}
+    path = folder / cell.model("model.safetensors")
+    train(spec, digits, path, path.with_name("history.csv"), 1e9, CPU)
+    attacked = folder / cell.attack("latent-kl")
+    options = {"loss": "latent-kl", "lambdas": [0.01, 0.1, 1.0, 100.0], "pairs": 4, "pair_seed": 0, "samples": 2, "draws": 2,
+               "max_iterations": 60, "tolerance": 1e-4, "batch_size": 16, "solver": "lbfgs", "precision": "float32"}  # fmt: skip
+    attack(options, digits, path, attacked, CPU)
+    check(CHECKS, digits, path, attacked, attacked, folder / cell.check("latent-kl"), CPU)
+    return folder, cell, path, attacked
+
+
+def test_the_checks_of_a_trained_model_are_consistent_with_its_attacks(checked, digits, tmp_path):
+    folder, cell, path, attacked = checked
+    with open_h5(folder / cell.check("latent-kl"), "check") as file:
+        found = {name: file[name][()] for name in file}
+        assert all(file[name].attrs["description"] for name in file) and json.loads(file.attrs["spec"])["noise"] == 2
+    with open_h5(attacked, "attack") as file:
+        np.testing.assert_allclose(found["transfer_divergence"], file["divergence"][:], rtol=1e-3, atol=1e-3)  # its own
+    assert found["noise_divergence"].shape == (4, 4) and np.isfinite(found["restart_divergence"]).all()
+    assert 0.2 < found["probe_accuracy"] <= 1 and 0 < found["acceptance"] <= 1
+    check(CHECKS, digits, path, attacked, attacked, tmp_path / "again.h5", CPU)
+    with open_h5(tmp_path / "again.h5", "check") as file:
+        for name in found:
+            np.testing.assert_array_equal(file[name][()], found[name], err_msg=name)
+
+
+def test_the_checks_arrive_in_the_table_of_robustness(checked, monkeypatch):
+    folder, cell, _, attacked = checked
+    monkeypatch.chdir(folder)
+    row = robustness_rows(cell, {"latent-kl": attack_rows(cell, "latent-kl", attacked)}, True, {}).iloc[0]
+    wanted = ["noise_gain", "transfer_wins", "restart_wins", "probe_accuracy", "defence_acceptance"]
+    wanted += [f"{n}_{b}" for n in ("probe_accuracy", "probe_target", "defended_success", "adaptive_success") for b in (10, 100)]
+    assert row[wanted].notna().sum() >= len(wanted) - 4  # success is unknown where no pair has O > T
+    assert row["transfer_wins"] == 0 and "beta = 1" not in row["masked"]  # its own distortions, at its own λ
+    assert row["best_success_100"] == row["success_100"]
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.5], ids=["sound", "weak"])
+def test_the_montage_reads_the_flags_of_its_attacks_from_their_own_files(checked, tmp_path, monkeypatch, gain):
+    """Noise that lowers the divergence by ``gain`` times what the attack does, and a ball that does so without distortion."""
+    _, cell, _, attacked = checked
+    with open_h5(attacked, "attack") as file:
+        found = {name: (file[name][()], "") for name in file}
+    initial, reached = found["initial_divergence"][0], found["divergence"][0]
+    monkeypatch.chdir(tmp_path)
+    write_h5(cell.attack("latent-kl"), "attack", found, {"loss": "latent-kl"})
+    write_h5(cell.check("latent-kl"), "check", {"noise_divergence": (initial + gain * (reached - initial), "")}, {})
+    arrays = [(cell, cell.attack("latent-kl"))]
+    row = flags(arrays, {"checked": True, "ball": []}).iloc[0]
+    assert row["noise_gain"] == pytest.approx(gain)
+    assert row["masked"] == ("" if gain < 1 else "noise of the same norm does 150 % as well")
+    assert pd.isna(flags(arrays, {"checked": False, "ball": []}).iloc[0]["masked"])
+    within = {name: found[name] for name in BALL if name in found} | {"pairs": found["pairs"]}
+    within |= {"ball": (np.array(["l2"] * 4, "S"), ""), "radius": (np.arange(1.0, 5.0), ""), "restart": (0 * reached, "")}
+    within |= {"divergence": (reached - initial, ""), "norm": (0 * reached, "")}
+    write_h5(cell.ball("latent-kl"), "ball", within, {})
+    row = flags(arrays, {"checked": True, "ball": ["latent-kl"]}).iloc[0]
+    assert row["ball_wins"] == 1 and row["masked"].endswith("attacks in a ball do better for 100 % of pairs")
+    assert flags([], {"checked": True, "ball": []}) is None
+
+
+def test_a_robust_looking_model_whose_gradient_is_masked_is_found_out():
+    """An encoder that rounds its input has no gradient: the attack stays at d = 0, though noise alone moves the model."""
+    from vaepipe.attacks.penalised import run_attack
+
+    plain = make_encoder()
+
+    class Rounded:
+        latent_sizes = plain.latent_sizes
+
+        def posterior(self, x):
+            return plain.posterior((8 * x).round() / 8 + 0 * x)
+
+    x, target = make_images(4), make_images(4, seed=2)
+    lambdas = torch.tensor([1e-3, 1e-2])
+    result = run_attack(Rounded(), x, target, lambdas)
+    assert (result.norm == 0).all()
+    goal = plain.posterior(target)[0]
+    source = run_attack(plain, x, target, lambdas)
+    transferred = torch.stack([Rounded().posterior(x + d)[0].kl(goal) for d in source.distortion])
+    frame = rows(result.objective, result.divergence, result.norm).assign(initial_divergence=np.ravel(result.initial_divergence))
+    frame["lambda"] = np.repeat(lambdas.numpy(), 4)
+    checks = {"transfer_divergence": transferred.numpy(), "transfer_norm": source.norm.numpy()}
+    assert "distortions made for beta = 1 do better for 100 % of pairs" in robustness.verdict(frame, checks)["masked"]
+
+
+def test_a_better_distortion_from_a_ball_flags_the_attack():
+    frame = rows(np.array([[1.0, 5.0], [2.0, 6.0]]), np.array([[0.5, 4.0], [1.0, 5.0]]), np.array([[0.5, 1.0], [0.5, 0.5]]))
+    frame = frame.assign(initial_divergence=10.0)
+    frame["lambda"] = np.repeat([1.0, 2.0], 2)
+    # at λ = 1 pair 0 falls from 1 to 0.2 + 0.5, more than 1 % of 10; pair 1 has nothing lower at any λ
+    found = robustness.verdict(frame, {"ball_divergence": np.array([[0.2, 4.5]]), "ball_norm": np.array([[0.5, 0.9]])})
+    assert found == {"ball_wins": 0.5, "masked": "attacks in a ball do better for 50 % of pairs"}
+
+
+def test_the_headline_says_which_attacks_were_flagged():
+    from vaepipe.figures.headline import _flags
+    from vaepipe.figures.registry import Data
+
+    common = {"dataset": "digits", "loss": "latent-kl", "family": "beta-vae", "d_z": 4, "noise_gain": 0.3}
+    table = pd.DataFrame([common | {"beta": 4.0, "masked": np.nan}, common | {"beta": 8.0, "masked": np.nan}])
+    assert _flags(Data(robustness=table), "digits", "latent-kl") == [
+        "  checks (noise, transfer, restarts): none of 2 attacks flagged as too weak"
+    ]
+    table["masked"] = table["masked"].astype(object)
+    table.loc[1, "masked"] = "noise of the same norm does 95 % as well"
+    (line,) = _flags(Data(robustness=table), "digits", "latent-kl")
+    assert "1 of 2 attacks FLAGGED" in line and "β-VAE β = 8" in line and "95 % as well" in line
+    assert _flags(Data(), "digits", "latent-kl") == []

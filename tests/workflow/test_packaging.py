@@ -1,0 +1,101 @@
+"""What pip and conda install is what pyproject.toml asks for; nothing is unpickled; the shell gets every value quoted."""
+
+import ast
+import os
+import re
+import sys
+import tomllib
+
+import pytest
+import yaml
+from conftest import ROOT, snakemake
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+WANTED = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
+EXTRA = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["optional-dependencies"]["dev"])}
+CONDA = {"matplotlib": "matplotlib-base", "torch": "pytorch"}  # other names there
+ONLY_OUTSIDE = {"snakemake", "snakemake-executor-plugin-slurm"}  # runs the environments, does not run in them
+
+
+def test_the_conda_environment_has_what_the_stages_need_in_the_same_versions():
+    listed = yaml.safe_load((ROOT / "envs/vaepipe.yaml").read_text())["dependencies"]
+    found = {re.split("[ >=<]", entry, maxsplit=1)[0]: entry for entry in listed if isinstance(entry, str)}
+    by_pip = [Requirement(text) for entry in listed if isinstance(entry, dict) for text in entry["pip"]]
+    found |= {canonicalize_name(r.name): f"{r.name} {r.specifier}" for r in by_pip}
+    for name, requirement in WANTED.items():
+        if name not in ONLY_OUTSIDE:
+            entry = found.get(CONDA.get(name, name))
+            assert entry, f"envs/vaepipe.yaml lacks {name}"
+            assert entry.split(maxsplit=1)[1].replace(" ", "") == str(requirement.specifier), entry
+
+
+# of conda what Snakemake asks for; its environments hold a python, which notes what it runs, and nothing else
+STAND_IN = """#!/bin/sh
+case "$1 $2" in
+    "info --json") echo '{{"conda_prefix": "{folder}", "platform": "linux-64"}}' ;;
+    "--version ") echo conda 25.1.0 ;;
+    "config --get") echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
+    "env create")
+        for place in "$@"; do :; done
+        mkdir -p "$place/bin"
+        printf '#!/bin/sh\\necho "$@" >> "{folder}/ran"\\nexec "{python}" "$@"\\n' > "$place/bin/python"
+        chmod +x "$place/bin/python" ;;
+    "clean -y") ;;
+    *) exit 2 ;;
+esac
+"""
+
+
+def test_with_conda_a_job_runs_with_the_python_of_the_environment_and_finds_the_package(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/activate").write_text('export PATH="$1/bin:$PATH"\n')
+    (tmp_path / "bin/conda").write_text(STAND_IN.format(folder=tmp_path, python=sys.executable))
+    (tmp_path / "bin/conda").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    study = tmp_path / "a study"
+    study.mkdir()
+    done = snakemake(ROOT, "--cores", 1, "--sdm", "conda", "--directory", study, "--", "results/data/digits.h5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "ran").read_text().startswith("-m vaepipe.stages.prepare --spec ")
+    (listed,) = (study / ".snakemake/conda").glob("*.yaml")
+    assert listed.read_bytes() == (ROOT / "envs/vaepipe.yaml").read_bytes()
+
+
+def test_every_pinned_version_is_within_its_range_and_nothing_is_missing():
+    text = (ROOT / "requirements.txt").read_text()
+    pinned = {
+        canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([\w.+-]+)", text, re.M)
+    }
+    for name, requirement in (WANTED | EXTRA).items():
+        assert name in pinned and requirement.specifier.contains(pinned[name]), name
+    assert all("--hash=sha256:" in entry for entry in re.split(r"\n(?=[\w.-]+==)", text)[1:])
+
+
+SOURCES = sorted([*ROOT.glob("vaepipe/**/*.py"), *ROOT.glob("scripts/*.py")])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_nothing_is_unpickled_nor_given_to_a_shell(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            assert not {"dill", "joblib", "cloudpickle"} & {name.split(".")[0] for name in names}
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle":
+            assert node.attr == "UnpicklingError"
+        if isinstance(node, ast.Call):
+            call = ast.unparse(node.func)
+            assert call not in ("pd.read_pickle", "os.system", "eval", "exec")
+            if call == "torch.load":  # other people's weights: tensors only
+                assert ("weights_only", "True") in [(k.arg, ast.unparse(k.value)) for k in node.keywords]
+            for keyword in node.keywords:
+                assert (keyword.arg, ast.unparse(keyword.value)) not in (("allow_pickle", "True"), ("shell", "True")), call
+
+
+def test_every_value_that_a_rule_gives_to_the_shell_is_quoted():
+    for path in (ROOT / "rules").glob("*.smk"):
+        for part in path.read_text().split("    shell:\n")[1:]:
+            command = "".join(re.findall(r'^        "(.*)"$', part.split("\n\n")[0], re.M))
+            for field in re.findall(r"(?<!{){([^{}]+)}", command):
+                assert field.endswith(":q") or field == "threads", (path.name, field)

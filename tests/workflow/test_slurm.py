@@ -1,0 +1,103 @@
+"""On a real Slurm: a node that dies, trainings that are stopped."""
+
+import json
+import re
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+import yaml
+from conftest import ROOT, SMOKE, start_snakemake, until
+from slurm import SNAKEMAKE
+
+from vaepipe.stages.train import train
+from vaepipe.study.config import Study
+from vaepipe.tools.plan import merged
+
+
+def start(slurm, folder, *arguments):
+    """Snakemake with the Slurm profile, and where it says what."""
+    said = folder / "said"
+    arguments = ("--profile", "profiles/slurm", "--directory", folder, *slurm.OPTIONS, *arguments)
+    with open(said, "w") as out:
+        program = [sys.executable, "-c", SNAKEMAKE]
+        return start_snakemake(ROOT, *arguments, program=program, stdout=out, stderr=out, env=slurm.environment), said
+
+
+def terminated(process: int) -> bool:
+    """Whether SIGTERM waits for a process that stands still."""
+    (pending,) = re.findall(r"ShdPnd:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+    return bool(int(pending, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path):
+    """At its time limit, or cancelled: another try by Snakemake. Requeued by hand or by preemption: the same job again."""
+    its = {"grid": {"families": ["vae"], "d_z": [4], "seeds": [0, 1]}, "train": {"epochs": 100}}
+    file = tmp_path / "long.yaml"
+    file.write_text(yaml.safe_dump({"study": ["digits"], "datasets": {"digits": its}}))
+    study = Study(merged([file]))
+    cells = {cell.seed: cell for cell in study.cells}
+    logs = {seed: tmp_path / "logs" / Path(cell.model("train.log")).relative_to("results") for seed, cell in cells.items()}
+    models = {seed: cell.model("model.safetensors") for seed, cell in cells.items()}
+    running, said = start(slurm, tmp_path, "--configfile", file, "--", *models.values())
+
+    def reached(seed, *marks):
+        """Number of the job whose log has these."""
+        until(lambda: logs[seed].exists() and all(mark in logs[seed].read_text() for mark in marks), running)
+        return slurm.running(f"rule_train_wildcards_digits_vae_1_4_{seed}")
+
+    job = reached(0, "epoch 2/")
+    # it makes no progress, as if it were a long one, until Slurm ends it
+    (frozen,) = (
+        p
+        for p in psutil.process_iter(["cmdline", "cwd"])
+        if p.info["cwd"] == str(tmp_path) and {"vaepipe.stages.train", models[0]} <= set(p.info["cmdline"])
+    )
+    frozen.suspend()
+    slurm.ask("scontrol", "update", f"JobId={job}", "EndTime=now+1")
+    slurm.ask("scancel", reached(1, "epoch 2/"))
+    until(lambda: terminated(frozen.pid), running)
+    frozen.resume()
+    slurm.ask("scontrol", "requeue", reached(0, "continuing", "epoch"))
+    assert running.wait(300) == 0, said.read_text()[-6000:]
+    for seed, cell in cells.items():
+        continued = re.match(r"continuing after epoch (\d+) ", logs[seed].read_text())
+        assert continued and 2 <= int(continued[1]) < 100
+        whole = [tmp_path / f"{seed}.safetensors", tmp_path / f"{seed}.csv"]
+        spec = json.loads(json.dumps(study.model_spec(cell), sort_keys=True))  # in the order of the rule's
+        train(spec, tmp_path / "results/data/digits.h5", *whole, 60.0, torch.device("cpu"))
+        assert (tmp_path / models[seed]).read_bytes() == whole[0].read_bytes()
+        assert (tmp_path / cell.model("history.csv")).read_bytes() == whole[1].read_bytes()
+    tries = {seed: [job for job in slurm.jobs() if job["Comment"].endswith(f"_vae_1_4_{seed}")] for seed in cells}
+    states = {seed: [(job["JobState"], job["Restarts"]) for job in its] for seed, its in tries.items()}
+    assert states == {0: [("TIMEOUT", "0"), ("COMPLETED", "1")], 1: [("CANCELLED", "0"), ("COMPLETED", "0")]}
+    assert tries[0][1]["TimeLimit"] == "08:00:00"  # twice that of the first try
+
+
+def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(finished, slurm, tmp_path):
+    file = tmp_path / "blocks.yaml"
+    file.write_text(yaml.safe_dump({"datasets": {"digits": {"attack": {"lambdas_per_job": "all"}}}}))
+    # the gres variant of the profile for one rule
+    on_gpu = ["train:gpu=1", "evaluate:gpu=1", "check:gpu=1", "ball:gpu=1", "attack:gpu=0", "attack:gres=gpu:1"]
+    before = slurm.jobs()
+    running, said = start(slurm, tmp_path, "--configfile", SMOKE, file, "--set-resources", *on_gpu, "--", "tables")
+    # the training itself has begun there, not only Snakemake
+    until(lambda: any(Path(tmp_path, log).exists() for log in slurm.training_logs("n1")), running)
+    slurm.call("kill-node", "n1")
+    assert running.wait(500) == 0, said.read_text()[-6000:]
+    for name in ("models.csv", "images.parquet", "attacks.parquet"):
+        assert (tmp_path / "results/tables" / name).read_bytes() == (finished / "results/tables" / name).read_bytes(), name
+    jobs = slurm.jobs()[len(before) :]
+    assert sum(int(job["Restarts"]) for job in jobs) >= 1
+    assert {job["NodeList"] for job in jobs if job["Restarts"] != "0"} == {"n2"}
+    rules = [(job["Comment"].split("_wildcards")[0], job["JobState"], slurm.gpus(job)) for job in jobs]
+    assert {row: rules.count(row) for row in rules} == {
+        ("rule_train", "COMPLETED", "job"): 6,
+        ("rule_evaluate", "COMPLETED", "job"): 6,
+        ("rule_attack", "COMPLETED", "node"): 3,
+        ("rule_check", "COMPLETED", "job"): 3,
+        ("rule_ball", "COMPLETED", "job"): 3,
+        ("rule_collect", "COMPLETED", None): 1,
+    }

@@ -1,0 +1,20 @@
+"""User-facing errors, printed as one line. The workflow reads this file without HDF5."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class DataError(ValueError):
+    """A file or a value that a stage cannot work with; its text is one line that names it."""
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage's main; what the user can mend is printed as one line, without a traceback, with exit code 1."""
+    try:
+        main()
+    except DataError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or 'file'}: {error.strerror or error}")

@@ -29,7 +29,8 @@ from vaepipe.compute.randomness import seeded_generator
 from vaepipe.datasets.prepared import read_digest
 from vaepipe.datasets.resident import Resident
 from vaepipe.models.build import build
-from vaepipe.models.objectives import OBJECTIVES, terms
+from vaepipe.models.family import find_family
+from vaepipe.models.objectives import terms
 from vaepipe.models.optimizer import Adam
 from vaepipe.storage import provenance
 from vaepipe.storage.errors import DataError, run_stage
@@ -66,7 +67,7 @@ class Trainer:
         for p in self.parameters:
             step = torch.zeros((), device=device)
             self.adam.state[p] = {"step": step, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-        self.objective = OBJECTIVES[spec["family"]]
+        self.objective = find_family(spec["family"]).objective
         self.index = torch.zeros(self.batch, dtype=torch.long, device=device)
         self.noise = torch.zeros(self.batch, sum(self.model.latent_sizes), device=device)
         self.graph: StepGraph | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pandas as pd
+
 from vaepipe.models.family import find_family
 
 
@@ -25,3 +27,9 @@ def varying_with_beta(families: Iterable[str]) -> list[str]:
 def at_beta_one(family: str) -> str:
     """Return the family whose model at β = 1 starts the line of ``family``: "vae", or the family itself."""
     return find_family(family).at_beta_one
+
+
+def with_posterior_width(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of families whose posteriors have a width: without an autoencoder, which has no ELBO and no KL."""
+    families = [family for family in frame["family"].unique() if find_family(family).has_width]
+    return frame[frame["family"].isin(families)]

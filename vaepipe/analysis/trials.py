@@ -28,7 +28,9 @@ def is_flagged(rows: pd.DataFrame) -> pd.Series:
 
 def relative(attacks: pd.DataFrame) -> pd.DataFrame:
     """Return the trials with ``h`` = ‖d‖₂ / ‖x − x_t‖₂ and ``v`` = (A − T)/(O − T); ``v`` is NaN where O ≤ T."""
-    v = robustness.ratio(attacks["adversarial_distance"], attacks["target_distance"], attacks["original_distance"])
+    v = robustness.ratio(
+        attacks["adversarial_distance"], attacks["target_distance"], attacks["original_distance"]
+    )
     return attacks.assign(h=attacks["norm"].astype(float) / attacks["input_distance"].astype(float), v=v)
 
 
@@ -39,7 +41,9 @@ def areas(attacks: pd.DataFrame) -> pd.DataFrame:
     """
     pairs, h, v, norm = _curves(relative(attacks))
     least = np.where(v < robustness.SUCCESS, norm, np.inf).min(1, initial=np.inf)
-    return pairs.assign(auddc=robustness.auddc(h, v), fooling_norm=np.where(np.isnan(v).all(1), np.nan, least))
+    return pairs.assign(
+        auddc=robustness.auddc(h, v), fooling_norm=np.where(np.isnan(v).all(1), np.nan, least)
+    )
 
 
 def mean_curve(trials: pd.DataFrame, grid: np.ndarray) -> pd.DataFrame:
@@ -69,7 +73,11 @@ def change(both: pd.DataFrame, resamples: int) -> tuple[Interval, float]:
     The change is a ratio (no change: 1); where a mean is not positive it is a difference (no change: 0).
     """
     ratio = both["objective"].mean() > 0 and both["objective_1"].mean() > 0
-    options = {"against": both["objective_1"], "compare": "ratio" if ratio else "difference", "resamples": resamples}
+    options = {
+        "against": both["objective_1"],
+        "compare": "ratio" if ratio else "difference",
+        "resamples": resamples,
+    }
     return clustered_interval(both["objective"], [both["pair"], both["seed"]], **options), float(ratio)
 
 

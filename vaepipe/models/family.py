@@ -27,6 +27,7 @@ class Family:
         name: as in the configuration, in paths and in tables.
         label: the name in figures.
         colour, marker: of lines and points in figures; colours from Okabe & Ito 2008.
+        order: place in legends and tables of figures; models trained elsewhere come last.
         objective: (`vaepipe.models.objectives.Terms`, β, number of training images, settings) → scalar loss to minimise,
             nats per image. The settings are those of the config's section ``train``.
         network: (shape of one image or point, d_z, and the config's section ``model`` as keywords) → module with
@@ -41,6 +42,7 @@ class Family:
     label: str
     colour: str
     marker: str
+    order: int = 100
     objective: Callable[..., Tensor] = _not_trained_here
     network: Callable[..., nn.Module] = _not_trained_here
     fixed_beta: float | None = None
@@ -52,6 +54,11 @@ class Family:
     def uses_beta(self) -> bool:
         """Whether the family has one model for each β of the grid."""
         return self.fixed_beta is None
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether this package trains the family; False for a model that was trained elsewhere."""
+        return self.network is not _not_trained_here
 
     @property
     def at_beta_one(self) -> str:

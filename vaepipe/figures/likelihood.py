@@ -1,0 +1,20 @@
+"""Log likelihood log p(x|z) of held-out data, z ~ q(z|x), against β."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vaepipe.figures import quality, style
+from vaepipe.figures.data import Data
+
+CAPTION = r"""
+log p(x|z) of held-out data with z from q(z|x), nats per image, summed over pixels, against β. Images: {images}.
+
+{intervals}
+"""
+
+
+@style.styled
+def draw(data: Data, options: Mapping) -> style.Page:
+    """One panel per data set."""
+    return quality.page(data, options, "log_likelihood", "log p(x|z)", published="likelihood")

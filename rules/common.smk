@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from vaepipe.compute.device import count_visible_gpus
+from vaepipe.datasets.registry import DATASETS
 from vaepipe.figures.registry import FIGURES
 from vaepipe.storage.provenance import folder_digest
 from vaepipe.study import digests, drawings, jobs
@@ -18,7 +19,9 @@ except ConfigError as error:
 # Snakemake keeps its locks and records there and prints a traceback if it cannot write
 STATE = Path(".snakemake") if Path(".snakemake").exists() else Path()
 if not os.access(STATE, os.W_OK):
-    raise SystemExit(f"error: {STATE.resolve()}: cannot be written by you; choose a folder of your own with --directory")
+    raise SystemExit(
+        f"error: {STATE.resolve()}: cannot be written by you; choose a folder of your own with --directory"
+    )
 config.update(study.effective())  # the captions of the report quote it
 
 # jobs run with the interpreter that runs snakemake, unless a conda environment is asked for; envs/vaepipe.post-deploy.sh
@@ -82,7 +85,8 @@ def outputs_of(*stages):
 
 
 def as_json(spec):
-    return json.dumps(spec, sort_keys=True)
+    """Return settings, a mapping or a job's spec, as a command line takes them."""
+    return json.dumps(spec, sort_keys=True) if isinstance(spec, dict) else spec.to_json()
 
 
 # --- what a job gets: settings as JSON, code digests, further inputs ---
@@ -154,7 +158,9 @@ def attack_blocks(wildcards):
 def measured_files(stage):
     """Return a function of the wildcards: the file of the stage, attack or ball, that a measure job reads, if there is one."""
     known = set(outputs_of(stage))
-    return lambda wildcards: [path for path in expand(STAGES[stage].outputs[stage], **wildcards) if path in known]
+    return lambda wildcards: [
+        path for path in expand(STAGES[stage].outputs[stage], **wildcards) if path in known
+    ]
 
 
 def source_attack(wildcards):
@@ -169,7 +175,10 @@ def source_attack(wildcards):
 
 def figure_spec(cells=()):
     """Return what a figure gets: the config's section plot, the cells of its arrays, what a row of each data set is called."""
-    things = {name: "images" if study.images(name) else "points" for name in study.names}
+    things = {
+        name: "images" if DATASETS[study.specs[name]["prepare"]["kind"]].images else "points"
+        for name in study.names
+    }
     return as_json({"plot": study.plot, "cells": [vars(cell) for cell in cells], "things": things})
 
 
@@ -191,7 +200,11 @@ def montage_spec(wildcards):
 SWISSROLL = drawings.figure_cells(study, "swissroll", "swissroll")
 SWISSROLL_EVALUATIONS = [jobs.output("evaluate", cell) for cell in SWISSROLL]
 FIGURE_NAMES = drawings.figure_names(study)
-FIGURE_FILES = [path for job in jobs.of_stage(ALL_JOBS, "plot", "plot_swissroll", "plot_montage") for path in job.outputs.values()]
+FIGURE_FILES = [
+    path
+    for job in jobs.of_stage(ALL_JOBS, "plot", "plot_swissroll", "plot_montage")
+    for path in job.outputs.values()
+]
 
 
 def in_report(figure, show):

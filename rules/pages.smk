@@ -68,7 +68,11 @@ rule report_pages:
             labels={"page": "run times"},
         ),
         [
-            report(f"results/report/figures/{name}.html", caption="report/numbers.rst", **in_report(name, "table"))
+            report(
+                f"results/report/figures/{name}.html",
+                caption="report/numbers.rst",
+                **in_report(name, "table"),
+            )
             for name in FIGURE_NAMES
         ],
     log:

@@ -6,10 +6,19 @@ Registries do not count, so what a cell uses is named here: its data set, family
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.figures.registry import FIGURES
+
+try:  # TODO
+    from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
+except ImportError:
+    LATENT_METRICS = TRIAL_METRICS = ()
 from vaepipe.storage.provenance import PACKAGE, code_digest, file_digest, spec_digest
+
+if TYPE_CHECKING:
+    from vaepipe.study.config import Study
 
 CLAIMS = ("claims.latents", "claims.attacks", "claims.part2")
 
@@ -19,7 +28,7 @@ def module(name: str) -> str:
     return name.replace("-", "_")
 
 
-def model_modules(spec) -> tuple[str, ...]:
+def model_modules(spec: Any) -> tuple[str, ...]:
     """Return the modules that build a model.
 
     Args:
@@ -36,65 +45,72 @@ def prepare_code(kind: str) -> str:
     return _digest("stages.prepare", f"datasets.{DATASETS[kind].module}")
 
 
-def train_code(model_spec) -> str:
+def train_code(model_spec: Any) -> str:
     return _digest("stages.train", *model_modules(model_spec))
 
 
-def adopt_code(model_spec) -> str:
+def adopt_code(model_spec: Any) -> str:
     return _digest("stages.adopt", *model_modules(model_spec))
 
 
-def evaluate_code(model_spec) -> str:
+def evaluate_code(model_spec: Any) -> str:
     """Return the digest of `evaluate`, which measures all latent metrics."""
-    from vaepipe.metrics.registry import LATENT_METRICS
-
     metrics = (f"metrics.latent.{module(name)}" for name in LATENT_METRICS)
     return _digest("stages.evaluate", *model_modules(model_spec), *metrics)
 
 
-def attack_code(model_spec, loss: str) -> str:
+def attack_code(model_spec: Any, loss: str) -> str:
     return _digest("stages.attack", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
 
 
-def ball_code(model_spec, loss: str) -> str:
+def ball_code(model_spec: Any, loss: str) -> str:
     return _digest("stages.ball", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
 
 
-def measure_code(model_spec, loss: str) -> str:
+def measure_code(model_spec: Any, loss: str) -> str:
     """Return the digest of `measure`, which measures all trial metrics."""
-    from vaepipe.metrics.registry import TRIAL_METRICS
-
     metrics = (f"metrics.trial.{module(name)}" for name in TRIAL_METRICS)
     return _digest("stages.measure", *model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics)
 
 
 def collect_code() -> str:
     """Return the digest of `collect`, whose columns are those of all metrics."""
-    from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
-
     latent = (f"metrics.latent.{module(name)}" for name in LATENT_METRICS)
     trial = (f"metrics.trial.{module(name)}" for name in TRIAL_METRICS)
     return _digest("stages.collect", *latent, *trial)
 
 
-def figure_code(figure: str) -> str:
-    return _digest("stages.plot", f"figures.{FIGURES[figure].module}")
+def figure_code(figure: str, study: Study) -> str:
+    """Return the digest of `plot` for one figure."""
+    return _digest("stages.plot", f"figures.{FIGURES[figure].module}", *labelled_modules(study))
 
 
-def claims_code() -> str:
-    return _digest("stages.claims", *CLAIMS)
+def claims_code(study: Study) -> str:
+    return _digest("stages.claims", *CLAIMS, *labelled_modules(study))
 
 
-def page_code(stage: str) -> str:
+def page_code(stage: str, study: Study) -> str:
     """Return the digest of a stage that makes pages, and of the templates."""
     templates = sorted((PACKAGE / "pages").glob("*.[!p]*"))
-    return spec_digest([_digest(stage), *(file_digest(path) for path in templates)])
+    return spec_digest([_digest(stage, *labelled_modules(study)), *(file_digest(path) for path in templates)])
+
+
+def labelled_modules(study: Study) -> tuple[str, ...]:
+    """Return the modules of the study's families and losses, whose labels and units figures show."""
+    families = {cell.family for cell in study.cells if cell.family not in study.external}
+    used = {loss for _, loss in study.attacks() + study.balls()}
+    return (
+        *(f"models.families.{module(name)}" for name in sorted(families)),
+        *(f"attacks.losses.{module(name)}" for name in sorted(used)),
+    )
 
 
 @cache
 def _digest(*modules: str) -> str:
-    return code_digest(*modules)
+    return code_digest(
+        *[name for name in modules if (PACKAGE / f"{name.replace('.', '/')}.py").is_file()]
+    )  # TODO
 
 
-def _get(spec, key: str):
+def _get(spec: Any, key: str) -> Any:
     return spec.get(key) if isinstance(spec, dict) else getattr(spec, key, None)

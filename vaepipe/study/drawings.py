@@ -38,4 +38,6 @@ def montage_attacks(study: Study, dataset: str) -> list[tuple[Cell, str]]:
 
 def _has_data(study: Study, tables: dict[str, tuple[str, ...]]) -> bool:
     """Return whether the tables that a figure reads have rows."""
-    return ("attacks" not in tables or bool(study.attacks())) and ("ball" not in tables or bool(study.balls()))
+    return ("attacks" not in tables or bool(study.attacks())) and (
+        "ball" not in tables or bool(study.balls())
+    )

@@ -9,5 +9,10 @@ def _path(stage):
 
 
 Cell.model = lambda cell, file: weights(cell).rpartition("/")[0] + "/" + file  # noqa: F405
-for _name, _stage in {"attack": "attack", "block": "attack_block", "ball": "ball", "measure": "measure"}.items():
+for _name, _stage in {
+    "attack": "attack",
+    "block": "attack_block",
+    "ball": "ball",
+    "measure": "measure",
+}.items():
     setattr(Cell, _name, _path(_stage))  # noqa: F405

@@ -38,7 +38,9 @@ class Stage:
 def _of_model(name: str, outputs: dict[str, str], on_gpu: bool = True, kind: str = "") -> Stage:
     """Return a stage that writes files beside a model's weights."""
     outputs = {key: f"results/models/{CELL}/{file}" for key, file in outputs.items()}
-    return Stage(outputs, f"logs/models/{CELL}/{name}.log", f"benchmarks/models/{CELL}/{name}.jsonl", on_gpu, kind)
+    return Stage(
+        outputs, f"logs/models/{CELL}/{name}.log", f"benchmarks/models/{CELL}/{name}.jsonl", on_gpu, kind
+    )
 
 
 def _of_loss(folder: str, kind: str, name: str = "{loss}") -> Stage:
@@ -49,13 +51,17 @@ def _of_loss(folder: str, kind: str, name: str = "{loss}") -> Stage:
 
 def _of_figure(name: str) -> Stage:
     """Return a stage that draws a figure and writes its numbers."""
-    return Stage({end: f"results/figures/{name}.{end}" for end in FIGURE_SUFFIXES}, f"logs/figures/{name}.log")
+    return Stage(
+        {end: f"results/figures/{name}.{end}" for end in FIGURE_SUFFIXES}, f"logs/figures/{name}.log"
+    )
 
 
 def _tables() -> dict[str, str]:
     names = {"models": "csv", "images": "parquet", "attacks": "parquet", "robustness": "csv", "ball": "csv"}
     names |= {"pairs": "csv", "columns": "csv"}
-    return {name: f"results/tables/{name}.{end}" for name, end in names.items()} | {"sums": "results/tables/SHA256SUMS"}
+    return {name: f"results/tables/{name}.{end}" for name, end in names.items()} | {
+        "sums": "results/tables/SHA256SUMS"
+    }
 
 
 REPORT_PAGES = ("claims", "verdicts", "configuration", "versions", "times")
@@ -87,7 +93,9 @@ STAGES: dict[str, Stage] = {
     "explorer": Stage(
         {"explorer": "results/explorer.html"}, "logs/pages/explorer.log", "benchmarks/pages/explorer.jsonl"
     ),
-    "report_pages": Stage({name: f"results/report/{name}.html" for name in REPORT_PAGES}, "logs/pages/report.log"),
+    "report_pages": Stage(
+        {name: f"results/report/{name}.html" for name in REPORT_PAGES}, "logs/pages/report.log"
+    ),
 }
 """All stages, in the order in which the workflow runs them."""
 
@@ -117,7 +125,9 @@ class Job:
     @property
     def outputs(self) -> dict[str, str]:
         """Name → path of each file that the job writes."""
-        return {name: pattern.format(**self._wildcards) for name, pattern in STAGES[self.stage].outputs.items()}
+        return {
+            name: pattern.format(**self._wildcards) for name, pattern in STAGES[self.stage].outputs.items()
+        }
 
     @property
     def output(self) -> str:
@@ -165,7 +175,9 @@ def _attack_jobs(study: Study, cell: Cell, loss: str, attacked: bool, bounded: b
     """Return the jobs of one model and loss; ``attacked``: at all λ, ``bounded``: in balls."""
     listed = []
     if attacked:
-        listed += [Job("attack_block", cell.dataset, cell, loss, block) for block in study.blocks(cell.dataset)]
+        listed += [
+            Job("attack_block", cell.dataset, cell, loss, block) for block in study.blocks(cell.dataset)
+        ]
         listed.append(Job("attack", cell.dataset, cell, loss))
     if bounded:
         listed.append(Job("ball", cell.dataset, cell, loss))

@@ -80,8 +80,8 @@ def external(dataset: str, models: dict[str, Any]) -> list[Cell]:
 def losses(cell: Cell, wanted: list[str], models: dict[str, Any]) -> list[str]:
     """Return the losses among ``wanted`` that the model is attacked by.
 
-    A model whose posterior has no width is not attacked by losses that need one. A model trained elsewhere may
-    name its own.
+    A model whose posterior has no width is not attacked by losses that need one. A model trained elsewhere
+    may name its own.
 
     Args:
         models: the config's section ``external``.
@@ -94,7 +94,7 @@ def losses(cell: Cell, wanted: list[str], models: dict[str, Any]) -> list[str]:
 
 
 def lambdas(values: Any) -> list[float]:
-    """Return the λ, increasing: those of a list, or ``count`` geometric ones from 2^log2_min to 2^log2_max."""
+    """Return the λ, increasing: those of a list or ``count`` geometric ones from 2^log2_min to 2^log2_max."""
     if isinstance(values, (list, tuple)):
         return sorted(float(value) for value in values)
     low, high, count = (_get(values, key) for key in ("log2_min", "log2_max", "count"))

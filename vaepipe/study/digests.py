@@ -1,4 +1,4 @@
-"""Digests of the code that each stage runs for a given cell. Rules compare them; stages store them in their files.
+"""Digests of the code that each stage runs for a cell. Rules compare them; stages store them in their files.
 
 Registries do not count, so what a cell uses is named here: its data set, family, network, loss, metrics.
 """

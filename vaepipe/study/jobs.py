@@ -1,7 +1,7 @@
 """The list of a study's jobs: for each stage the files that it writes, its log and its benchmark.
 
-The rules take their patterns from `STAGES`; `vaepipe.tools.plan` and the stages that read many files take them from `jobs`.
-"""
+The rules take their patterns from `STAGES`; `vaepipe.tools.plan` and the stages that read many files take
+them from `jobs`.
 
 from __future__ import annotations
 

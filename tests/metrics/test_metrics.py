@@ -13,7 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vaepipe import metrics
-from vaepipe.metrics import decompose, importance_weighted, mutual_information_gap, latent_state, pairwise_overlap
+from vaepipe.metrics import (
+    decompose,
+    importance_weighted,
+    latent_state,
+    mutual_information_gap,
+    pairwise_overlap,
+)
 from vaepipe.metrics.overlap import log_bhattacharyya
 from vaepipe.models.distributions import DiagonalNormal
 

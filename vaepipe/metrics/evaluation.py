@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from vaepipe.compute import device as devices
+from vaepipe.compute.randomness import seeded_generator
 from vaepipe.datasets.scale import to_unit_interval
 from vaepipe.metrics.activity import latent_state
 from vaepipe.metrics.bound import importance_weighted
 from vaepipe.metrics.latent_metric import Posteriors, find_latent_metric
-from vaepipe.metrics.quantities import FIRST_IMAGES, KL_LAYERS, STORED_PER_IMAGE, array_description, estimate_description
+from vaepipe.metrics.quantities import (
+    FIRST_IMAGES,
+    KL_LAYERS,
+    STORED_PER_IMAGE,
+    array_description,
+    estimate_description,
+)
 from vaepipe.models.objectives import Terms, log_weights, terms
 
 if TYPE_CHECKING:
@@ -74,7 +80,7 @@ def _per_image(model: Model, x: Tensor, seed: int, importance_samples: int) -> d
     parts: dict[str, list[Tensor]] = {}
     for start in range(0, len(x), BATCH):
         batch = to_unit_interval(x[start : start + BATCH])
-        random = devices.generator(x.device, "evaluate", seed, start)
+        random = seeded_generator(x.device, "evaluate", seed, start)
         shape = (len(batch), sum(model.latent_sizes))
         batch_terms = terms(model, batch, torch.randn(shape, generator=random, device=x.device))
         noise = torch.randn(importance_samples, *shape, generator=random, device=x.device)
@@ -107,7 +113,9 @@ def _latent(posteriors: Posteriors, names: Iterable[str]) -> dict[str, tuple[Ten
     have_width = bool(posteriors.log_std.isfinite().all())
     found = {}
     for metric in map(find_latent_metric, names):
-        defined = (have_width or not metric.needs_width) and (posteriors.factors is not None or not metric.needs_factors)
+        defined = (have_width or not metric.needs_width) and (
+            posteriors.factors is not None or not metric.needs_factors
+        )
         unknown = [(math.nan, math.nan)] * len(metric.quantities)
         estimates = metric.measure(posteriors) if defined else unknown
         for quantity, estimate in zip(metric.quantities, estimates, strict=True):

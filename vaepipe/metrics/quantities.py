@@ -15,7 +15,15 @@ RECONSTRUCTION_ERROR = Quantity(
 SIGMA_NORM = Quantity("sigma_norm", "2-norm of the top layer's posterior standard deviations", axes="N")
 MEAN_NORM = Quantity("mean_norm", "2-norm of the top layer's posterior means", axes="N")
 
-PER_IMAGE: tuple[Quantity, ...] = (LOG_LIKELIHOOD, KL, ELBO, BOUND, RECONSTRUCTION_ERROR, SIGMA_NORM, MEAN_NORM)
+PER_IMAGE: tuple[Quantity, ...] = (
+    LOG_LIKELIHOOD,
+    KL,
+    ELBO,
+    BOUND,
+    RECONSTRUCTION_ERROR,
+    SIGMA_NORM,
+    MEAN_NORM,
+)
 """One number per image, in the order of the columns of the table images."""
 STORED_PER_IMAGE: tuple[Quantity, ...] = tuple(quantity for quantity in PER_IMAGE if quantity is not ELBO)
 
@@ -24,7 +32,11 @@ KL_LAYERS = Quantity("kl_layers", "mean KL of each layer, the bottom one first",
 
 FIRST_IMAGES: tuple[Quantity, ...] = (
     Quantity("mean", "top layer's posterior means of the first images", axes="K,d_z"),
-    Quantity("log_std", "logarithms of the top layer's posterior standard deviations of the first images", axes="K,d_z"),
+    Quantity(
+        "log_std",
+        "logarithms of the top layer's posterior standard deviations of the first images",
+        axes="K,d_z",
+    ),
     Quantity("sample", "top layer's z ~ q(z|x) of the first images", axes="K,d_z"),
     Quantity("reconstruction", "mean of p(x|z) at that sample", axes="K,..."),
     Quantity("x", "the first images or points", axes="K,..."),

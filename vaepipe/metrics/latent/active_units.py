@@ -20,7 +20,9 @@ def measure(posteriors: Posteriors) -> tuple[Estimate]:
 
 METRIC = LatentMetric(
     quantities=(
-        Quantity("active_units", "dimensions of the top layer whose means vary over images by more than 0.01"),
+        Quantity(
+            "active_units", "dimensions of the top layer whose means vary over images by more than 0.01"
+        ),
     ),
     measure=measure,
     needs_width=False,

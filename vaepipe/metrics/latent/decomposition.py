@@ -15,11 +15,13 @@ def measure(posteriors: Posteriors) -> tuple[Estimate, ...]:
     """Index-code mutual information, total correlation and dimension-wise KL, nats."""
     import torch
 
-    from vaepipe.compute import device as devices
+    from vaepipe.compute.randomness import seeded_generator
     from vaepipe.metrics.decomposition import decompose
 
-    random = devices.generator("cpu", "aggregate", posteriors.seed)
-    rows = torch.randperm(len(posteriors.mean), generator=random)[: posteriors.samples].to(posteriors.mean.device)
+    random = seeded_generator("cpu", "aggregate", posteriors.seed)
+    rows = torch.randperm(len(posteriors.mean), generator=random)[: posteriors.samples].to(
+        posteriors.mean.device
+    )
     parts = decompose(posteriors.mean, posteriors.log_std, posteriors.sample[rows], rows)
     return parts.mutual_information, parts.total_correlation, parts.dimension_wise_kl
 
@@ -27,8 +29,12 @@ def measure(posteriors: Posteriors) -> tuple[Estimate, ...]:
 METRIC = LatentMetric(
     quantities=(
         Quantity("mutual_information", "I(z; x) of the top layer over the held-out images", "nats"),
-        Quantity("total_correlation", "KL(q(z) || prod q(z_k)) of the top layer over the held-out images", "nats"),
-        Quantity("dimension_kl", "sum of KL(q(z_k) || p(z_k)) of the top layer over the held-out images", "nats"),
+        Quantity(
+            "total_correlation", "KL(q(z) || prod q(z_k)) of the top layer over the held-out images", "nats"
+        ),
+        Quantity(
+            "dimension_kl", "sum of KL(q(z_k) || p(z_k)) of the top layer over the held-out images", "nats"
+        ),
     ),
     measure=measure,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from vaepipe.figures import registry as figure_registry
 from vaepipe.study.config import ConfigError, Study
 from vaepipe.datasets.registry import DATASETS
-from vaepipe.compute.device import visible_gpus
+from vaepipe.compute.device import count_visible_gpus
 from vaepipe.study.grid import ATTACK, BALL, BLOCK, CELL, CHECK, MODEL, constraint, token
 from vaepipe.storage.provenance import code_digest, file_digest, folder_digest, spec_digest
 
@@ -35,7 +35,7 @@ os.environ.update(
 shell.prefix(f"export PYTHONPATH={shlex.quote(PACKAGES)}; ")
 
 # what a job asks a cluster for, and its share of a GPU of this machine, whose sum profiles/default bounds
-GPU = {"cpu": 0, "cuda": 1, "auto": min(1, visible_gpus())}[study.device]
+GPU = {"cpu": 0, "cuda": 1, "auto": min(1, count_visible_gpus())}[study.device]
 GPU_PERCENT = GPU * (100 // study.gpu_jobs_per_device)
 
 

@@ -16,7 +16,7 @@ from vaepipe.attacks.arguments import check_arguments
 from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.loss import Loss, find_loss, in_batches
 from vaepipe.attacks.objective import Problem, in_precision, within_memory
-from vaepipe.compute import device as devices
+from vaepipe.compute.randomness import seeded_generator
 
 WINDOW, ARMIJO = 8, 1e-4
 """Values of which a step must stay below the highest, and by which share of the decrease that the gradient predicts."""
@@ -130,7 +130,7 @@ def _start(problem: Problem, x: Tensor, target: Tensor, radius: float, number: i
     if number == 1 and problem.target is not None:
         return (target - x).flatten().cpu()
     images = (t.cpu().numpy().tobytes() for t in (x, target))
-    random = devices.generator("cpu", "ball", seed, norm, radius, number, *images)
+    random = seeded_generator("cpu", "ball", seed, norm, radius, number, *images)
     if norm == "linf":
         return radius * (2 * torch.rand(n, generator=random) - 1)
     direction, share = torch.randn(n, generator=random), torch.rand((), generator=random)

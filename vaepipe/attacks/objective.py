@@ -13,7 +13,7 @@ from vaepipe.attacks.arguments import check_posterior
 from vaepipe.attacks.loss import Loss, Setting, in_batches
 from vaepipe.attacks.solvers import lbfgs as solver
 from vaepipe.attacks.solvers import scipy_lbfgsb as reference
-from vaepipe.compute import device as devices
+from vaepipe.compute.randomness import seeded_generator
 from vaepipe.models.distributions import DiagonalNormal
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -104,7 +104,7 @@ class Problem:
         if self.x.is_cuda:
             return []
         pair = torch.arange(self.batch_size) % len(self.x)
-        u = torch.rand(len(pair), self.x.shape[1], generator=devices.generator("cpu", "alike")).to(self.x)
+        u = torch.rand(len(pair), self.x.shape[1], generator=seeded_generator("cpu", "alike")).to(self.x)
         whole, sizes = self.value_and_grad(u, pair), []
         size = self.batch_size // 2
         while size and all(
@@ -140,7 +140,7 @@ def posteriors(model, x: Tensor, batch_size: int, loss: Loss) -> list[DiagonalNo
 
 def pair_noise(x: Tensor, target: Tensor, draws: int, size: int, seed: int) -> Tensor:
     """(S, P, D) standard normal, decided for each pair by its images, so that the company it is in does not matter."""
-    generators = [devices.generator("cpu", "pair", seed, *(t.cpu().numpy().tobytes() for t in pair)) for pair in zip(x, target)]
+    generators = [seeded_generator("cpu", "pair", seed, *(t.cpu().numpy().tobytes() for t in pair)) for pair in zip(x, target)]
     return torch.stack([torch.randn(draws, size, generator=g) for g in generators], 1).to(x)
 
 

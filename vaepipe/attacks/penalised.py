@@ -53,7 +53,7 @@ def run_attack(
     """Minimise loss(x + d, target) + λ‖d‖₂ over d with x + d in [0,1], for each λ and pair.
 
     Each row (λ, pair) is solved on its own: its result is the same alone or in any company, bit for bit where the matrix
-    library rounds a row alike in every place (MKL does with MKL_CBWR=AVX2,STRICT, which `vaepipe.compute.device` sets). Then a
+    library rounds a row alike in every place (MKL does with MKL_CBWR=AVX2,STRICT, which `vaepipe.compute.rounding` sets). Then a
     distortion found at one λ of a pair is tried at its others, see `vaepipe.attacks.envelope`.
 
     Args:

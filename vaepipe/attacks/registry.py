@@ -1,6 +1,4 @@
-"""The attack losses, in the order in which they are listed; the loss `name` stands in `vaepipe/attacks/losses/<name>.py`."""
-
-from __future__ import annotations
+"""Losses of the attacks, by name. The loss ``latent-kl`` is the file losses/latent_kl.py."""
 
 LOSSES: tuple[str, ...] = (
     "latent-kl",

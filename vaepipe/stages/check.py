@@ -16,7 +16,8 @@ from torch import Tensor
 from vaepipe.analysis import robustness
 from vaepipe.attacks.loss import Setting, find_loss
 from vaepipe.attacks.objective import pair_noise, posteriors
-from vaepipe.compute import device as devices
+from vaepipe.compute.device import setup_device
+from vaepipe.compute.randomness import seeded_generator
 from vaepipe.datasets.prepared import read_digest, read_split
 from vaepipe.models.build import as_float, load
 from vaepipe.storage import provenance
@@ -69,7 +70,7 @@ class Attacked:
         return self._divergence(u, torch.arange(len(u), device=u.device))
 
     def generator(self, *purpose) -> torch.Generator:
-        return devices.generator(self.x.device, "check", self.spec["seed"], *purpose)
+        return seeded_generator(self.x.device, "check", self.spec["seed"], *purpose)
 
     def strongest(self, budget: int) -> tuple[Tensor, Tensor]:
         """(distortion (P, C, H, W), its norm (P,)) of the strongest rows; zero where there is none."""
@@ -198,7 +199,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, type=Path, help="file to write (.h5)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     args = parser.parse_args(argv)
-    device = devices.setup(args.threads)
+    device = setup_device(args.threads)
     check(args.spec, args.data, args.model, args.attack, args.source, args.out, device)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from vaepipe import metrics
-from vaepipe.compute import device as devices
+from vaepipe.compute.device import setup_device
+from vaepipe.compute.randomness import seeded_generator
 from vaepipe.datasets.prepared import read_digest, read_split
 from vaepipe.models.build import as_float, load
 from vaepipe.models.objectives import Terms, log_weights, terms
@@ -63,7 +64,7 @@ def measure(
     columns: dict[str, list[torch.Tensor]] = {}
     for start in range(0, len(x), BATCH):
         batch = as_float(x[start : start + BATCH])
-        random = devices.generator(x.device, "evaluate", seed, start)
+        random = seeded_generator(x.device, "evaluate", seed, start)
         shape = (len(batch), sum(model.latent_sizes))
         t = terms(model, batch, torch.randn(shape, generator=random, device=x.device))
         more = torch.randn(spec["importance_samples"], *shape, generator=random, device=x.device)
@@ -105,7 +106,7 @@ def _aggregate(mean, log_std, sample, factors, seed: int, samples: int) -> dict[
     found = dict.fromkeys(("mutual_information", "total_correlation", "dimension_kl", "overlap", "mig"), unknown)
     found["active_units"] = [*metrics.count_active(mean)]
     if log_std.isfinite().all():
-        rows = torch.randperm(len(mean), generator=devices.generator("cpu", "aggregate", seed))[:samples].to(mean.device)
+        rows = torch.randperm(len(mean), generator=seeded_generator("cpu", "aggregate", seed))[:samples].to(mean.device)
         split = metrics.decompose(mean, log_std, sample[rows], rows)
         found |= {"mutual_information": [*split.mutual_information], "total_correlation": [*split.total_correlation]}
         found |= {"dimension_kl": [*split.dimension_wise_kl], "overlap": [*metrics.pairwise_overlap(mean, log_std).coefficient]}
@@ -150,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, type=Path, help="file to write (.h5)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     args = parser.parse_args(argv)
-    evaluate(args.spec, args.data, args.model, args.out, devices.setup(args.threads))
+    evaluate(args.spec, args.data, args.model, args.out, setup_device(args.threads))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from vaepipe.attacks.loss import find_loss
 from vaepipe.models.family import find_family
 
 CELL = "{dataset}/{family}/beta~{beta}/dz~{d_z}/seed~{seed}"
@@ -90,7 +91,7 @@ def losses(cell: Cell, wanted: list[str], models: dict[str, Any]) -> list[str]:
         allowed = _get(models[cell.family], "losses") or "all"
         return [loss for loss in wanted if allowed == "all" or loss in allowed]
     has_width = find_family(cell.family).has_width
-    return [loss for loss in wanted if has_width or not _needs_width(loss)]
+    return [loss for loss in wanted if has_width or not find_loss(loss).needs_width]
 
 
 def lambdas(values: Any) -> list[float]:
@@ -126,11 +127,3 @@ def constraint(values: Iterable[object]) -> str:
 def _get(options: Any, key: str) -> Any:
     """Return a setting of a typed section or of a mapping; None if it has none."""
     return options.get(key) if isinstance(options, dict) else getattr(options, key, None)
-
-
-def _needs_width(loss: str) -> bool:
-    try:
-        from vaepipe.attacks.loss import find_loss
-    except ImportError:  # TODO: goes when losses have their files
-        return "kl" in loss
-    return find_loss(loss).needs_width

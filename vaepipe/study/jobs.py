@@ -2,14 +2,17 @@
 
 The rules take their patterns from `STAGES`; `vaepipe.tools.plan` and the stages that read many files take
 them from `jobs`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vaepipe.storage.errors import DataError
 from vaepipe.storage.provenance import spec_digest
 from vaepipe.study import drawings
 from vaepipe.study.cells import CELL, Cell
@@ -208,3 +211,24 @@ def paths(listed: Iterable[Job], *stages: str) -> list[str]:
 def digest(listed: Iterable[Job]) -> str:
     """Return a digest of the jobs' outputs: it changes if and only if the list of files does."""
     return spec_digest([job.outputs for job in listed])
+
+
+def read_jobs(config: str | Path, expected: str = "") -> list[Job]:
+    """Return the jobs of the study whose effective configuration a file holds.
+
+    Args:
+        config: results/config.json.
+        expected: their `digest`, if it is known.
+
+    Raises:
+        DataError: the file is not readable, or holds another study.
+    """
+    from vaepipe.study.config import ConfigError, Study
+
+    try:
+        listed = jobs(Study.read(config))
+    except ConfigError as error:
+        raise DataError(str(error)) from error
+    if expected and digest(listed) != expected:
+        raise DataError(f"{config}: holds another study than the workflow; delete it to have it made again")
+    return listed

@@ -27,7 +27,7 @@ class Family:
         name: as in the configuration, in paths and in tables.
         label: the name in figures.
         colour, marker: of lines and points in figures; colours from Okabe & Ito 2008.
-        order: place in legends and tables of figures; models trained elsewhere come last.
+        order: place among the families in legends and tables, lowest first.
         objective: (`vaepipe.models.objectives.Terms`, β, number of training images, settings) → scalar loss to minimise,
             nats per image. The settings are those of the config's section ``train``.
         network: (shape of one image or point, d_z, and the config's section ``model`` as keywords) → module with
@@ -36,6 +36,7 @@ class Family:
         shares_beta_one: at β = 1 the family is the VAE, which the grid trains once.
         has_width: posteriors have a standard deviation above 0, so that a KL divergence between them is finite.
         settings: keys of the sections ``model`` and ``train`` that only this family reads.
+        trained_here: False of models trained elsewhere, which have neither objective nor network here.
     """
 
     name: str
@@ -49,16 +50,12 @@ class Family:
     shares_beta_one: bool = False
     has_width: bool = True
     settings: tuple[str, ...] = ()
+    trained_here: bool = True
 
     @property
     def uses_beta(self) -> bool:
         """Whether the family has one model for each β of the grid."""
         return self.fixed_beta is None
-
-    @property
-    def trained_here(self) -> bool:
-        """Whether this package trains the family; False for a model that was trained elsewhere."""
-        return self.network is not _not_trained_here
 
     @property
     def at_beta_one(self) -> str:
@@ -82,4 +79,4 @@ def find_family(name: str) -> Family:
 
 def _trained_elsewhere(name: str) -> Family:
     colour = COLOURS_OF_OTHERS[sum(name.encode()) % len(COLOURS_OF_OTHERS)]
-    return Family(name=name, label=name, colour=colour, marker="P", fixed_beta=0.0)
+    return Family(name=name, label=name, colour=colour, marker="P", fixed_beta=0.0, trained_here=False)

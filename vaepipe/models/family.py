@@ -27,6 +27,7 @@ class Family:
         name: as in the configuration, in paths and in tables.
         label: the name in figures.
         colour, marker: of lines and points in figures; colours from Okabe & Ito 2008.
+        order: place among the families in legends and tables, lowest first.
         objective: (`vaepipe.models.objectives.Terms`, β, number of training images, settings) → scalar loss to minimise,
             nats per image. The settings are those of the config's section ``train``.
         network: (shape of one image or point, d_z, and the config's section ``model`` as keywords) → module with
@@ -35,18 +36,21 @@ class Family:
         shares_beta_one: at β = 1 the family is the VAE, which the grid trains once.
         has_width: posteriors have a standard deviation above 0, so that a KL divergence between them is finite.
         settings: keys of the sections ``model`` and ``train`` that only this family reads.
+        trained_here: False of models trained elsewhere, which have neither objective nor network here.
     """
 
     name: str
     label: str
     colour: str
     marker: str
+    order: int = 100
     objective: Callable[..., Tensor] = _not_trained_here
     network: Callable[..., nn.Module] = _not_trained_here
     fixed_beta: float | None = None
     shares_beta_one: bool = False
     has_width: bool = True
     settings: tuple[str, ...] = ()
+    trained_here: bool = True
 
     @property
     def uses_beta(self) -> bool:
@@ -75,4 +79,4 @@ def find_family(name: str) -> Family:
 
 def _trained_elsewhere(name: str) -> Family:
     colour = COLOURS_OF_OTHERS[sum(name.encode()) % len(COLOURS_OF_OTHERS)]
-    return Family(name=name, label=name, colour=colour, marker="P", fixed_beta=0.0)
+    return Family(name=name, label=name, colour=colour, marker="P", fixed_beta=0.0, trained_here=False)

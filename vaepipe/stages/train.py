@@ -29,6 +29,7 @@ from vaepipe.compute.randomness import seeded_generator
 from vaepipe.datasets.prepared import read_digest
 from vaepipe.datasets.resident import Resident
 from vaepipe.models.build import build
+from vaepipe.models.checkpoints import checkpoint_path
 from vaepipe.models.family import find_family
 from vaepipe.models.objectives import terms
 from vaepipe.models.optimizer import Adam
@@ -197,7 +198,7 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
     trainer = Trainer(spec, Resident.read(data, "train"), Resident.read(data, "test", HELD_OUT), device)
     code, digest = provenance.code_digest("stages.train"), read_digest(data)
     out.parent.mkdir(parents=True, exist_ok=True)
-    resume = provenance.checkpoint(out, spec, digest, code)
+    resume = checkpoint_path(out, spec, digest, code)
     # an orphan of a killed workflow may still be training: wait for it to end, and end with the same weights
     lock = open(out.with_name(f".{out.stem}.lock"), "w")  # noqa: SIM115  held until the process ends
     if _alone(lock):

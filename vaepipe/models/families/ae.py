@@ -30,6 +30,7 @@ FAMILY = Family(
     label="AE",
     colour="#999999",
     marker="x",
+    order=0,
     objective=objective,
     network=network,
     fixed_beta=0.0,

@@ -32,6 +32,7 @@ FAMILY = Family(
     label="β-TCVAE",
     colour="#D55E00",
     marker="^",
+    order=3,
     objective=objective,
     network=network,
     shares_beta_one=True,

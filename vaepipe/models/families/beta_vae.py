@@ -30,6 +30,7 @@ FAMILY = Family(
     label="β-VAE",
     colour="#0072B2",
     marker="o",
+    order=2,
     objective=objective,
     network=network,
     shares_beta_one=True,

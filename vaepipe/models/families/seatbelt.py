@@ -41,6 +41,7 @@ FAMILY = Family(
     label="Seatbelt",
     colour="#009E73",
     marker="D",
+    order=4,
     objective=objective,
     network=network,
     settings=("layers", "free_bits"),

@@ -30,6 +30,7 @@ FAMILY = Family(
     label="VAE",
     colour="#222222",
     marker="s",
+    order=1,
     objective=objective,
     network=network,
     fixed_beta=1.0,

@@ -122,14 +122,12 @@ class _Remover(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        target = self.visit(node.target)
-        value = self.visit(node.value) if node.value else None
-        if self._in_class:  # an annotated name in a class can be a field of a dataclass
-            node.target, node.value = target, value  # type: ignore[assignment]
-            if not any(marker in ast.unparse(node.annotation) for marker in FIELD_MARKERS):
-                node.annotation = ast.Name("_", ast.Load())
-            return node
-        return ast.Assign([target], value, lineno=0) if value else None  # type: ignore[list-item]
+        if not self._in_class:
+            return self.generic_visit(ast.Assign([node.target], node.value, lineno=0)) if node.value else None
+        # in a class an annotated name can be a field of a dataclass
+        if not any(marker in ast.unparse(node.annotation) for marker in FIELD_MARKERS):
+            node.annotation = ast.Name("_", ast.Load())
+        return self.generic_visit(node)
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         node.msg = None
@@ -166,7 +164,7 @@ class _Remover(ast.NodeTransformer):
         return node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        literal = "".join(part.value if isinstance(part, ast.Constant) else VALUE for part in node.values)
+        literal = "".join(str(part.value) if isinstance(part, ast.Constant) else VALUE for part in node.values)
         if not self.texts and _is_prose(literal):
             node.values = [part for part in node.values if not isinstance(part, ast.Constant)]
         return self._keep_texts(node, node.values)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from vaepipe.analysis import trials
 from vaepipe.analysis.intervals import Interval
-from vaepipe.study.grid import Cell
+from vaepipe.study.cells import Cell
 
 FEWEST_MODELS = 5
 """Models below which the interval of a rank correlation says nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from vaepipe.figures import curves, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
 CAPTION = r"""
 Adversarial loss Δ = divergence + λ‖d‖\ :sub:`2` that the attack reached, in the unit of its loss: the mean over pairs,
 λ and d\ :sub:`z`, against β. Higher is more robust, in this measure. At large λ the best distortion is none, and Δ is then
@@ -29,7 +33,7 @@ EMPTY = "No image data set of this study was attacked: there is no adversarial l
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: plain mean over pairs, λ, d_z and seeds of divergence + λ‖d‖₂.
 
     Dotted: the mean divergence at d = 0. The penalised objective cannot exceed it, and reaches it where λ is so large that
@@ -38,7 +42,13 @@ def draw(data: Data, options: Mapping) -> style.Page:
     """
     frame = with_posterior_width(data.attacks)  # Δ of an autoencoder is another one: compare it by distortion
     return curves.against_beta(
-        frame, ["dataset", "loss"], measure, options, empty=EMPTY, quantity="adversarial_loss", more=references
+        frame,
+        ["dataset", "loss"],
+        measure,
+        options,
+        empty=EMPTY,
+        quantity="adversarial_loss",
+        more=references,
     )
 
 

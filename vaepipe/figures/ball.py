@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from vaepipe.figures import curves, flags, notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
 CAPTION = r"""
 Divergence that attacks of bounded size leave, as a share of that without distortion (a ratio of means; for losses without a
 zero, the mean), against the bound ε on ‖d‖\ :sub:`2` or on the largest change of a pixel, at the β nearest to {beta}. Lower:
@@ -30,7 +34,7 @@ EMPTY = "No model of this study was attacked in balls: `ball.losses` is empty."
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set, loss and norm: mean divergence over pairs, d_z and seeds against ε.
 
     It is a share of the mean without distortion. For a loss without a zero (`output` of a density, `max-damage`) it is the
@@ -40,13 +44,13 @@ def draw(data: Data, options: Mapping) -> style.Page:
 
 
 def _panel(
-    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Mapping
+    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Plot
 ) -> dict[str, Artist]:
     share = find_loss(where["loss"]).has_target and frame["initial_divergence"].min() >= 0
     handles: dict[str, Artist] = {}
     for family in ordered(frame["family"]):
         rows = frame[frame["family"] == family]
-        means = _by_radius(rows, share, options["resamples"])
+        means = _by_radius(rows, share, options.resamples)
         handles[label(family)] = _curve(ax, family, means)
         beta_of_family = float(rows["beta"].iloc[0])
         flagged = flags.flagged(rows)
@@ -64,7 +68,7 @@ def _panel(
     ax.set_title(f"{curves.title(where | {'ball': NAMES[where['ball']]})}, β = {beta:g}")
     scale = "1: nothing changed. Ratio of means." if share else "At ε = 0: without distortion."
     lines = [f"Lower: easier to fool. {scale}", notes.trials_of_pairs(frame)]
-    lines += [notes.resampling(frame, TRIAL_CLUSTERS, options["resamples"], "band"), flags.note(frame)]
+    lines += [notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "band"), flags.note(frame)]
     style.note(ax, notes.joined(lines))
     return handles
 

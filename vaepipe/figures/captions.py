@@ -18,7 +18,9 @@ def captions(config: dict) -> dict[str, str]:
         config: the effective configuration.
     """
     fields = _fields(config)
-    templates = {path.stem: text for path in sorted(Path(__file__).parent.glob("*.py")) if (text := read_caption(path))}
+    templates = {
+        path.stem: text for path in sorted(Path(__file__).parent.glob("*.py")) if (text := read_caption(path))
+    }
     montage = templates.pop("montage")
     texts = {name: template.format(**fields).strip() for name, template in templates.items()}
     for dataset, section in config["datasets"].items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ from vaepipe.analysis.formatting import count
 from vaepipe.analysis.intervals import clustered_interval
 from vaepipe.figures import curves, notes, style
 from vaepipe.figures.data import Data
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
 CAPTION = r"""
 Diagnostics of the latent space against β: active units, KL, total correlation, ‖σ‖\ :sub:`2` and ‖μ‖\ :sub:`2`. Where KL and
@@ -30,13 +33,15 @@ PANELS = {
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """A row per data set, against β: active latents, KL, exact total correlation, width and reach of the posteriors.
 
     A collapsed model has few active latents, little KL and ‖σ‖₂ = √d_z; an exploded one has ‖μ‖₂ far above √d_z.
     """
     frame = with_posterior_width(data.models)
-    frame = frame.assign(used=frame["active_units"] / frame["d_z"], width=frame["sigma_norm"] / np.sqrt(frame["d_z"]))
+    frame = frame.assign(
+        used=frame["active_units"] / frame["d_z"], width=frame["sigma_norm"] / np.sqrt(frame["d_z"])
+    )
     groups = list(frame.groupby("dataset", sort=False))
     if not groups:
         return style.message("No model with posteriors was evaluated in this study.")
@@ -44,7 +49,7 @@ def draw(data: Data, options: Mapping) -> style.Page:
     parts = page.subfigures(len(groups), 1, squeeze=False)[:, 0]
     handles: dict[str, Artist] = {}
     for part, (dataset, rows) in zip(parts, groups):
-        handles |= _row(page, part, dataset, rows, options["resamples"])
+        handles |= _row(page, part, dataset, rows, options.resamples)
     style.legend(page, handles)
     return page
 

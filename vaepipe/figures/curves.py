@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from vaepipe.analysis.selection import nearest
 from vaepipe.attacks.loss import find_loss
 from vaepipe.figures import flags, notes, published, style
 from vaepipe.models.family import find_family
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
 Value = TypeVar("Value")
 More = Callable[[Axes, pd.DataFrame], tuple[dict[str, Artist], str]]
@@ -54,13 +57,21 @@ def panel(
         style.log_ticks(ax)
     pooled = {}
     if measure.over is None:
-        pooled = {key: pooled_interval(rows[measure.column]) for key, rows in frame.groupby(["family", "beta"])}
+        pooled = {
+            key: pooled_interval(rows[measure.column]) for key, rows in frame.groupby(["family", "beta"])
+        }
     reference = published.note(quantity, where, means) if quantity else ""
     text = notes.describe(frame, means, measure, resamples, log)
     style.note(ax, notes.joined([text, notes.pooling(means, pooled), line, reference, flags.note(frame)]))
     sizes = frame.groupby(["family", "beta"]).size()
     for (family, beta), interval in means.items():
-        row = {**where, "quantity": measure.column, "family": family, "beta": beta, "rows": int(sizes[family, beta])}
+        row = {
+            **where,
+            "quantity": measure.column,
+            "family": family,
+            "beta": beta,
+            "rows": int(sizes[family, beta]),
+        }
         ends = dict(zip(("pooled_low", "pooled_high"), pooled.get((family, beta), ())[1:]))
         count = flagged.get((family, beta), (0, 0))[0]
         ax.figure.rows.append(row | interval._asdict() | ends | {"flagged": count})
@@ -124,7 +135,7 @@ def against_beta(
     frame: pd.DataFrame,
     by: list[str],
     measure: Callable[[dict[str, str], pd.DataFrame], Measure] | Measure,
-    options: Mapping,
+    options: Plot,
     *,
     empty: str,
     quantity: str = "",
@@ -145,7 +156,7 @@ def against_beta(
     for ax, (key, rows) in zip(axes, groups):
         where = dict(zip(by, key))
         chosen = measure(where, rows) if callable(measure) else measure
-        handles |= panel(ax, rows, chosen, options["resamples"], where, quantity, more)
+        handles |= panel(ax, rows, chosen, options.resamples, where, quantity, more)
         ax.set_title(title(where))
         label_y(ax, chosen.label)
     style.legend(page, handles)
@@ -171,15 +182,15 @@ def with_unit(text: str, loss: str) -> str:
 
 def by_attack(
     trials: pd.DataFrame,
-    draw_panel: Callable[[Axes, pd.DataFrame, dict[str, str], float, Mapping], dict[str, Artist]],
-    options: Mapping,
+    draw_panel: Callable[[Axes, pd.DataFrame, dict[str, str], float, Plot], dict[str, Artist]],
+    options: Plot,
     height: float,
     empty: str,
     by: Sequence[str] = ("dataset", "loss"),
 ) -> style.Page:
     """Return a page with a panel per data set and loss, or per group of ``by``, each at one β.
 
-    The rows of a panel are those of the models at the β nearest to ``options["beta"]``, and of the models without β.
+    The rows of a panel are those of the models at the β nearest to ``options.beta``, and of the models without β.
 
     Args:
         draw_panel: (axes, rows, values of ``by``, β, options) → artists by legend label.
@@ -193,7 +204,7 @@ def by_attack(
     handles: dict[str, Artist] = {}
     for ax, (key, rows) in zip(axes, groups):
         betas = set(rows.loc[rows["family"] != "vae", "beta"].unique()) - {0}
-        beta = nearest(betas or {1.0}, options["beta"])
+        beta = nearest(betas or {1.0}, options.beta)
         rows = rows[rows["beta"].isin((0, beta)) | (rows["family"] == "vae")]
         handles |= draw_panel(ax, rows, dict(zip(by, key)), beta, options)
     style.legend(page, handles)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from vaepipe.study.grid import Cell
+from vaepipe.study.cells import Cell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class Data:
     ball: pd.DataFrame | None = None
     robustness: pd.DataFrame | None = None
     arrays: list[CellArrays] = field(default_factory=list)
-    things: Mapping[str, str] = MappingProxyType({})
+    things: Mapping[str, str] = field(default_factory=dict)
 
     def rows_called(self, dataset: str) -> str:
         """Return the plural of what a row of a data set is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from vaepipe.figures import curves, flags, notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
 CAPTION = r"""
 Robustness (AUDDC) of each model against its mutual information gap (MIG), where the data's factors are known, with
 Spearman's rank correlation and its interval.
@@ -30,7 +33,7 @@ EMPTY = (
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss with known factors: AUDDC against the mutual information gap, a point per model."""
     known = data.models.dropna(subset=["mig"])["dataset"].unique()
     attacks = targeted(data.attacks)
@@ -52,7 +55,9 @@ def _panel(ax: Axes, models: pd.DataFrame, where: dict[str, str]) -> dict[str, A
     for family in ordered(models["family"]):
         rows = models[models["family"] == family]
         look = {"color": find_family(family).colour, "marker": find_family(family).marker, "linestyle": ""}
-        (handles[label(family)],) = ax.plot(rows["mig"], rows["auddc"], gid=family, markersize=3.5, alpha=0.8, **look)
+        (handles[label(family)],) = ax.plot(
+            rows["mig"], rows["auddc"], gid=family, markersize=3.5, alpha=0.8, **look
+        )
     for row in models[models["flagged"]].itertuples():
         flags.mark(ax, (row.family, row.beta), row.mig, row.auddc)
     ax.set(xlabel="mutual information gap (MIG)", ylabel="AUDDC", title=curves.title(where))

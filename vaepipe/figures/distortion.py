@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ from vaepipe.figures import curves, flags, notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
 CAPTION = r"""
 Distance of the reconstruction to the target, from 1 (that of x) to 0 (that of the target itself), against
 ‖d‖\ :sub:`2` / ‖x − x\ :sub:`t`\ ‖\ :sub:`2`, at the β nearest to {beta}. The area under the curve is AUDDC (Gondim-Ribeiro
@@ -30,7 +34,7 @@ EMPTY = "No image data set of this study was attacked: there is no distortion to
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: mean over pairs, d_z and seeds of (A − T)/(O − T) against ‖d‖₂ / ‖x − x_t‖₂.
 
     A, O, T: distance to the target x_t of the reconstruction of x + d, of x, of x_t. The area under a pair's curve is its
@@ -40,17 +44,17 @@ def draw(data: Data, options: Mapping) -> style.Page:
 
 
 def _panel(
-    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Mapping
+    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Plot
 ) -> dict[str, Artist]:
     handles, texts = {}, []
     area_of_pairs, trials = areas(frame), relative(frame)
     for family in ordered(frame["family"]):
         rows = trials[trials["family"] == family]
         points = mean_curve(rows, GRID).groupby("h")
-        means = {h: pair_and_seed_interval(at, "v", options["resamples"]) for h, at in points}
+        means = {h: pair_and_seed_interval(at, "v", options.resamples) for h, at in points}
         handles[label(family)] = _curve(ax, family, rows, means)
         pairs = area_of_pairs[area_of_pairs["family"] == family]
-        area = pair_and_seed_interval(pairs, "auddc", options["resamples"])
+        area = pair_and_seed_interval(pairs, "auddc", options.resamples)
         texts.append(f"{label(family)} {interval_text(area)}")
         row = {"family": family, "beta": rows["beta"].iloc[0]}
         ratio, auddc = {**where, "quantity": "ratio", **row}, {**where, "quantity": "auddc", **row}
@@ -62,7 +66,7 @@ def _panel(
     lines = [
         f"AUDDC, larger is more robust: {'; '.join(texts)}.",
         f"{notes.trials_of_pairs(frame)} {notes.lambda_range(frame)}",
-        notes.resampling(frame, TRIAL_CLUSTERS, options["resamples"], "band and brackets"),
+        notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "band and brackets"),
     ]
     if without_curve:
         curves_left_out = count(without_curve, "curves")

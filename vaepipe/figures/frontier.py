@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -17,6 +18,9 @@ from vaepipe.figures import curves, flags, notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
 CAPTION = r"""
 Robustness (AUDDC) against quality (β = 1 ELBO), a point for each family and β, joined in the order of β. Up and to the right
 is better; filled points are beaten in both by none.
@@ -30,7 +34,7 @@ EMPTY = "No image data set of this study was attacked: there is no robustness to
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: AUDDC against the β = 1 ELBO, a point per (family, β), lines in the order of β.
 
     Filled: no other point is better in both. Up and to the right is better.
@@ -42,9 +46,9 @@ def draw(data: Data, options: Mapping) -> style.Page:
     page, axes = style.panels(len(groups), 2.9)
     handles: dict[str, Artist] = {}
     images = with_posterior_width(data.images[data.images["dataset"].isin(attacks["dataset"].unique())])
-    quality = means(images, ["dataset", *MODEL], "elbo", "image", options["resamples"])
+    quality = means(images, ["dataset", *MODEL], "elbo", "image", options.resamples)
     for ax, ((dataset, loss), frame) in zip(axes, groups):
-        robust = means(areas(frame), MODEL, "auddc", "pair", options["resamples"])
+        robust = means(areas(frame), MODEL, "auddc", "pair", options.resamples)
         points = {
             key: (quality[dataset, *key], area) for key, area in robust.items() if (dataset, *key) in quality
         }
@@ -53,14 +57,12 @@ def draw(data: Data, options: Mapping) -> style.Page:
             if key in points:
                 flags.mark(ax, key, *(interval.estimate for interval in points[key]))
         n_images = images["image"][images["dataset"] == dataset].nunique()
-        style.note(ax, _note(frame, points, n_images, options["resamples"]))
+        style.note(ax, _note(frame, points, n_images, options.resamples))
     style.legend(page, handles)
     return page
 
 
-def means(
-    rows: pd.DataFrame, by: list[str], column: str, kind: str, resamples: int
-) -> dict[tuple, Interval]:
+def means(rows: pd.DataFrame, by: list[str], column: str, kind: str, resamples: int) -> dict[tuple, Interval]:
     """Return a column's mean over d_z, seeds and ``kind`` ("image", "pair") for each group of ``by``."""
     return {
         key: clustered_interval(group[column], [group[kind], group["seed"]], resamples=resamples)
@@ -109,7 +111,9 @@ def _point(ax: Axes, family: str, beta: float, point: Point, filled: bool) -> Ar
     return Line2D([], [], linestyle="", marker=marker, color=colour)
 
 
-def _note(frame: pd.DataFrame, points: Mapping[tuple[str, float], Point], n_images: int, resamples: int) -> str:
+def _note(
+    frame: pd.DataFrame, points: Mapping[tuple[str, float], Point], n_images: int, resamples: int
+) -> str:
     scale = "AUDDC: larger is more robust, on the scale of the model's own reconstructions."
     lines = [
         f"{scale} Numbers: β. Filled: none is better in both.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from vaepipe.attacks.loss import find_loss
 from vaepipe.figures import adversarial_loss, notes
 from vaepipe.figures.data import Data
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
 LINES = 40
 """What a terminal shows at once; where there are more β, the verdict names those that the table leaves out."""
 KEY = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
@@ -26,13 +29,13 @@ Changes = dict[tuple[str, float], Interval]
 """(family, β) → change of the loss from β = 1."""
 
 
-def draw(data: Data, options: Mapping) -> str:
+def draw(data: Data, options: Plot) -> str:
     """Return the loss at each β with its interval, its ratio to β = 1 and what the interval of that ratio shows; then ELBOs."""
     groups = list(data.attacks.groupby(["dataset", "loss"], sort=False))
     room = (LINES - 1 - data.models["dataset"].nunique()) // max(1, len(groups)) - 11
     lines: list[str] = []
     for (dataset, loss), frame in groups:
-        lines += _attack(dataset, loss, frame, options["resamples"], max(2, room))
+        lines += _attack(dataset, loss, frame, options.resamples, max(2, room))
         lines += [*_flags(data, dataset, loss), ""]
     if not groups:
         lines += ["No image data set of this study was attacked.", ""]
@@ -140,7 +143,9 @@ def _flags(data: Data, dataset: str, loss: str) -> list[str]:
     first = flagged.iloc[0]
     name = f"{label(first['family'])} β = {first['beta']:g}, d_z = {first['d_z']}"
     more = f"; and {len(flagged) - 1} more, see robustness.csv" if len(flagged) > 1 else ""
-    return [f"  checks: {len(flagged)} of {len(rows)} attacks FLAGGED as too weak: {name}: {first['masked']}{more}"]
+    return [
+        f"  checks: {len(flagged)} of {len(rows)} attacks FLAGGED as too weak: {name}: {first['masked']}{more}"
+    ]
 
 
 def _shares(frame: pd.DataFrame) -> str:

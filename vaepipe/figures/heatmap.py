@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from vaepipe.figures import curves, flags, notes, style
 from vaepipe.figures.adversarial_loss import EMPTY
 from vaepipe.figures.data import Data
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
 CAPTION = r"""
 Adversarial loss over the grid β × d\ :sub:`z`, a panel for each family, in the unit of the attack's loss.
 
@@ -27,7 +31,7 @@ CellOfGrid = tuple[str, float, int]
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """A row per data set and loss, a panel per family: mean over pairs, λ and seeds of Δ, its value in each cell."""
     frame = data.attacks[data.attacks["beta"] > 0]
     groups = list(frame.groupby(["dataset", "loss"], sort=False))
@@ -75,7 +79,9 @@ def _panel(
     """Draw the means of one family as colours and numbers."""
     betas, d_zs = _betas(frame, family), _d_zs(frame)
     models = [[_model(family, beta, d_z) for beta in betas] for d_z in d_zs]
-    table = np.array([[means.get(model, np.nan) for model in row] for row in models]).reshape(len(d_zs), len(betas))
+    table = np.array([[means.get(model, np.nan) for model in row] for row in models]).reshape(
+        len(d_zs), len(betas)
+    )
     image = ax.imshow(table, norm=norm, cmap="cividis", aspect="auto")
     for (i, j), value in np.ndenumerate(table):
         dark = np.isfinite(value) and image.norm(value) < 0.55

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,10 @@ from vaepipe.analysis.trials import best_lambda
 from vaepipe.attacks.loss import find_loss
 from vaepipe.figures import flags, notes, style
 from vaepipe.figures.data import Data
-from vaepipe.study.grid import Cell
+from vaepipe.study.cells import Cell
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
 CAPTION = r"""
 The first {shown_pairs} of {pairs} pairs, for the models whose β and d\ :sub:`z` are nearest to {beta} and {d_z}. Of {lambdas} λ
@@ -78,7 +82,7 @@ def columns(arrays: Mapping[str, np.ndarray]) -> list[Column]:
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """A group of columns for each model and loss, a column for each pair."""
     groups: Groups = {(item.cell, item.attributes["loss"]): columns(item.arrays) for item in data.arrays}
     if not groups:

@@ -124,7 +124,9 @@ def off_axis(means: Means, log: bool) -> str:
 
 def pooling(means: Means, pooled: Means) -> str:
     """Return how much narrower the intervals of pooled rows are, the median over the points; empty where there are none."""
-    widths = [(pooled[key].high - pooled[key].low, i.high - i.low) for key, i in means.items() if key in pooled]
+    widths = [
+        (pooled[key].high - pooled[key].low, i.high - i.low) for key, i in means.items() if key in pooled
+    ]
     shares = [narrow / wide for narrow, wide in widths if wide > 0 and np.isfinite(narrow)]
     if not shares:
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -11,6 +11,9 @@ from vaepipe.analysis.means import Measure
 from vaepipe.analysis.trials import targeted
 from vaepipe.figures import adversarial_loss, curves, elbo, quality, style, target_nll
 from vaepipe.figures.data import Data
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
 CAPTION = r"""
 Seatbelt-VAE against β-TCVAE for every attack: adversarial loss, −log p(x\ :sub:`t`\ \|z*) and β = 1 ELBO, against β.
@@ -24,7 +27,7 @@ Panel = tuple[pd.DataFrame, Measure, dict[str, str], str]
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """A row per data set and loss: adversarial loss and −log p(x_t|z*) against β; then per data set the β = 1 ELBO."""
     if not (data.images["family"] == "seatbelt").any():
         return style.message(EMPTY)
@@ -32,7 +35,7 @@ def draw(data: Data, options: Mapping) -> style.Page:
     page, axes = style.panels(len(panels), 2.75)
     handles: dict[str, Artist] = {}
     for ax, (rows, measure, where, quantity) in zip(axes, panels):
-        handles |= curves.panel(ax, rows, measure, options["resamples"], where, quantity)
+        handles |= curves.panel(ax, rows, measure, options.resamples, where, quantity)
         ax.set_title(curves.title(where))
         curves.label_y(ax, measure.label)
     style.legend(page, handles)

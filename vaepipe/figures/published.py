@@ -57,7 +57,13 @@ def draw(
     """Draw grey lines with the family's marker and the published bands; return artists by legend label."""
     handles: dict[str, Artist] = {}
     for (source, family), rows in matching(quantity, where, drawn).groupby(["source", "family"]):
-        look = {"color": GREY, "linewidth": 0.7, "linestyle": STYLES[source], "zorder": 0.5, "markersize": 2.5}
+        look = {
+            "color": GREY,
+            "linewidth": 0.7,
+            "linestyle": STYLES[source],
+            "zorder": 0.5,
+            "markersize": 2.5,
+        }
         (artist,) = ax.plot(rows["beta"], rows["value"], marker=find_family(family).marker, **look)
         artist.set_gid(f"published {source} {family}")
         ends = rows.dropna(subset=["low", "high"])

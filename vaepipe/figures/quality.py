@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from vaepipe.analysis.families import with_posterior_width
 from vaepipe.analysis.formatting import singular
@@ -10,10 +11,13 @@ from vaepipe.analysis.means import Measure
 from vaepipe.figures import curves, style
 from vaepipe.figures.data import Data
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
 EMPTY = "No model of this study was evaluated."
 
 
-def page(data: Data, options: Mapping, column: str, label: str, published: str) -> style.Page:
+def page(data: Data, options: Plot, column: str, label: str, published: str) -> style.Page:
     """Return a page with one panel per data set: mean of a column of the table images over rows, d_z and seeds, in nats.
 
     Args:

@@ -10,9 +10,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from vaepipe.analysis.selection import representatives
-from vaepipe.study.grid import Cell
+from vaepipe.study.cells import Cell
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,13 @@ FIGURES: dict[str, Entry] = {
 }
 
 
-def cells_for(name: str, dataset: str, cells: Iterable[Cell], options: Mapping) -> list[Cell]:
+def cells_for(name: str, dataset: str, cells: Iterable[Cell], options: Plot) -> list[Cell]:
     """Return the cells whose arrays a figure shows, for the figures that show some; else none."""
+    if isinstance(options, Mapping):  # TODO: until Study is typed
+        options = SimpleNamespace(**options)
     cells = [cell for cell in cells if cell.dataset == dataset]
     if name == "montage":
-        return representatives(cells, options)
+        return representatives(cells, options.beta, options.d_z)
     if name == "swissroll":
         flat = [cell for cell in cells if dataset == "swissroll" and cell.d_z == 2]
         return [cell for cell in flat if cell.seed == min(other.seed for other in flat)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -12,6 +12,9 @@ from vaepipe.analysis.families import with_posterior_width
 from vaepipe.analysis.means import Measure
 from vaepipe.figures import curves, style
 from vaepipe.figures.data import Data
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
 CAPTION = r"""
 Δ / Δ\ :sub:`0`, the share of the loss without distortion that the attack left, against β. It does not change when the
@@ -24,7 +27,7 @@ EMPTY = "No attack of this study has a loss that is a divergence: there is no sh
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: mean of divergence + λ‖d‖₂ over mean of the divergence at d = 0.
 
     A loss with negative values, such as `output` of a density, has no zero and is left out.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,10 @@ from vaepipe.analysis.selection import representatives
 from vaepipe.figures import notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
-from vaepipe.study.grid import Cell
+from vaepipe.study.cells import Cell
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
 CAPTION = r"""
 Density over held-out images of ‖σ(x)‖\ :sub:`2`, the size of the encoder's noise, at the β and d\ :sub:`z` nearest to {beta}
@@ -43,7 +46,7 @@ def density(values: np.ndarray, x: np.ndarray, least: float) -> np.ndarray:
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set: held-out images' ‖σ(x)‖₂ for one model of each family; thin: its further training seeds."""
     groups = list(data.images.groupby("dataset", sort=False))
     if not groups:
@@ -52,7 +55,9 @@ def draw(data: Data, options: Mapping) -> style.Page:
     columns = list(Cell.__dataclass_fields__)
     for ax, (dataset, frame) in zip(axes, groups):
         cells = [Cell(*row) for row in frame[columns].drop_duplicates().itertuples(index=False)]
-        _panel(ax, dataset, frame, representatives(cells, options), data.rows_called(dataset))
+        _panel(
+            ax, dataset, frame, representatives(cells, options.beta, options.d_z), data.rows_called(dataset)
+        )
     families = ordered(with_posterior_width(data.images)["family"])
     lines = {label(family): Line2D([], [], color=find_family(family).colour) for family in families}
     lines["prior, $\\sqrt{d_z}$"] = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)
@@ -124,6 +129,8 @@ def _curves(ax: Axes, x: np.ndarray, densities: Values) -> int:
             # beside the right flank, each a line lower than the one before
             where = (x[np.flatnonzero(curve > top)[-1]], 1 - 0.07 * cut)
             look = {"va": "top", "fontsize": 6, "color": colour}
-            ax.annotate(f"{curve.max():.3g}", where, (4, -1), ("data", "axes fraction"), "offset points", **look)
+            ax.annotate(
+                f"{curve.max():.3g}", where, (4, -1), ("data", "axes fraction"), "offset points", **look
+            )
             cut += 1
     return cut

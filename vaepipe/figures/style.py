@@ -75,7 +75,9 @@ def styled(draw: Callable) -> Callable:
 @styled
 def save(figure: Figure, path: str | Path | BinaryIO, suffix: str) -> None:
     """Write a figure, laid out once: the same figure gives the same bytes in every order of the formats."""
-    with matplotlib.rc_context({"figure.constrained_layout.use": False}):  # else saving creates a new layout engine
+    with matplotlib.rc_context(
+        {"figure.constrained_layout.use": False}
+    ):  # else saving creates a new layout engine
         layout = figure.get_layout_engine()
         if layout and figure.axes:
             layout.execute(figure)
@@ -120,7 +122,12 @@ def legend(figure: Figure, handles: dict[str, object]) -> None:
     """Draw one legend above all panels, from label → artist."""
     columns = len(handles) if figure.get_figwidth() > COLUMN or len(handles) < 4 else 2
     figure.legend(
-        handles.values(), handles.keys(), loc="outside upper center", ncols=columns, handlelength=1.8, columnspacing=1.2
+        handles.values(),
+        handles.keys(),
+        loc="outside upper center",
+        ncols=columns,
+        handlelength=1.8,
+        columnspacing=1.2,
     )
 
 
@@ -147,5 +154,7 @@ def log_ticks(ax: Axes) -> None:
     low, high = ax.get_ylim()
     if high / low < 100:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:g}"))
+        ax.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:g}")
+        )
     ax.yaxis.set_minor_formatter(NullFormatter())

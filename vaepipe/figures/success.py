@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from vaepipe.figures import curves, flags, notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
 CAPTION = r"""
 Share of pairs that were fooled by a distortion of at most ‖d‖\ :sub:`2`: the reconstruction came nearer to the target's than
 to the original's. At the β nearest to {beta}.
@@ -29,20 +32,20 @@ EMPTY = "No image data set of this study was attacked: there is no success to sh
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: share of pairs that some λ fooled with a distortion of at most ‖d‖₂."""
     return curves.by_attack(targeted(data.attacks), _panel, options, 2.8, EMPTY)
 
 
 def _panel(
-    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Mapping
+    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Plot
 ) -> dict[str, Artist]:
     pairs = areas(frame).dropna(subset=["fooling_norm"])
     norms = np.linspace(0, float(frame["norm"].max()) * 1.02 or 1.0, POINTS)
     handles: dict[str, Artist] = {}
     for family in ordered(pairs["family"]):
         rows = pairs[pairs["family"] == family]
-        shares = [_share_fooled(rows, norm, options["resamples"]) for norm in norms]
+        shares = [_share_fooled(rows, norm, options.resamples) for norm in norms]
         middle, low, high = np.array(shares).T
         colour = find_family(family).colour
         (handles[label(family)],) = ax.plot(norms, middle, color=colour, gid=family)
@@ -56,11 +59,13 @@ def _panel(
     ax.set_title(f"{curves.title(where)}, β = {beta:g}")
     rule = f"Fooled: (A − T)/(O − T) < {SUCCESS:g}, nearer to the target's reconstruction than to the original's, at any λ."
     size = f"{notes.trials_of_pairs(frame)} {notes.lambda_range(frame)}"
-    resampled = notes.resampling(frame, TRIAL_CLUSTERS, options["resamples"], "band")
+    resampled = notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "band")
     style.note(ax, notes.joined([rule, size, resampled, flags.note(frame)]))
     return handles
 
 
 def _share_fooled(pairs: pd.DataFrame, norm: float, resamples: int) -> Interval:
     """Return the share of pairs that a distortion of at most ``norm`` fooled."""
-    return clustered_interval(pairs["fooling_norm"] <= norm, [pairs["pair"], pairs["seed"]], resamples=resamples)
+    return clustered_interval(
+        pairs["fooling_norm"] <= norm, [pairs["pair"], pairs["seed"]], resamples=resamples
+    )

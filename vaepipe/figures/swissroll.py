@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,9 @@ from matplotlib.gridspec import SubplotSpec
 from vaepipe.analysis.families import label
 from vaepipe.figures import style
 from vaepipe.figures.data import Data
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
 CAPTION = r"""
 Aggregate posterior q(z) and reconstructions on the swiss roll at d\ :sub:`z` = 2, a row for each of β = {roll_betas}. Where the
@@ -35,7 +38,7 @@ class Shared:
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """A row for the VAE, then one for each β: q(z) and reconstructions of the β-VAE and of the β-TCVAE."""
     models = {(item.cell.family, item.cell.beta): item.arrays for item in data.arrays}
     if not models:
@@ -53,7 +56,9 @@ def draw(data: Data, options: Mapping) -> style.Page:
     names = ("x0", "x1", "x2", "z0", "z1", "rec0", "rec1", "rec2")
     for (family, beta), arrays in models.items():
         points = np.concatenate([arrays["x"], arrays["sample"], arrays["reconstruction"]], axis=1)
-        figure.rows.extend({"family": family, "beta": beta} | dict(zip(names, row)) for row in points.tolist())
+        figure.rows.extend(
+            {"family": family, "beta": beta} | dict(zip(names, row)) for row in points.tolist()
+        )
     scatter = _roll(figure.add_subplot(grid[0, 2], projection="3d"), "held-out points x", x, x, shared)
     _legend(figure.add_subplot(grid[0, 3]), scatter, len(x), data.arrays[0].cell.seed)
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -12,6 +12,9 @@ from vaepipe.analysis.means import Measure
 from vaepipe.analysis.trials import targeted
 from vaepipe.figures import curves, style
 from vaepipe.figures.data import Data
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
 CAPTION = r"""
 −log p(x\ :sub:`t`\ \|z*), z* from q(z|x + d): how badly the attacked code explains the target, nats, against β. Higher is
@@ -24,7 +27,7 @@ EMPTY = "No image data set of this study was attacked: there is no adversarial l
 
 
 @style.styled
-def draw(data: Data, options: Mapping) -> style.Page:
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: mean over pairs, λ, d_z and seeds; z* ~ q(z|x + d)."""
     by = ["dataset", "loss"]
     return curves.against_beta(

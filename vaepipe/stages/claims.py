@@ -16,10 +16,10 @@ from vaepipe.analysis.formatting import interval_text
 from vaepipe.analysis.intervals import Interval
 from vaepipe.claims import UNTESTABLE, Evidence, judge
 from vaepipe.stages import inputs
-from vaepipe.stages.inputs import FigureSpec
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.tables import write_table
+from vaepipe.study.specs import FigureSpec
 
 TRIAL = ("loss", "lambda", "pair", "objective", "target_nll")
 DISTANCES = ("norm", "input_distance", "adversarial_distance", "target_distance", "original_distance")
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     described = (
         "JSON: plot (settings), cells (one for each of --arrays), things (data set → images or points)"
     )
-    parser.add_argument("--spec", required=True, type=FigureSpec.from_json, help=described)
+    parser.add_argument("--spec", required=True, help=described)
     for table in TABLES:
         parser.add_argument(f"--{table}", required=True, type=Path, help=f"table {table} (.csv or .parquet)")
     parser.add_argument("--arrays", nargs="*", default=[], help="evaluations of swiss-roll models (.h5)")
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if wrong := [path for path in args.out if path.suffix not in (".csv", ".md", ".txt")]:
         raise DataError(f"{wrong[0]}: claims are written as .csv, .md or .txt")
-    evidence = read(args.spec, {table: getattr(args, table) for table in TABLES}, args.arrays)
+    evidence = read(FigureSpec.from_json(args.spec), {table: getattr(args, table) for table in TABLES}, args.arrays)
     table = judge(evidence)
     for path in args.out:
         if path.suffix == ".csv":

@@ -15,22 +15,6 @@ from vaepipe.storage.h5 import open_h5, read_text
 from vaepipe.storage.tables import read_table
 from vaepipe.study.cells import Cell
 
-try:
-    from vaepipe.study.specs import FigureSpec
-except ImportError:  # TODO: until specs land
-    import json
-    from types import SimpleNamespace
-
-    class FigureSpec:
-        @staticmethod
-        def from_json(text):
-            spec = json.loads(text)
-            cells = [Cell(**cell) for cell in spec.get("cells", ())]
-            return SimpleNamespace(
-                plot=SimpleNamespace(**spec["plot"]), cells=cells, things=spec.get("things", {})
-            )
-
-
 TABLES = ("models", "images", "attacks", "ball", "robustness")
 FLAG = "masked"
 """Column that figures mark where a table has it."""

@@ -19,11 +19,11 @@ from vaepipe.analysis import verdict
 from vaepipe.figures.data import CellArrays, Data
 from vaepipe.figures.registry import FIGURES, Entry
 from vaepipe.stages import inputs
-from vaepipe.stages.inputs import FigureSpec
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.h5 import open_h5, read_text
 from vaepipe.study.cells import Cell
+from vaepipe.study.specs import FigureSpec
 
 if TYPE_CHECKING:
     from vaepipe.figures.style import Page
@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> None:
     described = (
         "JSON: plot (settings), cells (one for each of --arrays), things (data set → images or points)"
     )
-    parser.add_argument("--spec", required=True, type=FigureSpec.from_json, help=described)
+    parser.add_argument("--spec", required=True, help=described)
     for table in inputs.TABLES:
         parser.add_argument(f"--{table}", type=Path, help=f"table {table} (.csv or .parquet)")
     parser.add_argument("--arrays", nargs="*", default=[], help="HDF5 files, evaluations or attacks")
@@ -143,12 +143,12 @@ def main(argv: list[str] | None = None) -> None:
     suffixes = "files to write: .pdf, .png and .csv (its numbers), or .txt for the headline"
     parser.add_argument("--out", required=True, nargs="+", type=Path, help=suffixes)
     args = parser.parse_args(argv)
-    entry = FIGURES[args.name]
+    entry, spec = FIGURES[args.name], FigureSpec.from_json(args.spec)
     if wrong := [path for path in args.out if path.suffix not in entry.suffixes]:
         raise DataError(f"{wrong[0]}: {args.name} is written as {' or '.join(entry.suffixes)}")
     tables = {table: getattr(args, table) for table in inputs.TABLES}
-    data = read(entry, args.spec, tables, args.arrays, args.measures, args.balls)
-    write(entry.load()(data, args.spec.plot), args.out)
+    data = read(entry, spec, tables, args.arrays, args.measures, args.balls)
+    write(entry.load()(data, spec.plot), args.out)
 
 
 if __name__ == "__main__":

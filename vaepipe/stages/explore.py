@@ -91,7 +91,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--config", required=True, type=Path, help="effective configuration (.json)")
     parser.add_argument("--jobs", default="", help="digest of the study's jobs, to compare with")
-    parser.add_argument("--robustness", required=True, type=Path, help="table robustness, for its flags (.csv)")
+    parser.add_argument(
+        "--robustness", required=True, type=Path, help="table robustness, for its flags (.csv)"
+    )
     parser.add_argument("--out", required=True, type=Path, help="page to write (.html)")
     args = parser.parse_args(argv)
     attacks = sources(read_jobs(args.config, args.jobs), reasons(args.robustness))

@@ -19,9 +19,9 @@ from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.h5 import open_h5
 from vaepipe.storage.tables import read_table
 from vaepipe.study.cells import Cell
-from vaepipe.study.config import Study
 from vaepipe.study.jobs import Job, of_stage, output, read_jobs
 from vaepipe.study.settings import Plot
+from vaepipe.study.study import Study
 
 CELL = tuple(Cell.__dataclass_fields__)
 BY_LAMBDA_AND_PAIR = (*BY_LAMBDA, "distortion", "adversarial_reconstruction")

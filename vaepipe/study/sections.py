@@ -87,7 +87,7 @@ class TrainOptions(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the matrix products and convolutions in training: `float32`, `bfloat16` (weights, losses
     and sums stay float32), or `auto`: bfloat16 where the GPU or the CPU (AMX) has units for it. Assumption.
-    Evaluation and attacks do not depend on it."""
+    Evaluation is always in float32; for attacks see `attack.precision`."""
     beta_warmup: Natural = 0
     """Epochs over which β rises from 1 to its value. Assumption."""
     clip: Positive | None = None

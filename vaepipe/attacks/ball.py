@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaepipe.attacks.arguments import Refused, check_arguments
-from vaepipe.attacks.losses import UNTARGETED, in_batches
+from vaepipe.attacks.arguments import check_arguments
+from vaepipe.attacks.errors import Refused
+from vaepipe.attacks.loss import Loss, find_loss, in_batches
 from vaepipe.attacks.objective import Problem, in_precision, within_memory
 from vaepipe.compute.randomness import seeded_generator
 
@@ -49,7 +50,7 @@ def run_ball_attack(
     x: Tensor,
     target: Tensor,
     radii: Tensor,
-    loss: str = "latent-kl",
+    loss: str | Loss = "latent-kl",
     *,
     norm: str = "l2",
     restarts: int = 3,
@@ -77,12 +78,13 @@ def run_ball_attack(
         Refused: as `vaepipe.attacks.run_attack`; an unknown norm, no steps, fewer than 0 restarts, or none for a loss
             that is stationary at d = 0.
     """
+    loss = find_loss(loss)
     check_arguments(model, x, target, radii, loss, "radii")
     if norm not in PROJECTIONS:
         raise Refused(f"norm: {norm!r} is not one of {', '.join(PROJECTIONS)}")
-    for name, value, least in (("steps", steps, 1), ("restarts", restarts, 1 if loss in UNTARGETED else 0)):
+    for name, value, least in (("steps", steps, 1), ("restarts", restarts, 0 if loss.has_target else 1)):
         if value < least:
-            raise Refused(f"{name}: {value} is less than {least}, which the loss {loss!r} needs")
+            raise Refused(f"{name}: {value} is less than {least}, which the loss {loss.name!r} needs")
     model, x, target = in_precision(model, x, target, precision)
     radii = radii.to(x)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaepipe.attacks.arguments import check_posterior
-from vaepipe.attacks.losses import LOSSES, UNTARGETED, Setting, in_batches
+from vaepipe.attacks.loss import Loss, Setting, in_batches
 from vaepipe.attacks.solvers import lbfgs as solver
 from vaepipe.attacks.solvers import scipy_lbfgsb as reference
 from vaepipe.compute.randomness import seeded_generator
@@ -49,14 +49,14 @@ class Problem:
     def __init__(self, model, x, target, loss, seed, draws, method, max_iterations, tolerance, batch_size):
         goals = posteriors(model, target, batch_size, loss)
         noise = pair_noise(x, target, draws, sum(q.mean.shape[-1] for q in goals), seed)
-        self.divergence = LOSSES[loss](Setting(model, x, target, goals, noise, batch_size))
+        self.divergence = loss.build(Setting(model, x, target, goals, noise, batch_size))
         self.shape, self.x, self.batch_size = x.shape[1:], x.flatten(1), batch_size
-        self.target = None if loss in UNTARGETED else target.flatten(1)
+        self.target = target.flatten(1) if loss.has_target else None
         self.minimise = {"lbfgs": solver.minimise, "scipy": reference.minimise}[method]
         self.options = {"max_iterations": max_iterations, "tolerance": tolerance, "slots": batch_size}
         self.start = None
         self.sizes = [] if method == "scipy" else self.alike()
-        if loss in UNTARGETED:
+        if not loss.has_target:
             away = pair_noise(x, target, 1, self.x.shape[1], seed + 1)[0]
             self.start = (self.x + START * away / away.norm(dim=1, keepdim=True)).clamp(0, 1)
 
@@ -124,7 +124,7 @@ class Problem:
         return Rows(result.distortion.to(self.x).flatten(2), **found)
 
 
-def posteriors(model, x: Tensor, batch_size: int, loss: str) -> list[DiagonalNormal]:
+def posteriors(model, x: Tensor, batch_size: int, loss: Loss) -> list[DiagonalNormal]:
     """Posteriors of ``x``, a layer each."""
 
     def packed(batch: Tensor) -> Tensor:

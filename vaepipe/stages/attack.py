@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from vaepipe.attacks.arguments import Refused
+from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.pairs import choose_pairs
 from vaepipe.attacks.penalised import AttackResult, run_attack
 from vaepipe.compute.device import setup_device

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vaepipe.analysis import robustness
-from vaepipe.attacks.losses import LOSSES, Setting
+from vaepipe.attacks.loss import Setting, find_loss
 from vaepipe.attacks.objective import pair_noise, posteriors
 from vaepipe.compute.device import setup_device
 from vaepipe.compute.randomness import seeded_generator
@@ -56,11 +56,11 @@ class Attacked:
             self.x, self.target = (as_float(torch.from_numpy(file[name][:]).to(device)) for name in ("x", "target"))
             self.pairs, attack = file["pairs"][:], json.loads(file.attrs["spec"])
         self.distortion = torch.from_numpy(self.rows["distortion"]).to(self.x)  # L, P, C, H, W
-        goals = posteriors(model, self.target, attack["batch_size"], attack["loss"])
+        goals = posteriors(model, self.target, attack["batch_size"], find_loss(attack["loss"]))
         self.sizes = [q.mean.shape[1] for q in goals]
         draws = pair_noise(self.x, self.target, attack["draws"], sum(self.sizes), attack["pair_seed"])
         setting = Setting(model, self.x, self.target, goals, draws, attack["batch_size"])
-        self._divergence = LOSSES[attack["loss"]](setting)
+        self._divergence = find_loss(attack["loss"]).build(setting)
         a, t, o = (self.rows[f"{name}_distance"] for name in ("adversarial", "target", "original"))
         self.ratio = robustness.ratio(a, t, o)
         self.row = robustness.strongest(self.rows["norm"], self.rows["input_distance"], self.ratio)  # B, P

@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from vaepipe.models import distributions
-from vaepipe.models.external import External, MeanAndLogVariance, build, entry_point, normals, read_checkpoint
+from vaepipe.models.external import External, MeanAndLogVariance, build, normals
+from vaepipe.models.user_code import entry_point, read_checkpoint
 from vaepipe.stages.adopt import adopt
 from vaepipe.stages.attack import attack
 from vaepipe.storage.errors import DataError
@@ -172,7 +174,7 @@ def test_what_an_entry_point_lacks_is_one_line_that_names_it(tmp_path, code, mes
     file = tmp_path / "theirs.py"
     file.write_text(f"from test_external import Plain\n{code}\n")
     with pytest.raises(DataError) as caught:
-        build({"entry": f"{file}:load", "range": [-1, 1], "d_z": 5 if "#" in code else 4}, {}, (1, 8, 8))
+        build(SimpleNamespace(entry=f"{file}:load", range=(-1, 1), d_z=5 if "#" in code else 4), {}, (1, 8, 8))
     text = str(caught.value)
     assert text.startswith(f"{file}:load: ") and message in text and "\n" not in text
 
@@ -247,8 +249,8 @@ def test_the_losses_of_a_model_are_no_part_of_what_it_is(tmp_path):
 
 
 def test_entry_points_by_module_and_by_file_and_normals_of_layers():
-    assert entry_point("vaepipe.study.grid:cells").__name__ == "cells"
-    assert entry_point(f"{ROOT}/vaepipe/grid.py:token")(4.0) == "4"
+    assert entry_point("vaepipe.models.network:find_network").__name__ == "find_network"
+    assert entry_point(f"{ROOT}/vaepipe/models/network.py:find_network")("conv").name == "conv"
     layers = normals(
         [Normal(torch.zeros(2, 3), torch.ones(2, 3)), distributions.DiagonalNormal(torch.ones(2, 1), torch.zeros(2, 1))]
     )

@@ -25,7 +25,10 @@ def build(shape: tuple[int, ...], code: int, latent: int, hidden: list[int]) -> 
     down: list[nn.Module] = []
     for before, after in itertools.pairwise(channels):
         down += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU(inplace=True)]
-    up: list[nn.Module] = [dense_layers([latent, 256, 256, math.prod(smallest)], nn.ReLU), nn.Unflatten(1, smallest)]
+    up: list[nn.Module] = [
+        dense_layers([latent, 256, 256, math.prod(smallest)], nn.ReLU),
+        nn.Unflatten(1, smallest),
+    ]
     for i in range(len(sizes) - 1, 0, -1):
         up += [nn.ReLU(inplace=True), Doubling(channels[i], channels[i - 1], sizes[i], sizes[i - 1])]
     code_layers = dense_layers([math.prod(smallest), 256, 256, code], nn.ReLU)

@@ -27,7 +27,10 @@ def build(shape: tuple[int, ...], code: int, latent: int, hidden: list[int]) -> 
     for before, after in itertools.pairwise(channels):
         down += normalised(nn.Conv2d(before, after, 4, 2, 1), after)
     down += [*normalised(nn.Conv2d(channels[-1], 512, sizes[-1]), 512), nn.Conv2d(512, code, 1), nn.Flatten()]
-    up: list[nn.Module] = [nn.Unflatten(1, (latent, 1, 1)), *normalised(nn.ConvTranspose2d(latent, 512, 1), 512)]
+    up: list[nn.Module] = [
+        nn.Unflatten(1, (latent, 1, 1)),
+        *normalised(nn.ConvTranspose2d(latent, 512, 1), 512),
+    ]
     up += normalised(nn.ConvTranspose2d(512, channels[-1], sizes[-1]), channels[-1])
     for i in range(len(sizes) - 1, 1, -1):
         up += normalised(Doubling(channels[i], channels[i - 1], sizes[i], sizes[i - 1]), channels[i - 1])

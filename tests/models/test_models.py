@@ -42,7 +42,9 @@ def test_objectives_are_their_formulas(t):
     elbo = float((t.log_likelihood - t.kl).mean())
     tc = float(total_correlation(t.samples[0], *t.posteriors[0], 100, "mss"))
     assert float(find_family("vae").objective(t, 4.0, 100, SETTINGS)) == pytest.approx(-elbo)
-    assert float(find_family("beta-vae").objective(t, 4.0, 100, SETTINGS)) == pytest.approx(-elbo + 3 * float(t.kl.mean()))
+    assert float(find_family("beta-vae").objective(t, 4.0, 100, SETTINGS)) == pytest.approx(
+        -elbo + 3 * float(t.kl.mean())
+    )
     assert float(find_family("beta-tcvae").objective(t, 4.0, 100, SETTINGS)) == pytest.approx(-elbo + 3 * tc)
 
 
@@ -68,20 +70,44 @@ def test_networks_fit_any_image_from_eight_pixels_up(network, shape):
 
 def test_the_convolution_is_chens_at_64():
     encoder, decoder = find_network("conv").build((1, 64, 64), 20, 10, [])
-    sizes = [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in encoder if isinstance(m, torch.nn.Conv2d)]
-    assert sizes == [(1, 32, 4, 2), (32, 32, 4, 2), (32, 64, 4, 2), (64, 64, 4, 2), (64, 512, 4, 1), (512, 20, 1, 1)]
     sizes = [
-        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in decoder if isinstance(m, torch.nn.ConvTranspose2d)
+        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0])
+        for m in encoder
+        if isinstance(m, torch.nn.Conv2d)
     ]
-    assert sizes == [(10, 512, 1, 1), (512, 64, 4, 1), (64, 64, 4, 2), (64, 32, 4, 2), (32, 32, 4, 2), (32, 1, 4, 2)]
+    assert sizes == [
+        (1, 32, 4, 2),
+        (32, 32, 4, 2),
+        (32, 64, 4, 2),
+        (64, 64, 4, 2),
+        (64, 512, 4, 1),
+        (512, 20, 1, 1),
+    ]
+    sizes = [
+        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0])
+        for m in decoder
+        if isinstance(m, torch.nn.ConvTranspose2d)
+    ]
+    assert sizes == [
+        (10, 512, 1, 1),
+        (512, 64, 4, 1),
+        (64, 64, 4, 2),
+        (64, 32, 4, 2),
+        (32, 32, 4, 2),
+        (32, 1, 4, 2),
+    ]
 
 
 def test_the_mlp_is_chens_for_dsprites():
     encoder, decoder = find_network("mlp").build((1, 64, 64), 20, 10, [1200, 1200])
     widths = [
-        [(m.in_features, m.out_features) for m in net.modules() if isinstance(m, torch.nn.Linear)] for net in (encoder, decoder)
+        [(m.in_features, m.out_features) for m in net.modules() if isinstance(m, torch.nn.Linear)]
+        for net in (encoder, decoder)
     ]
-    assert widths == [[(4096, 1200), (1200, 1200), (1200, 20)], [(10, 1200), (1200, 1200), (1200, 1200), (1200, 4096)]]
+    assert widths == [
+        [(4096, 1200), (1200, 1200), (1200, 20)],
+        [(10, 1200), (1200, 1200), (1200, 1200), (1200, 4096)],
+    ]
 
 
 def test_a_model_comes_back_from_its_file(tmp_path, spec):
@@ -114,11 +140,17 @@ def test_burgess_is_as_published_at_64():
     encoder, _ = find_network("burgess").build((1, 64, 64), 20, 10, [])
     layers = [m for m in encoder.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
     sizes = [
-        (m.in_channels, m.out_channels) if isinstance(m, torch.nn.Conv2d) else (m.in_features, m.out_features) for m in layers
+        (m.in_channels, m.out_channels) if isinstance(m, torch.nn.Conv2d) else (m.in_features, m.out_features)
+        for m in layers
     ]
     assert sizes == [(1, 32), (32, 32), (32, 32), (32, 32), (512, 256), (256, 256), (256, 20)]
     assert (
-        sum(p.numel() for net in find_network("burgess").build((1, 64, 64), 20, 10, []) for p in net.parameters()) == 502_005
+        sum(
+            p.numel()
+            for net in find_network("burgess").build((1, 64, 64), 20, 10, [])
+            for p in net.parameters()
+        )
+        == 502_005
     )  # as in public re-makes
 
 
@@ -136,7 +168,9 @@ def batch(model, B=8):
 def test_a_seatbelt_of_one_layer_is_the_beta_tcvae(spec):
     one = build_model(vary(spec, family="seatbelt", model={"layers": 1}), (1, 8, 8)).double()
     flat = build_model(spec, (1, 8, 8)).double()
-    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), flat.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(one.state_dict().values(), flat.state_dict().values(), strict=True)
+    )
     values = []
     for name, model in (("seatbelt", one), ("beta-tcvae", flat)):
         loss = find_family(name).objective(terms(model, *batch(model)), 4.0, 100, SETTINGS)
@@ -168,14 +202,19 @@ def test_free_bits_leave_a_dimension_below_the_allowance_without_a_gradient():
     settings = TrainOptions(free_bits=1e6)
     t = terms(model, x, noise)
     loss = find_family("seatbelt").objective(t, 1.0, 100, settings)
-    (gradient,) = torch.autograd.grad(loss + t.log_likelihood.mean(), [t.posteriors[1].mean], allow_unused=True)
+    (gradient,) = torch.autograd.grad(
+        loss + t.log_likelihood.mean(), [t.posteriors[1].mean], allow_unused=True
+    )
     assert gradient is None or not gradient.any()
 
 
 def test_seatbelt_penalises_the_total_correlation_of_the_top_layer_only():
     model = hierarchy(3)
     t = terms(model, *batch(model))
-    extra = float(find_family("seatbelt").objective(t, 5.0, 100, SETTINGS) - find_family("seatbelt").objective(t, 1.0, 100, SETTINGS))
+    extra = float(
+        find_family("seatbelt").objective(t, 5.0, 100, SETTINGS)
+        - find_family("seatbelt").objective(t, 1.0, 100, SETTINGS)
+    )
     assert extra == pytest.approx(4 * float(total_correlation(t.samples[2], *t.posteriors[2], 100)))
 
 
@@ -208,12 +247,16 @@ def test_the_autoencoder_is_deterministic_and_has_no_elbo(spec):
     assert torch.isneginf(t.elbo).all()
     loss = find_family("ae").objective(t, 0.0, 100, SETTINGS)
     assert float(loss) == pytest.approx(-float(t.log_likelihood.mean()))
-    assert all(g is None or g.isfinite().all() for g in torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
+    assert all(
+        g is None or g.isfinite().all()
+        for g in torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+    )
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(
-    ("channels", "size", "goal"), [(1, (4, 4), (8, 8)), (1, (3, 5), (7, 10)), (3, (5, 4), (10, 8)), (32, (4, 4), (9, 8))]
+    ("channels", "size", "goal"),
+    [(1, (4, 4), (8, 8)), (1, (3, 5), (7, 10)), (3, (5, 4), (10, 8)), (32, (4, 4), (9, 8))],
 )
 def test_doubling_is_pytorch_s_transposed_convolution(memory_format, channels, size, goal):
     layer = Doubling(6, channels, size, goal).double().to(memory_format=memory_format)
@@ -223,12 +266,16 @@ def test_doubling_is_pytorch_s_transposed_convolution(memory_format, channels, s
     assert found.shape[2:] == goal
     torch.testing.assert_close(found, expected)
     g = torch.randn_like(expected)
-    torch.testing.assert_close(torch.autograd.grad(found, variables, g), torch.autograd.grad(expected, variables, g))
+    torch.testing.assert_close(
+        torch.autograd.grad(found, variables, g), torch.autograd.grad(expected, variables, g)
+    )
 
 
 def test_four_layers_train_without_a_break(digits):
     model = Model(network="mlp", hidden=(128, 128), likelihood="gaussian", sigma_x=0.1, layers=4)
-    training = TrainOptions(epochs=3, batch_size=64, learning_rate=2e-3, schedule="cosine", precision="float32")
+    training = TrainOptions(
+        epochs=3, batch_size=64, learning_rate=2e-3, schedule="cosine", precision="float32"
+    )
     spec = ModelSpec(dataset="digits", family="seatbelt", beta=8, d_z=8, seed=0, model=model, train=training)
     trainer = Trainer(spec, *(Resident.read(digits, part) for part in ("train", "test")), torch.device("cpu"))
     rows = [trainer.epoch() for _ in range(3)]

@@ -16,8 +16,8 @@ from conftest import ROOT, run_stage, vary
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.compute import precision
 from vaepipe.datasets.resident import Resident
-from vaepipe.stages.evaluate import evaluate
 from vaepipe.models.training import Trainer
+from vaepipe.stages.evaluate import evaluate
 from vaepipe.stages.train import train
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import read_weights, write_weights
@@ -101,7 +101,9 @@ def test_what_a_killed_workflow_deletes_of_a_finished_training_is_made_again_wit
     monkeypatch.setattr(Trainer, "epoch", lambda self: pytest.fail("an epoch was trained again"))
     assert_equal(run(spec, digits, folder), whole)
     options = EvaluateSpec(importance_samples=2)
-    other = folder / ".model.resume-0000000000000000.safetensors"  # of a longer training that was stopped, for another config
+    other = (
+        folder / ".model.resume-0000000000000000.safetensors"
+    )  # of a longer training that was stopped, for another config
     other.touch()
     evaluate(options, digits, folder / "model.safetensors", folder / "evaluation.h5", CPU)
     assert {path.name for path in folder.glob(".*")} == {".model.lock", other.name}
@@ -122,7 +124,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(spec
     done = run_stage("train", "--spec", broken.to_json(), *arguments)
     assert done.returncode == 1
     lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1 and "training diverged: the loss is" in lines[0] and "epoch 1, step" in lines[0], done.stderr
+    assert len(lines) == 1 and "training diverged: the loss is" in lines[0] and "epoch 1, step" in lines[0], (
+        done.stderr
+    )
     assert "is kept at" in lines[0] and not (tmp_path / "m.safetensors").exists()
     (kept,) = tmp_path.glob(".m.resume-*.safetensors")
     assert all(torch.isfinite(t).all() for t in read_weights(kept)[0].values())
@@ -130,7 +134,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(spec
 
 def test_weights_that_are_not_finite_are_never_a_result_nor_a_checkpoint(spec, digits, tmp_path):
     # one step an epoch: the loss is computed before the step that spoils the weights
-    broken = vary(spec, train={"learning_rate": 1e38, "schedule": "constant", "batch_size": 1437, "epochs": 1})
+    broken = vary(
+        spec, train={"learning_rate": 1e38, "schedule": "constant", "batch_size": 1437, "epochs": 1}
+    )
     with pytest.raises(DataError, match="weights are not finite after epoch 1, step 1"):
         run(broken, digits, tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
@@ -138,7 +144,9 @@ def test_weights_that_are_not_finite_are_never_a_result_nor_a_checkpoint(spec, d
     assert all(torch.isfinite(t).all() for t in read_weights(kept)[0].values())
 
 
-def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_it_made(spec, digits, tmp_path, whole):
+def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_it_made(
+    spec, digits, tmp_path, whole
+):
     folder = tmp_path / "both"
     arguments = [
         "--data",
@@ -155,11 +163,16 @@ def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted((process.communicate(timeout=120)[0] for process in both), key=len)
     assert [process.returncode for process in both] == [0, 0]
-    assert said[0].endswith("is there already: the process that had the lock made it\n") and said[1].count("epoch") == 6
+    assert (
+        said[0].endswith("is there already: the process that had the lock made it\n")
+        and said[1].count("epoch") == 6
+    )
     assert_equal((read_weights(folder / "model.safetensors")[0], pd.read_csv(folder / "history.csv")), whole)
 
 
-def test_finished_weights_of_another_spec_or_without_their_history_are_not_taken(spec, digits, tmp_path, whole):
+def test_finished_weights_of_another_spec_or_without_their_history_are_not_taken(
+    spec, digits, tmp_path, whole
+):
     run(vary(spec, seed=1), digits, tmp_path)
     assert_equal(run(spec, digits, tmp_path), whole)
     (tmp_path / "history.csv").unlink()
@@ -172,12 +185,16 @@ def test_a_gpu_trains_resumes_and_measures_as_the_cpu_does(spec, digits, tmp_pat
     gpu = torch.device("cuda", 0)
     on_gpu, on_cpu, again = Trainer(spec, *parts, gpu), Trainer(spec, *parts, CPU), Trainer(spec, *parts, gpu)
     rows = [(on_gpu.epoch()["loss"], on_cpu.epoch()["loss"]) for _ in range(3)]
-    assert rows == pytest.approx(np.array(rows).mean(1, keepdims=True).repeat(2, 1), rel=0.05)  # other shuffling, same training
+    assert rows == pytest.approx(
+        np.array(rows).mean(1, keepdims=True).repeat(2, 1), rel=0.05
+    )  # other shuffling, same training
     again.restore(*on_gpu.state())
     assert again.epoch()["loss"] == pytest.approx(on_gpu.epoch()["loss"], rel=1e-4)
     eager = Trainer(spec, *parts, gpu)
     eager._step_function = lambda beta: partial(eager.step, beta)
-    assert [eager.epoch()["loss"] for _ in range(3)] == pytest.approx([row[0] for row in rows], rel=1e-5)  # without a graph
+    assert [eager.epoch()["loss"] for _ in range(3)] == pytest.approx(
+        [row[0] for row in rows], rel=1e-5
+    )  # without a graph
     x = parts[1][:4].to(gpu)
     model = on_gpu.model.eval().requires_grad_(False)
     found = run_attack(model, x, x.flip(0), torch.tensor([0.1, 1.0]), batch_size=16)
@@ -242,7 +259,10 @@ def test_clipping_bounds_the_gradient_that_adam_sees(spec, digits):
     clipped = vary(spec, train={"clip": 1e-3})
     trainer = Trainer(clipped, *(Resident.read(digits, p) for p in ("train", "test")), CPU)
     norms, inner = [], trainer.adam.step
-    trainer.adam.step = lambda: (norms.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).norm()), inner())
+    trainer.adam.step = lambda: (
+        norms.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).norm()),
+        inner(),
+    )
     trainer.epoch()
     assert max(norms) <= 1e-3 * 1.001
 
@@ -260,7 +280,10 @@ def test_the_other_families_train_and_resume_too(spec, digits, tmp_path, family)
     third.restore(*second.state())
     assert [third.epoch() for _ in range(2)] == rows[2:]
     assert rows[3]["loss"] < rows[0]["loss"]
-    assert all(torch.equal(a, b) for a, b in zip(first.model.state_dict().values(), third.model.state_dict().values()))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(first.model.state_dict().values(), third.model.state_dict().values())
+    )
 
 
 def test_convolutions_continue_with_the_same_bits_too(spec, digits):
@@ -271,7 +294,10 @@ def test_convolutions_continue_with_the_same_bits_too(spec, digits):
     first.epoch()
     second.restore(*first.state())
     assert second.epoch() == rows[1]
-    assert all(torch.equal(a, b) for a, b in zip(whole.model.state_dict().values(), second.model.state_dict().values()))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.model.state_dict().values(), second.model.state_dict().values())
+    )
     assert whole.model.encoder[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -294,4 +320,7 @@ def test_bfloat16_trains_to_the_same_quality(spec, digits, network):
 def test_the_precision_follows_the_hardware_unless_it_is_given(monkeypatch, flags, fast):
     monkeypatch.setattr(precision.Path, "read_text", lambda self, **_: f"flags: {flags}")
     assert precision.choose_precision("auto", CPU) == fast
-    assert precision.choose_precision("float32", CPU) == "float32" and precision.choose_precision("bfloat16", CPU) == "bfloat16"
+    assert (
+        precision.choose_precision("float32", CPU) == "float32"
+        and precision.choose_precision("bfloat16", CPU) == "bfloat16"
+    )

@@ -14,9 +14,11 @@ import torch
 from vaepipe.datasets.prepared import read_digest, read_split
 from vaepipe.models import external
 from vaepipe.models.user_code import read_checkpoint, source_digest
-from vaepipe.storage import provenance
+from vaepipe.storage.digests import file_digest
 from vaepipe.storage.errors import DataError, run_stage
+from vaepipe.storage.provenance import record
 from vaepipe.storage.weights import write_weights
+from vaepipe.study.digests import adopt_code
 from vaepipe.study.specs import ExternalSpec
 
 
@@ -41,13 +43,13 @@ def adopt(spec: ExternalSpec, data: Path, weights: Path, out: Path) -> None:
         raise DataError(f"{weights}: {infinite[0]} holds values that are not finite")
     model = external.build(settings, tensors, shape)
     meta = {
-        **provenance.record(),
+        **record(),
         "spec": spec.to_json(),
         "shape": json.dumps(list(shape)),
-        "code": provenance.code_digest("stages.adopt"),
+        "code": adopt_code(spec),
         "data": read_digest(data),
         "entry": source_digest(settings.entry),
-        "weights": provenance.file_digest(weights),
+        "weights": file_digest(weights),
     }
     write_weights(out, tensors, meta)
     count = sum(tensor.numel() for tensor in tensors.values())

@@ -16,9 +16,10 @@ from vaepipe.metrics.evaluation import evaluate_model
 from vaepipe.metrics.registry import LATENT_METRICS
 from vaepipe.models.checkpoints import delete_finished_checkpoint
 from vaepipe.stages.trained_model import read_trained_model
-from vaepipe.storage import provenance
+from vaepipe.storage.digests import file_digest
 from vaepipe.storage.errors import run_stage
 from vaepipe.storage.h5 import write_h5
+from vaepipe.study.digests import evaluate_code
 from vaepipe.study.specs import EvaluateSpec
 
 
@@ -42,9 +43,9 @@ def evaluate(spec: EvaluateSpec, data: Path, weights: Path, out: Path, device: t
     attributes = {
         "spec": spec.model_dump(mode="json"),
         "model": model_spec.model_dump(mode="json"),
-        "weights": provenance.file_digest(weights),
+        "weights": file_digest(weights),
         "state": evaluation.state,
-        "code": provenance.code_digest("stages.evaluate"),
+        "code": evaluate_code(model_spec),
         "data": read_digest(data),
     }
     write_h5(out, "evaluation", evaluation.arrays, attributes)

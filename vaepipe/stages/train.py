@@ -25,11 +25,12 @@ from vaepipe.datasets.prepared import read_digest
 from vaepipe.datasets.resident import Resident
 from vaepipe.models.checkpoints import checkpoint_path
 from vaepipe.models.training import HELD_OUT, Trainer
-from vaepipe.storage import provenance
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.locks import LOCKS_UNSUPPORTED
+from vaepipe.storage.provenance import record
 from vaepipe.storage.tables import write_rows
 from vaepipe.storage.weights import read_weights, write_weights
+from vaepipe.study.digests import train_code
 from vaepipe.study.specs import ModelSpec
 
 
@@ -45,7 +46,7 @@ def train(
         checkpoint_seconds: least time between two checkpoints.
     """
     trainer = Trainer(spec, Resident.read(data, "train"), Resident.read(data, "test", HELD_OUT), device)
-    code, digest = provenance.code_digest("stages.train"), read_digest(data)
+    code, digest = train_code(spec), read_digest(data)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = checkpoint_path(out, spec.model_dump(mode="json"), digest, code)
     # an orphan of a killed workflow may still be training: it ends first, with the same weights
@@ -53,7 +54,7 @@ def train(
     if _wait_for_lock(lock):
         _delete_unfinished_writes(out)
     meta = {
-        **provenance.record(),
+        **record(),
         "spec": spec.to_json(),
         "shape": json.dumps(list(trainer.x.shape)),
         "precision": trainer.precision,

@@ -92,9 +92,7 @@ def solve_again(
     return rows.where(which & ~(again.objective >= rows.objective) & again.objective.isfinite(), again)
 
 
-def lowest_lines(
-    lambdas: Tensor, rows: Rows, gain: float = 0, least: float = 0
-) -> tuple[Tensor, Rows]:
+def lowest_lines(lambdas: Tensor, rows: Rows, gain: float = 0, least: float = 0) -> tuple[Tensor, Rows]:
     """Return the rows on the lowest lines, and where these are lower than the rows' own.
 
     Args:
@@ -106,7 +104,9 @@ def lowest_lines(
     """
     undistorted = {name: torch.zeros_like(value[:1]) for name, value in vars(rows).items()}
     undistorted |= {"divergence": rows.initial_divergence[:1]}  # a line even if d = 0 is not stationary
-    candidates = {name: torch.cat([value, undistorted[name]]) for name, value in vars(rows).items()}  # L + 1, P
+    candidates = {
+        name: torch.cat([value, undistorted[name]]) for name, value in vars(rows).items()
+    }  # L + 1, P
     lines = candidates["divergence"] + lambdas[:, None, None] * candidates["norm"]  # L, L + 1, P
     objective, line = lines.nan_to_num(torch.inf).min(1)
     pair = torch.arange(line.shape[1], device=line.device).expand_as(line)

@@ -71,9 +71,7 @@ class Objective:
             size //= 2
         return sizes[::-1]
 
-    def _rounds_identically(
-        self, u: Tensor, pair: Tensor, whole: tuple[Tensor, Tensor], size: int
-    ) -> bool:
+    def _rounds_identically(self, u: Tensor, pair: Tensor, whole: tuple[Tensor, Tensor], size: int) -> bool:
         """Return whether all full batches of ``size`` rows give the values and gradients ``whole``, bit for bit."""
         for part_u, part_pair, *expected in zip(*(t.split(size) for t in (u, pair, *whole))):
             if len(part_u) == size:

@@ -26,6 +26,7 @@ from vaepipe.storage.errors import DataError
 if TYPE_CHECKING:
     from vaepipe.models.interface import ExternalSettings
 
+
 class External(nn.Module):
     """The user's model behind the interface `vaepipe.models.interface.Model`.
 
@@ -38,7 +39,8 @@ class External(nn.Module):
 
     def __init__(self, inner: Any, latent_sizes: Sequence[int], range: Sequence[float], entry: str = "model"):
         super().__init__()
-        self.inner, self.latent_sizes, self.entry = inner, tuple(latent_sizes), entry
+        self.inner: Any = inner
+        self.latent_sizes, self.entry = tuple(latent_sizes), entry
         self.low, self.width = range[0], range[1] - range[0]
 
     def call(self, method: str, *arguments: Tensor) -> Any:
@@ -54,7 +56,7 @@ class External(nn.Module):
     def infer(
         self, x: Tensor, noise: Tensor | None = None
     ) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
-        """(posteriors, samples) of each layer; layers are sampled independently, each from the posterior that the model gives."""
+        """(posteriors, samples) of each layer; each is sampled from the posterior that the model gives, on its own."""
         posteriors = self.posterior(x)
         if noise is None:
             return posteriors, tuple(q.mean for q in posteriors)
@@ -107,7 +109,7 @@ class MeanAndLogVariance(nn.Module):
 
     def __init__(self, model: nn.Module, likelihood: str, sigma: float = 0.1):
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.train(model.training)
         if likelihood not in ("bernoulli", "gaussian"):
             raise ValueError(f"likelihood: {likelihood!r} is not allowed; expected bernoulli or gaussian")

@@ -102,5 +102,3 @@ def source_digest(entry: str) -> str:
     source = inspect.getsourcefile(entry_point(entry))
     assert source is not None
     return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]
-
-

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import ValidationError
 
 from vaepipe.models.build import restore_external_model, restore_model
-from vaepipe.models.interface import Model
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import read_weights
 from vaepipe.study.specs import ExternalSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from vaepipe.models.interface import Model
 
 
 def read_trained_model(

@@ -12,12 +12,13 @@ ACTIVE_VARIANCE = 0.01
 """Burda et al. 2016, section 5.2: variances lie clearly above or below."""
 
 EXPLODED_SCALE = 10.0
-"""In standard deviations of the prior. The aggregate posterior should match the prior, of scale 1; a root mean square of 10
-costs 10²/2 = 50 nats per image in one dimension, which a KL term that works does not allow."""
+"""In standard deviations of the prior. The aggregate posterior should match the prior, of scale 1; a root
+mean square of 10 costs 10²/2 = 50 nats per image in one dimension, too many for a KL term that works."""
 
 
 def active_units(mean: Tensor) -> Tensor:
-    """(D,) whether the posterior means ``mean`` (N, D) of each dimension vary over images by more than `ACTIVE_VARIANCE`.
+    """(D,) whether the posterior means ``mean`` (N, D) of each dimension vary over images by more than
+    `ACTIVE_VARIANCE`.
 
     Source: Burda et al. 2016, section 5.2.
     """
@@ -25,7 +26,7 @@ def active_units(mean: Tensor) -> Tensor:
 
 
 def count_active(mean: Tensor, resamples: int = 200) -> Estimate:
-    """The number of active dimensions, with the standard error of a bootstrap over images; ``mean`` (N, D)."""
+    """The number of active dimensions of ``mean`` (N, D), with a bootstrap standard error over images."""
     N = len(mean)
     random = torch.Generator().manual_seed(0)
     count = torch.stack(
@@ -39,15 +40,16 @@ def count_active(mean: Tensor, resamples: int = 200) -> Estimate:
 
 
 def kl_per_dimension(mean: Tensor, log_std: Tensor) -> Tensor:
-    """(D,) KL(q(z_k|x) ‖ N(0,1)) in nats, averaged over images; ``mean``, ``log_std``: (N, D). Closed form."""
+    """(D,) KL(q(z_k|x) ‖ N(0,1)), nats, mean over images, in closed form; ``mean``, ``log_std``: (N, D)."""
     return DiagonalNormal(mean.double(), log_std.double()).kl_terms().mean(0)
 
 
 def latent_state(mean: Tensor, log_std: Tensor) -> str:
     """The state of a latent space, from posteriors ``mean``, ``log_std`` (N, D).
 
-    ``exploded``: the root mean square of the means of an active dimension, or the mean σ of any dimension, is above
-    `EXPLODED_SCALE`, or a number is not finite. ``collapsed``: not exploded, and no dimension is active. ``ok``: neither.
+    ``exploded``: the root mean square of the means of an active dimension, or the mean σ of any dimension, is
+    above `EXPLODED_SCALE`, or a number is not finite. ``collapsed``: not exploded, and no dimension is
+    active. ``ok``: neither.
     """
     mean, sigma = mean.double(), log_std.double().exp()
     active = active_units(mean)

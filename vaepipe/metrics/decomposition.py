@@ -3,7 +3,7 @@
     E KL(q(z|x) ‖ p(z)) = I(z; x) + KL(q(z) ‖ Π_k q(z_k)) + Σ_k KL(q(z_k) ‖ p(z_k))
                           index-code  total correlation     dimension-wise KL
 
-q(z) = 1/N Σ_j q(z|x_j) is the whole mixture, not an estimate from a minibatch. Values are in nats and in float64.
+q(z) = 1/N Σ_j q(z|x_j) is the whole mixture, not a minibatch estimate. Values are in nats and in float64.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vaepipe.models.distributions import LOG_2PI
 from vaepipe.models.logsumexp import logsumexp
 
 BLOCK = 2**16
-"""Pairs (sample, component) in memory at once, or N if that is more: about 6 arrays of 8 bytes each, 3 MB, fit in caches."""
+"""Pairs (sample, component) in memory at once, or N if that is more: 6 arrays, 3 MB, fit in caches."""
 
 
 class Decomposition(NamedTuple):
@@ -42,11 +42,11 @@ class Decomposition(NamedTuple):
 def decompose(
     mean: Tensor, log_std: Tensor, samples: Tensor, rows: Tensor | None = None, *, block: int = BLOCK
 ) -> Decomposition:
-    """Split the KL of N posteriors; exact except for the expectation over q(z), which is a mean over the samples.
+    """Split the KL of N posteriors; exact except for the expectation over q(z), a mean over the samples.
 
-    The standard errors treat the samples as independent draws from q(z), and the N posteriors as the whole population: I
-    cannot exceed log N. One sample of each posterior (the default) is a stratified draw, which varies less than the
-    standard error says.
+    The standard errors treat the samples as independent draws from q(z), and the N posteriors as the whole
+    population: I cannot exceed log N. One sample of each posterior (the default) is a stratified draw, which
+    varies less than the standard error says.
 
     Args:
         mean, log_std: (N, D) posteriors.
@@ -73,7 +73,8 @@ def pointwise_information(
     """How much each sample reveals of the posterior that it was drawn from; arguments as `decompose`.
 
     Returns:
-        (joint, marginals, log_q): (S,) log q(z|x) − log q(z); (S, D) log q(z_k|x) − log q(z_k); (S, D) log q(z_k|x). float64.
+        (joint, marginals, log_q), float64: (S,) log q(z|x) − log q(z); (S, D) log q(z_k|x) − log q(z_k);
+        (S, D) log q(z_k|x).
     """
     if rows is None:
         if len(samples) != len(mean):

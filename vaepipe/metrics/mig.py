@@ -1,4 +1,4 @@
-"""The mutual information gap: whether one latent dimension, and only one, encodes each factor of variation."""
+"""The mutual information gap: whether exactly one latent dimension encodes each factor of variation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class MutualInformationGap(NamedTuple):
 
     Attributes:
         value: mean gap over factors, in [0,1].
-        standard_error: Monte-Carlo error over the samples, for the two best dimensions of each factor as estimated.
+        standard_error: Monte-Carlo error over the samples, with the two best dimensions fixed.
         gaps: (F,) in [0,1].
         information: (F, D) estimates of I(z_k; v), nats; sampling can make them negative.
     """
@@ -34,10 +34,10 @@ def mutual_information_gap(
 ) -> MutualInformationGap:
     """Mean over factors v of (largest − second largest I(z_k; v)) / H(v), negative estimates counted as 0.
 
-    I(z_k; v) = H(z_k) − H(z_k|v) = I(z_k; x) − I(z_k; x|v), with q(z_k) the mixture of all N posteriors and q(z_k|v) that
-    of the images with this value. The N images are the whole population: if posteriors are narrower than the distance
-    between neighbouring means, a dimension identifies the image, whatever it encodes, and I(z_k; v) approaches H(v). The
-    gap, a difference, suffers less.
+    I(z_k; v) = H(z_k) − H(z_k|v) = I(z_k; x) − I(z_k; x|v), with q(z_k) the mixture of all N posteriors and
+    q(z_k|v) that of the images with this value. The N images are the whole population: if posteriors are
+    narrower than the distance between neighbouring means, a dimension identifies the image, whatever it
+    encodes, and I(z_k; v) approaches H(v). The gap, a difference, suffers less.
 
     Args:
         mean, log_std: (N, D) posteriors.
@@ -45,8 +45,8 @@ def mutual_information_gap(
         factors: (N, F) integer classes.
         block: pairs (sample, component) in memory at once; it does not change the result.
 
-    Source: Chen et al. 2018, section 4, and their ``disentanglement_metrics.py``, which takes H(v) of equally frequent
-    values.
+    Source: Chen et al. 2018, section 4, and their ``disentanglement_metrics.py``, which takes H(v) of
+    equally frequent values.
     """
 
     def information(rows: Tensor | slice) -> Tensor:

@@ -1,6 +1,6 @@
-"""The overlap of the posteriors of different images: the Bhattacharyya coefficient BC(i, j) = ∫ √(q(z|x_i) q(z|x_j)) dz.
+"""The overlap of the posteriors of two images: the Bhattacharyya coefficient.
 
-It is 1 for equal posteriors and 0 for posteriors that share no mass.
+BC(i, j) = ∫ √(q(z|x_i) q(z|x_j)) dz is 1 for equal posteriors and 0 for posteriors that share no mass.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Overlap(NamedTuple):
     """Means over images.
 
     Attributes:
-        coefficient, log_coefficient: of BC and of log BC over all pairs, with jackknife standard errors that leave out one
-            image at a time, as pairs that share an image are not independent.
-        nearest: of the largest BC with another image, with the standard error of a mean over images. It grows with the
-            number of images.
+        coefficient, log_coefficient: of BC and of log BC over all pairs, with jackknife standard errors that
+            leave out one image at a time, as pairs that share an image are not independent.
+        nearest: of the largest BC with another image, with the standard error of a mean over images. It grows
+            with the number of images.
     """
 
     coefficient: Estimate

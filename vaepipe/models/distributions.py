@@ -1,4 +1,4 @@
-"""Diagonal normals and likelihoods: the densities that models, objectives and attacks share. All values are in nats."""
+"""Diagonal normals and likelihoods, the densities that models, objectives and attacks share; in nats."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Bernoulli(NamedTuple):
         return torch.sigmoid(self.logits)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """(B,) log probability of ``x`` in [0,1], summed over pixels: x·l − log(1 + eˡ), exact for every logit l."""
+        """(B,) log probability of ``x`` in [0,1]: Σ x·l − log(1 + eˡ) over pixels, exact for any logit l."""
         return (x * self.logits - F.softplus(self.logits)).flatten(1).sum(-1)
 
 

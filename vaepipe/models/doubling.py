@@ -1,4 +1,4 @@
-"""The transpose of a halving convolution (4×4, stride 2, padding 1), with faster paths for CPUs than PyTorch's own."""
+"""The transpose of a halving convolution (4×4, stride 2, padding 1), faster on CPUs than PyTorch's own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Doubling(nn.ConvTranspose2d):
         else:
             y = F.conv_transpose2d(x, self.weight, None, 2, 1, self.output_padding)
         assert self.bias is not None
-        # added apart: in the library the gradient of the bias costs as much as that of the weights, here one sum
+        # in the library the gradient of the bias costs as much as that of the weights; added here, one sum
         return y.add_(self.bias[:, None, None])
 
 

@@ -1,14 +1,14 @@
-"""Models that were trained elsewhere: built by the user's function, from weights that are read without executing pickles.
+"""Models that were trained elsewhere, built by a function of the user from weights without pickles.
 
-docs/your-model.md shows an example. The function takes the weights, a mapping from names to tensors, and returns an object
-with
+docs/your-model.md shows an example. The function takes the weights, a mapping from names to tensors, and
+returns an object with
 
-    posterior(x)   x (B, C, H, W) in the model's own range → one diagonal normal, or a sequence of them, one per layer
+    posterior(x)   x (B, C, H, W) in the model's own range → a diagonal normal, or a sequence of one per layer
     decode(*z)     z (B, D_l) of each layer → p(x|z) with ``mean`` (B, C, H, W) and ``log_prob(x)``
     priors(*z)     only if layers depend on each other: p(z_l|z_{l+1}) of each layer, None for N(0, I)
 
-Normals are `vaepipe.models.distributions.DiagonalNormal` or `torch.distributions.Normal`; likelihoods are those of
-`vaepipe.models.distributions` or of `torch.distributions`.
+Normals are `vaepipe.models.distributions.DiagonalNormal` or `torch.distributions.Normal`; likelihoods are
+those of `vaepipe.models.distributions` or of `torch.distributions`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class External(nn.Module):
     def infer(
         self, x: Tensor, noise: Tensor | None = None
     ) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
-        """(posteriors, samples) of each layer; each is sampled from the posterior that the model gives, on its own."""
+        """(posteriors, samples) of each layer; each is sampled from the posterior that the model gives."""
         posteriors = self.posterior(x)
         if noise is None:
             return posteriors, tuple(q.mean for q in posteriors)
@@ -89,7 +89,7 @@ class RescaledLikelihood:
         return (mean - self.low) / self.width
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """(B,) nats, a density over [0,1]: stretching the pixels divides it by the product of their widths."""
+        """(B,) nats, a density over [0,1]: stretching the pixels divides it by their widths."""
         x = self.low + self.width * x
         with user_code(self.entry, f"log_prob of what decode gave failed on shape {tuple(x.shape)}"):
             value = self.inner.log_prob(x)
@@ -98,11 +98,11 @@ class RescaledLikelihood:
 
 
 class MeanAndLogVariance(nn.Module):
-    """The common case: a module whose encoder returns (mean, log variance) and whose decoder returns pictures.
+    """The common case: an encoder that returns (mean, log variance) and a decoder that returns pictures.
 
     Args:
-        model: ``encode(x (B, C, H, W))`` → (mean, log variance), (B, D) each; ``decode(z (B, D))`` → (B, C, H, W),
-            logits for the likelihood ``"bernoulli"``, means for ``"gaussian"``.
+        model: ``encode(x (B, C, H, W))`` → (mean, log variance), (B, D) each; ``decode(z (B, D))`` → (B, C,
+            H, W), logits for the likelihood ``"bernoulli"``, means for ``"gaussian"``.
         likelihood: ``"bernoulli"`` or ``"gaussian"``.
         sigma: the Gaussian's standard deviation, in the model's own range.
     """

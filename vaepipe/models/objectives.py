@@ -1,7 +1,7 @@
-"""The terms of the evidence lower bound, of which each family in ``vaepipe/models/families`` makes its objective.
+"""The terms of the evidence lower bound, from which the families make their objectives.
 
-Values are in nats, summed over pixels and dimensions. The KL is the closed form; log p(x|z) and the total correlation take
-one sample of z.
+Values are in nats, summed over pixels and dimensions. The KL is the closed form; log p(x|z) and the total
+correlation take one sample of z.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def terms(model: Model, x: Tensor, noise: Tensor) -> Terms:
 
 
 def log_weights(model: Model, x: Tensor, noise: Tensor) -> Tensor:
-    """(B,) log p(x, z) − log q(z|x) at one sample z of all layers; the mean of the exponential over samples estimates p(x).
+    """(B,) log p(x, z) − log q(z|x) at one sample z of all layers.
 
-    Arguments as `terms`.
+    The mean over samples of the exponential estimates p(x). Arguments as `terms`.
     """
     posteriors, samples = model.infer(x, noise)
     total = model.decode(*samples).log_prob(x)
@@ -70,7 +70,7 @@ def log_weights(model: Model, x: Tensor, noise: Tensor) -> Tensor:
 
 
 def weighted_tc(terms: Terms, beta: float, dataset_size: int, estimator: str) -> Tensor | float:
-    """(β − 1) times the minibatch total correlation of the top layer, a scalar in nats; 0.0, without work, at β = 1."""
+    """(β − 1) times the minibatch total correlation of the top layer, a scalar in nats; 0.0 at β = 1."""
     if beta == 1:
         return 0.0
     return (beta - 1) * total_correlation(terms.samples[-1], *terms.posteriors[-1], dataset_size, estimator)

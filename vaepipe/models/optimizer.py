@@ -12,7 +12,8 @@ import torch
 class Adam(torch.optim.Adam):
     """torch's Adam without the decorators that import torch's compiler to switch it off.
 
-    The import takes 2 s, as long as that of torch itself, and each of a study's hundreds of trainings would pay it.
+    The import takes 2 s, as long as that of torch itself, and each of a study's hundreds of trainings would
+    pay it.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)

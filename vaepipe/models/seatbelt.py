@@ -22,12 +22,12 @@ CONTEXT = 128
 WIDTHS = (1024, 512, 256, 128, 64)
 """Hidden widths of the networks between layers l and l + 1. Assumption."""
 BOUND = 5.0
-"""ln σ of the distributions between layers stays within ± this. Without a bound training breaks: four layers on the digits
-reach KLs of 10¹² nats. Assumption."""
+"""ln σ of the distributions between layers stays within ± this. Without a bound training breaks: four layers
+on the digits reach KLs of 10¹² nats. Assumption."""
 
 
 class Seatbelt(VAE):
-    """``d_z`` is the size of the top layer; each layer below is twice as large. With one layer the model is the VAE.
+    """``d_z`` is the size of the top layer; each layer below is twice as large. With one layer it is the VAE.
 
     Args:
         settings: as of `VAE`, and ``layers``, the number L of stochastic layers.

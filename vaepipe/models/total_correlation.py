@@ -3,10 +3,10 @@
 q(z) = 1/N Σ_n q(z|x_n). With one sample z_i from each posterior of a minibatch of B = M + 1 images,
 log q(z_i) is estimated by a weighted sum over the batch's posteriors (Chen et al. 2018, appendix C):
 
-``mss-chen``  minibatch stratified sampling as published: own component 1/N, one other (N−M)/(NM), the rest 1/M;
-``mss``       own component 1/N, every other (N−1)/(NM). It has the same expectation and the least variance, and is
-              exact at B = N;
-``mws``       minibatch weighted sampling: every component 1/(NB). It is biased by a constant without gradient.
+``mss-chen``  stratified sampling as published: own component 1/N, one other (N−M)/(NM), the rest 1/M;
+``mss``       stratified sampling: own component 1/N, every other (N−1)/(NM). It has the same expectation and
+              the least variance, and is exact at B = N;
+``mws``       weighted sampling: every component 1/(NB). It is biased; the constant has no gradient.
 
 Training alone uses these estimates: no minibatch value of the total correlation is reported.
 """
@@ -25,7 +25,7 @@ from vaepipe.models.logsumexp import exp_in_place, logsumexp
 
 
 def log_weights(batch_size: int, dataset_size: int, estimator: str) -> Tensor:
-    """(B, B) log weights: row i is the sample, column j the mixture component. Rows of both MSS matrices sum to 1.
+    """(B, B) log weights: row i is the sample, column j the mixture component. MSS rows sum to 1.
 
     Raises:
         ValueError: unknown estimator, or for MSS a batch of one or larger than the data set.
@@ -75,14 +75,15 @@ def log_aggregate_posterior(
 
 
 BLOCK = {"cpu": 2**16, "gpu": 2**26}
-"""Numbers of (k, i, j) worked on at once. On a CPU they stay in the cache, where a pass over them is several times faster."""
+"""Numbers of (k, i, j) worked on at once. On a CPU they stay in the cache, where a pass over them is several
+times faster."""
 
 
 class _LogAggregatePosterior(torch.autograd.Function):
     """Both sums, and their gradients in closed form, a few dimensions at a time.
 
-    The backward pass computes the densities anew, so that (D, B, B) numbers are never in memory. Index letters: sample i,
-    mixture component j, dimension k.
+    The backward pass computes the densities anew, so that (D, B, B) numbers are never in memory. Index
+    letters: sample i, mixture component j, dimension k.
     """
 
     @staticmethod
@@ -136,6 +137,6 @@ def _scaled(z: Tensor, mean: Tensor, log_std: Tensor, k: slice) -> Tensor:
 def total_correlation(
     z: Tensor, mean: Tensor, log_std: Tensor, dataset_size: int, estimator: str = "mss"
 ) -> Tensor:
-    """Minibatch estimate of KL(q(z) ‖ Π_k q(z_k)), a scalar in nats; arguments as `log_aggregate_posterior`."""
+    """Minibatch estimate of KL(q(z) ‖ Π_k q(z_k)), nats; arguments as `log_aggregate_posterior`."""
     log_qz, log_qz_marginals = log_aggregate_posterior(z, mean, log_std, dataset_size, estimator)
     return (log_qz - log_qz_marginals).mean()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def read_trained_model(
     path: str | Path, device: str | torch.device = "cpu"
 ) -> tuple[Model, ModelSpec | ExternalSpec]:
-    """(model on ``device``, in eval mode and without gradients; the spec that it was trained or adopted with).
+    """(model on ``device``, in eval mode and without gradients; the spec that it was trained or adopted
+    with).
 
     Raises:
         DataError: the file is missing or damaged, or its weights are not finite.

@@ -9,7 +9,7 @@ from conftest import make_encoder, make_images
 from scipy.optimize import minimize
 from test_attacks import Linear
 
-from vaepipe.attacks.ball import project_l2, project_linf, run_ball_attack
+from vaepipe.attacks.ball import run_ball_attack
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.models.distributions import DiagonalNormal
 from vaepipe.trust.masking import descend

@@ -1,45 +1,51 @@
-# make run    the default study: data, models, attacks, tables, figures, explorer
-# make report results/report.html: every figure with its caption, in one file
-# make plan   what the study costs; nothing is started
-# make slurm  the same on a Slurm cluster, from its login node
-#             these four take CONFIG=configs/seed.yaml, or several files, for another study than the default one
-# make lock   pins and hashes in requirements.txt anew, after pyproject.toml changed
-# make test   the tests
 PYTHON ?= python3
 BIN := .venv/bin
 STUDY := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run report plan slurm test lint lock docs
+.DEFAULT_GOAL := install
+.PHONY: install help run report plan slurm test lint types lock reference
 
-run: .venv/installed
+install: .venv/installed help  ## vaepipe and all it needs, in .venv
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@echo "run, report, plan and slurm take CONFIG=configs/seed.yaml, or several files, for another study"
+
+run: .venv/installed  ## the default study: data, models, attacks, tables, figures, explorer
 	$(BIN)/snakemake --cores all $(STUDY)
 
-report: run
+report: run  ## results/report.html: every figure with its caption, in one file
 	$(BIN)/snakemake --report results/report.html $(STUDY)
 
-plan: .venv/installed
-	$(BIN)/python -m vaepipe.tools.plan $(STUDY)
+plan: .venv/installed  ## what the study costs; nothing is started
+	$(BIN)/vaepipe plan $(STUDY)
 
-slurm: .venv/installed
+slurm: .venv/installed  ## the study on a Slurm cluster, from its login node
 	$(BIN)/snakemake --profile profiles/slurm $(STUDY)
 
-test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: .venv/installed  ## the tests; TESTS="tests/attacks -k output" runs some of them
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
-lint: .venv/installed
+lint: .venv/installed types  ## style, types and the arrows between rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports --no-cache
 
-lock:
+types: .venv/installed
+	$(BIN)/mypy
+
+lock:  ## requirements.txt anew, after pyproject.toml changed
 	scripts/lock
 
-docs: .venv/installed
-	$(BIN)/python -m vaepipe.study.config > docs/configuration.md
+reference: .venv/installed  ## docs/configuration.md and the configuration's schema, from the settings
+	$(BIN)/vaepipe reference
 
-.venv/installed: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vaepipe needs Python 3.11 or newer; say which: make PYTHON=python3.11")'
+.venv/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vaepipe needs Python 3.11 or newer; choose one: make PYTHON=python3.11")'
+	@echo "Installing into .venv: about 6 GB, most of it PyTorch with CUDA; three to five minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

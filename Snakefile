@@ -1,6 +1,6 @@
-"""vaepipe: train VAEs over β × d_z, attack them, and say how robust they are.
+"""vaepipe: train VAEs over β × d_z, attack them, and measure how robust they are.
 
-`config.yaml` spells the study; every file's path says which cell of the grid it belongs to.
+`config.yaml` spells the study. The path of every file names the cell of the grid that it belongs to.
 """
 
 from pathlib import Path
@@ -30,22 +30,21 @@ localrules:
     data,
     models,
     attacks,
-    checks,
+    measures,
     tables,
     figures,
     pages,
 
 
 rule all:
-    """Everything: tables, figures, pages and the summary."""
+    """Make everything: tables, figures, pages and the summary."""
     default_target: True
     input:
         rules.tables.input,
         rules.figures.input,
         rules.pages.input,
-        "results/config.json",
-        "results/headline.txt",
-        "results/claims.txt",
+        outputs_of("config", "headline"),
+        STAGES["claims"].outputs["txt"],
 
 
 onsuccess:

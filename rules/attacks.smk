@@ -1,132 +1,122 @@
 # INPUT   results/data/<dataset>.h5, results/models/<cell>/model.safetensors
-# OUTPUT  results/attacks/<cell>/<loss>.h5; where λ is divided, <loss>/<block of λ>.h5 before it; results/{checks,balls}/<cell>/<loss>.h5
+# OUTPUT  results/{attacks,balls}/<cell>/<loss>.h5: what the solvers found; if λ is divided, <loss>/<block of λ>.h5 before it
+#         results/measures/<cell>/<loss>.h5: what is measured of it
 rule attacks:
     """Attack every model of every image data set."""
     input:
-        attack_files(),
-        ball_files(),
+        outputs_of("attack", "ball"),
 
 
-rule checks:
-    """Check every attack."""
+rule measures:
+    """Measure every attack."""
     input:
-        check_files(),
+        outputs_of("measure"),
 
 
 rule attack:
-    """One model, one loss: all pairs and λ at once, or from its blocks of λ."""
+    """Solve the attacks on one model by one loss for all pairs and λ, or join its blocks of λ."""
     input:
-        data="results/data/{dataset}.h5",
-        model=f"{MODEL}/model.safetensors",
+        data=DATA,
+        model=MODEL,
         blocks=attack_blocks,
     output:
-        ATTACK,
+        **STAGES["attack"].outputs,
     log:
-        f"logs/attacks/{CELL}/{{loss}}.log",
+        STAGES["attack"].log,
     benchmark:
-        f"benchmarks/attacks/{CELL}/{{loss}}.jsonl"
+        STAGES["attack"].benchmark
     conda:
         "../envs/vaepipe.yaml"
-    threads: option("attack", "threads")
+    threads: threads_of("attack")
     resources:
-        gpu=GPU,
-        gpu_percent=GPU_PERCENT,
-        mem_mb=growing(8000),
-        runtime=growing(240),
+        **on_gpu(minutes=240),
     params:
         spec=attack_spec,
-        code=code_digest("stages.attack"),
+        code=loss_code(digests.attack_code),
     message:
-        "attack {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}"
+        f"attack {ABOUT}: {{wildcards.loss}}"
     shell:
         "python -m vaepipe.stages.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --blocks {input.blocks:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule attack_block:
-    """One model, one loss, one block of λ: each row on its own."""
+    """Solve the attacks on one model by one loss for one block of λ, each λ and pair by itself."""
     input:
-        data="results/data/{dataset}.h5",
-        model=f"{MODEL}/model.safetensors",
+        data=DATA,
+        model=MODEL,
     output:
-        BLOCK,
+        **STAGES["attack_block"].outputs,
     log:
-        f"logs/attacks/{CELL}/{{loss}}/{{block}}.log",
+        STAGES["attack_block"].log,
     benchmark:
-        f"benchmarks/attacks/{CELL}/{{loss}}/{{block}}.jsonl"
+        STAGES["attack_block"].benchmark
     conda:
         "../envs/vaepipe.yaml"
-    threads: option("attack", "threads")
+    threads: threads_of("attack")
     resources:
-        gpu=GPU,
-        gpu_percent=GPU_PERCENT,
-        mem_mb=growing(8000),
-        runtime=growing(240),
+        **on_gpu(minutes=240),
     params:
         spec=attack_spec,
-        code=code_digest("stages.attack"),
+        code=loss_code(digests.attack_code),
     message:
-        "attack {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}, λ {wildcards.block}"
+        f"attack {ABOUT}: {{wildcards.loss}}, λ {{wildcards.block}}"
     shell:
         "python -m vaepipe.stages.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --own --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
-rule check:
-    """Whether one attack on one model is to be believed: noise, another model's distortions, restarts; probe and defence."""
-    input:
-        data="results/data/{dataset}.h5",
-        model=f"{MODEL}/model.safetensors",
-        attack=ATTACK,
-        source=source_attack,
-    output:
-        CHECK,
-    log:
-        f"logs/checks/{CELL}/{{loss}}.log",
-    benchmark:
-        f"benchmarks/checks/{CELL}/{{loss}}.jsonl"
-    conda:
-        "../envs/vaepipe.yaml"
-    threads: option("attack", "threads")
-    resources:
-        gpu=GPU,
-        gpu_percent=GPU_PERCENT,
-        mem_mb=growing(8000),
-        runtime=growing(120),
-    params:
-        spec=check_spec,
-        code=code_digest("stages.check"),
-    message:
-        "check {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}"
-    shell:
-        "python -m vaepipe.stages.check --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
-        " --attack {input.attack:q} --source {input.source:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
-
-
 rule ball:
-    """One model, one loss: distortions of bounded size, in all norms and radii."""
+    """Attack one model by one loss with distortions of bounded size, in all norms and radii."""
     input:
-        data="results/data/{dataset}.h5",
-        model=f"{MODEL}/model.safetensors",
+        data=DATA,
+        model=MODEL,
     output:
-        BALL,
+        **STAGES["ball"].outputs,
     log:
-        f"logs/balls/{CELL}/{{loss}}.log",
+        STAGES["ball"].log,
     benchmark:
-        f"benchmarks/balls/{CELL}/{{loss}}.jsonl"
+        STAGES["ball"].benchmark
     conda:
         "../envs/vaepipe.yaml"
-    threads: option("attack", "threads")
+    threads: threads_of("attack")
     resources:
-        gpu=GPU,
-        gpu_percent=GPU_PERCENT,
-        mem_mb=growing(8000),
-        runtime=growing(240),
+        **on_gpu(minutes=240),
     params:
         spec=ball_spec,
-        code=code_digest("stages.ball"),
+        code=loss_code(digests.ball_code),
     message:
-        "attack in balls {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}: {wildcards.loss}"
+        f"attack within balls {ABOUT}: {{wildcards.loss}}"
     shell:
         "python -m vaepipe.stages.ball --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --out {output:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule measure:
+    """Measure what the attacks on one model by one loss do, and whether they are strong enough to be believed."""
+    input:
+        data=DATA,
+        model=MODEL,
+        attack=measured_files("attack"),
+        ball=measured_files("ball"),
+        source=source_attack,
+    output:
+        **STAGES["measure"].outputs,
+    log:
+        STAGES["measure"].log,
+    benchmark:
+        STAGES["measure"].benchmark
+    conda:
+        "../envs/vaepipe.yaml"
+    threads: threads_of("attack")
+    resources:
+        **on_gpu(minutes=120),
+    params:
+        spec=measure_spec,
+        code=loss_code(digests.measure_code),
+    message:
+        f"measure attacks on {ABOUT}: {{wildcards.loss}}"
+    shell:
+        "python -m vaepipe.stages.measure --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
+        " --attack {input.attack:q} --ball {input.ball:q} --source {input.source:q} --out {output:q}"
+        " --threads {threads} > {log:q} 2>&1"

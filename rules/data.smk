@@ -7,25 +7,24 @@ localrules:
 rule data:
     """Prepare all data sets of the study."""
     input:
-        expand("results/data/{dataset}.h5", dataset=study.names),
+        outputs_of("prepare"),
 
 
 rule prepare:
-    """One data set as one HDF5 file."""
+    """Write one data set as one HDF5 file."""
     input:
         own_files,
     output:
-        "results/data/{dataset}.h5",
+        **STAGES["prepare"].outputs,
     log:
-        "logs/data/{dataset}.log",
+        STAGES["prepare"].log,
     benchmark:
-        "benchmarks/data/{dataset}.jsonl"
+        STAGES["prepare"].benchmark
     conda:
         "../envs/vaepipe.yaml"
     threads: 16  # or as many as there are; workflow.cores is not known when a report is made
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(120),
+        **on_cpu(minutes=120, megabytes=2000),
     params:
         spec=prepare_spec,
         code=prepare_code,

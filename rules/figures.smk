@@ -9,56 +9,54 @@ localrules:
 
 
 rule figures:
-    """All figures."""
+    """Draw all figures."""
     input:
-        figure_files(),
+        FIGURE_FILES,
 
 
 rule plot:
-    """A figure that is drawn from the tables alone."""
+    """Draw a figure that needs the tables only."""
     input:
-        models="results/tables/models.csv",
-        images="results/tables/images.parquet",
-        attacks="results/tables/attacks.parquet",
-        ball="results/tables/ball.csv",
-        sums="results/tables/SHA256SUMS",
+        models=TABLES["models"],
+        images=TABLES["images"],
+        attacks=TABLES["attacks"],
+        ball=TABLES["ball"],
+        robustness=TABLES["robustness"],
+        sums=TABLES["sums"],
     output:
-        multiext("results/figures/{figure}", ".pdf", ".csv"),
-        report("results/figures/{figure}.png", caption="report/figures.rst", **in_report("{figure}", "picture")),
+        **figure_outputs("plot", "{figure}", "report/figures.rst"),
     log:
-        "logs/figures/{figure}.log",
+        STAGES["plot"].log,
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        **on_cpu(minutes=30),
     params:
         spec=figure_spec(),
-        code=lambda wildcards: figure_code(wildcards.figure),
+        code=lambda wildcards: digests.figure_code(wildcards.figure, study),
     message:
         "plot {wildcards.figure}"
     shell:
         "python -m vaepipe.stages.plot {wildcards.figure:q} --spec {params.spec:q} --models {input.models:q}"
-        " --images {input.images:q} --attacks {input.attacks:q} --ball {input.ball:q} --out {output:q} > {log:q} 2>&1"
+        " --images {input.images:q} --attacks {input.attacks:q} --ball {input.ball:q} --robustness {input.robustness:q}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_swissroll:
-    """The swiss roll: q(z) and reconstructions."""
+    """Draw the swiss roll: aggregate posteriors and reconstructions."""
     input:
-        arrays=evaluations(figure_cells("swissroll", "swissroll")),
+        arrays=SWISSROLL_EVALUATIONS,
     output:
-        multiext("results/figures/swissroll", ".pdf", ".csv"),
-        report("results/figures/swissroll.png", caption="report/swissroll.rst", **in_report("swissroll", "picture")),
+        **figure_outputs("plot_swissroll", "swissroll", "report/swissroll.rst"),
     log:
-        "logs/figures/swissroll.log",
+        STAGES["plot_swissroll"].log,
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        **on_cpu(minutes=30),
     params:
-        spec=figure_spec(figure_cells("swissroll", "swissroll")),
-        code=figure_code("swissroll"),
+        spec=figure_spec(SWISSROLL),
+        code=digests.figure_code("swissroll", study),
     message:
         "plot the swiss roll"
     shell:
@@ -66,48 +64,47 @@ rule plot_swissroll:
 
 
 rule plot_montage:
-    """Pictures of attacks on one data set."""
+    """Draw attacks on one data set in pictures."""
     input:
-        arrays=lambda wildcards: [cell.attack(loss) for cell, loss in montage_attacks(wildcards.dataset)],
-        checks=montage_checks,
+        arrays=montage_files("attack"),
+        measures=montage_files("measure"),
+        balls=montage_files("ball"),
     output:
-        multiext("results/figures/montage/{dataset}", ".pdf", ".csv"),
-        report("results/figures/montage/{dataset}.png", caption="report/montage.rst", **in_report("montage/{dataset}", "picture")),
+        **figure_outputs("plot_montage", "montage/{dataset}", "report/montage.rst"),
     log:
-        "logs/figures/montage/{dataset}.log",
+        STAGES["plot_montage"].log,
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        **on_cpu(minutes=30),
     params:
         spec=montage_spec,
-        code=figure_code("montage"),
+        code=digests.figure_code("montage", study),
     message:
         "plot attacks on {wildcards.dataset}"
     shell:
-        "python -m vaepipe.stages.plot montage --spec {params.spec:q} --arrays {input.arrays:q} --out {output:q} > {log:q} 2>&1"
+        "python -m vaepipe.stages.plot montage --spec {params.spec:q} --arrays {input.arrays:q} --measures {input.measures:q}"
+        " --balls {input.balls:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule headline:
-    """The study in a few lines of text."""
+    """Sum up the study in a few lines of text."""
     input:
-        models="results/tables/models.csv",
-        attacks="results/tables/attacks.parquet",
-        sums="results/tables/SHA256SUMS",
-        robustness="results/tables/robustness.csv",
+        models=TABLES["models"],
+        attacks=TABLES["attacks"],
+        sums=TABLES["sums"],
+        robustness=TABLES["robustness"],
     output:
-        "results/headline.txt",
+        **STAGES["headline"].outputs,
     log:
-        "logs/headline.log",
+        STAGES["headline"].log,
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        **on_cpu(minutes=30),
     params:
         spec=figure_spec(),
-        code=figure_code("headline"),
+        code=digests.figure_code("headline", study),
     message:
         "sum up"
     shell:
@@ -116,27 +113,24 @@ rule headline:
 
 
 rule claims:
-    """What the posts claim, and what this study says."""
+    """Judge the claims of the posts by this study's numbers."""
     input:
-        models="results/tables/models.csv",
-        images="results/tables/images.parquet",
-        attacks="results/tables/attacks.parquet",
-        arrays=evaluations(figure_cells("swissroll", "swissroll")),
+        models=TABLES["models"],
+        images=TABLES["images"],
+        attacks=TABLES["attacks"],
+        arrays=SWISSROLL_EVALUATIONS,
     output:
-        csv="results/tables/claims.csv",
-        md="results/tables/claims.md",
-        txt="results/claims.txt",
+        **STAGES["claims"].outputs,
     log:
-        "logs/claims.log",
+        STAGES["claims"].log,
     priority: 1  # it takes longer than a figure, so that it begins before them
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **on_cpu(minutes=30),
     params:
-        spec=figure_spec(figure_cells("swissroll", "swissroll")),
-        code=code_digest("stages.claims", "claims.latents", "claims.attacks", "claims.part2"),
+        spec=figure_spec(SWISSROLL),
+        code=digests.claims_code(study),
     message:
         "judge the claims"
     shell:

@@ -3,60 +3,56 @@
 rule models:
     """Train and evaluate every model of the grid."""
     input:
-        evaluations(study.cells),
+        outputs_of("evaluate"),
 
 
 rule train:
-    """One model: (data set, family, β, d_z, seed). Continues from its checkpoint when it was interrupted."""
+    """Train one model: data set, family, β, d_z, seed. An interrupted training continues from its checkpoint."""
     input:
-        data="results/data/{dataset}.h5",
+        data=DATA,
     output:
-        model=f"{MODEL}/model.safetensors",
-        history=f"{MODEL}/history.csv",
+        **STAGES["train"].outputs,
     log:
-        f"logs/models/{CELL}/train.log",
+        STAGES["train"].log,
     benchmark:
-        f"benchmarks/models/{CELL}/train.jsonl"
+        STAGES["train"].benchmark
     wildcard_constraints:
-        family=constraint(cell.family for cell in study.cells if cell.family not in study.external),
+        family=constraint(job.cell.family for job in jobs.of_stage(ALL_JOBS, "train")),
     conda:
         "../envs/vaepipe.yaml"
-    threads: option("train", "threads")
+    threads: threads_of("train")
     resources:
-        gpu=GPU,
-        gpu_percent=GPU_PERCENT,
-        mem_mb=growing(8000),
-        runtime=growing(240),
+        **on_gpu(minutes=240),
     params:
-        spec=train_spec,
-        code=code_digest("stages.train"),
+        spec=model_spec,
+        code=model_code(digests.train_code),
     message:
-        "train {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}"
+        f"train {ABOUT}"
     shell:
         "python -m vaepipe.stages.train --spec {params.spec:q} --data {input.data:q} --out {output.model:q}"
         " --history {output.history:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule adopt:
-    """A model that was trained elsewhere: its weights, checked, as one of ours."""
+    """Check the weights of a model that was trained elsewhere and write them in this package's format."""
     input:
-        data="results/data/{dataset}.h5",
+        data=DATA,
         files=external_files,
     output:
-        f"{MODEL}/model.safetensors",
+        **STAGES["adopt"].outputs,
     log:
-        f"logs/models/{CELL}/adopt.log",
+        STAGES["adopt"].log,
+    benchmark:
+        STAGES["adopt"].benchmark
     wildcard_constraints:
         family=constraint(study.external),
     conda:
         "../envs/vaepipe.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(30),
+        **on_cpu(minutes=30, megabytes=8000),
     params:
-        spec=train_spec,
-        code=code_digest("stages.adopt"),
+        spec=model_spec,
+        code=model_code(digests.adopt_code),
     message:
         "adopt {wildcards.family}, a model trained elsewhere, for {wildcards.dataset}"
     shell:
@@ -65,29 +61,26 @@ rule adopt:
 
 
 rule evaluate:
-    """One model on the held-out split: ELBO, its terms, posterior statistics."""
+    """Measure one model on the held-out split: ELBO, its terms, posterior statistics."""
     input:
-        data="results/data/{dataset}.h5",
-        model=f"{MODEL}/model.safetensors",
+        data=DATA,
+        model=MODEL,
     output:
-        f"{MODEL}/evaluation.h5",
+        **STAGES["evaluate"].outputs,
     log:
-        f"logs/models/{CELL}/evaluate.log",
+        STAGES["evaluate"].log,
     benchmark:
-        f"benchmarks/models/{CELL}/evaluate.jsonl"
+        STAGES["evaluate"].benchmark
     conda:
         "../envs/vaepipe.yaml"
-    threads: option("train", "threads")
+    threads: threads_of("train")
     resources:
-        gpu=GPU,
-        gpu_percent=GPU_PERCENT,
-        mem_mb=growing(8000),
-        runtime=growing(60),
+        **on_gpu(minutes=60),
     params:
         spec=evaluate_spec,
-        code=code_digest("stages.evaluate"),
+        code=model_code(digests.evaluate_code),
     message:
-        "evaluate {wildcards.dataset} {wildcards.family}, β = {wildcards.beta}, d_z = {wildcards.d_z}, seed {wildcards.seed}"
+        f"evaluate {ABOUT}"
     shell:
         "python -m vaepipe.stages.evaluate --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --out {output:q} --threads {threads} > {log:q} 2>&1"

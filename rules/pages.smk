@@ -1,46 +1,46 @@
-# INPUT   results/tables/*, results/config.json, every attack file
+# INPUT   results/tables/*, results/config.json, every evaluation, attack, ball and measure file
 # OUTPUT  results/explorer.html, results/report/*.html
 rule pages:
-    """The explorer, and the pages that the report adds to the figures."""
+    """Make the explorer, and the pages that the report adds to the figures."""
     input:
-        page_files(),
+        outputs_of("report_pages", "explorer"),
 
 
 rule explorer:
-    """One page in which every attack can be looked at."""
+    """Make one page that shows every attack."""
     input:
-        attacks=attack_files(),
-        robustness="results/tables/robustness.csv",
-        sums="results/tables/SHA256SUMS",
+        outputs_of("attack", "measure"),
+        config=ancient(CONFIG),
+        robustness=TABLES["robustness"],
+        sums=TABLES["sums"],
     output:
-        "results/explorer.html",
+        **STAGES["explorer"].outputs,
     log:
-        "logs/pages/explorer.log",
+        STAGES["explorer"].log,
     benchmark:
-        "benchmarks/pages/explorer.jsonl"
+        STAGES["explorer"].benchmark
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **on_cpu(minutes=60, megabytes=8000),
     params:
-        spec=as_json({"study": study.collect_spec(), "plot": study.plot}),
-        code=page_code("stages.explore"),
+        jobs=jobs.digest(ALL_JOBS),
+        plot=as_json(study.plot),
+        code=digests.page_code("stages.explore", study),
     message:
         "make the explorer"
     shell:
-        "python -m vaepipe.stages.explore --spec {params.spec:q} --robustness {input.robustness:q} --out {output:q} > {log:q} 2>&1"
+        "python -m vaepipe.stages.explore --config {input.config:q} --jobs {params.jobs:q} --robustness {input.robustness:q}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule report_pages:
-    """Claims, the numbers of the figures, configuration, versions and run times as pages of the report."""
+    """Make the report's pages: claims, the numbers of the figures, configuration, versions and run times."""
     input:
-        claims="results/tables/claims.csv",
-        numbers=[f"results/figures/{name}.csv" for name in figure_names()],
-        config="results/config.json",
-        evaluations=evaluations(study.cells),
-        attacks=attack_files(),
-        balls=ball_files(),
+        outputs_of("evaluate", "attack", "ball", "measure"),
+        claims=STAGES["claims"].outputs["csv"],
+        numbers=[f"results/figures/{name}.csv" for name in FIGURE_NAMES],
+        config=CONFIG,
     output:
         report(
             "results/report/claims.html",
@@ -68,22 +68,25 @@ rule report_pages:
             labels={"page": "run times"},
         ),
         [
-            report(f"results/report/figures/{name}.html", caption="report/numbers.rst", **in_report(name, "table"))
-            for name in figure_names()
+            report(
+                f"results/report/figures/{name}.html",
+                caption="report/numbers.rst",
+                **in_report(name, "table"),
+            )
+            for name in FIGURE_NAMES
         ],
     log:
-        "logs/pages/report.log",
+        STAGES["report_pages"].log,
     conda:
         "../envs/vaepipe.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **on_cpu(minutes=30),
     params:
-        spec=as_json(study.collect_spec()),
-        figures=figure_names(),
-        code=page_code("stages.report"),
+        jobs=jobs.digest(ALL_JOBS),
+        figures=FIGURE_NAMES,
+        code=digests.page_code("stages.report", study),
     message:
         "make the report's pages"
     shell:
-        "python -m vaepipe.stages.report --spec {params.spec:q} --config {input.config:q} --claims {input.claims:q}"
+        "python -m vaepipe.stages.report --config {input.config:q} --jobs {params.jobs:q} --claims {input.claims:q}"
         " --figures {params.figures:q} --out results/report > {log:q} 2>&1"

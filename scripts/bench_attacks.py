@@ -30,7 +30,7 @@ from vaepipe.attacks import objective as problems
 from vaepipe.attacks.losses import LOSSES, Setting
 from vaepipe.attacks.pairs import draw_pairs
 from vaepipe.attacks.penalised import run_attack
-from vaepipe.compute import device as devices
+from vaepipe.compute.memory import keep_freed_memory
 from vaepipe.datasets.prepared import read_split
 from vaepipe.models.build import as_float, load
 from vaepipe.stages.prepare import prepare
@@ -290,7 +290,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
-    devices.keep_memory()
+    keep_freed_memory()
     if arguments.child:
         return others(arguments)
     for network in arguments.network:

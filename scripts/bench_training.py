@@ -50,11 +50,11 @@ def ours(x: np.ndarray, options) -> tuple[float, object]:
     """(seconds of the timed steps of `vaepipe.stages.train.Trainer`, encoder and decoder)."""
     import torch
 
-    from vaepipe.compute import device as devices
+    from vaepipe.compute.device import setup_device
     from vaepipe.datasets.resident import Resident
     from vaepipe.stages.train import Trainer
 
-    device, batch = devices.setup(options.threads), options.batch[0]
+    device, batch = setup_device(options.threads), options.batch[0]
     data = Resident(torch.from_numpy(x))
     trainer = Trainer(spec(options.network, batch, options.precision), data, data, device)
     trainer.held_out = lambda: 0.0  # the others measure nothing beside training
@@ -216,11 +216,11 @@ def matrix_rate(options) -> float:
     """GFLOP/s of a 2048³ matrix product in the precision of ours, the best of ten."""
     import torch
 
-    from vaepipe.compute.device import precision
+    from vaepipe.compute.precision import choose_precision
 
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    a = torch.randn(2048, 2048, device=device, dtype=getattr(torch, precision(options.precision, device)))
+    a = torch.randn(2048, 2048, device=device, dtype=getattr(torch, choose_precision(options.precision, device)))
     times = []
     for _ in range(10):
         begun = time.perf_counter()

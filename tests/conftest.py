@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 from slurm import Cluster
 
-import vaepipe.compute.device  # noqa: F401  sets how MKL rounds
+import vaepipe  # noqa: F401  sets how MKL rounds, before torch multiplies
 
 ROOT = Path(__file__).parent.parent
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]

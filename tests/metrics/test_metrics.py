@@ -13,7 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vaepipe import metrics
-from vaepipe.metrics import decompose, importance_weighted, mutual_information_gap, name_state, pairwise_overlap
+from vaepipe.metrics import (
+    decompose,
+    importance_weighted,
+    latent_state,
+    mutual_information_gap,
+    pairwise_overlap,
+)
 from vaepipe.metrics.overlap import log_bhattacharyya
 from vaepipe.models.distributions import DiagonalNormal
 
@@ -353,7 +359,7 @@ def test_active_units_and_their_kl():
 def test_states(scale, offset, log_std, state):
     mean = torch.zeros(1000, 3)
     mean[:, 1] = scale * torch.linspace(-math.sqrt(3), math.sqrt(3), 1000) + offset
-    assert name_state(mean, torch.full_like(mean, log_std)) == state
+    assert latent_state(mean, torch.full_like(mean, log_std)) == state
 
 
 # --- importance-weighted bound

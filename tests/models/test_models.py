@@ -13,8 +13,10 @@ from vaepipe.datasets.resident import Resident
 from vaepipe.models import build as models
 from vaepipe.models.distributions import DiagonalNormal
 from vaepipe.models.doubling import Doubling
+from vaepipe.models.family import find_family
 from vaepipe.models.networks import NETWORKS, burgess, conv, mlp
-from vaepipe.models.objectives import OBJECTIVES, terms
+from vaepipe.models.objectives import terms
+from vaepipe.models.registry import FAMILIES
 from vaepipe.models.seatbelt import BOUND
 from vaepipe.models.total_correlation import total_correlation
 from vaepipe.stages.train import Trainer
@@ -35,13 +37,13 @@ def t():
 def test_objectives_are_their_formulas(t):
     elbo = float((t.log_likelihood - t.kl).mean())
     tc = float(total_correlation(t.samples[0], *t.posteriors[0], 100, "mss"))
-    assert float(OBJECTIVES["vae"](t, 4.0, 100, OPTIONS)) == pytest.approx(-elbo)
-    assert float(OBJECTIVES["beta-vae"](t, 4.0, 100, OPTIONS)) == pytest.approx(-elbo + 3 * float(t.kl.mean()))
-    assert float(OBJECTIVES["beta-tcvae"](t, 4.0, 100, OPTIONS)) == pytest.approx(-elbo + 3 * tc)
+    assert float(find_family("vae").objective(t, 4.0, 100, OPTIONS)) == pytest.approx(-elbo)
+    assert float(find_family("beta-vae").objective(t, 4.0, 100, OPTIONS)) == pytest.approx(-elbo + 3 * float(t.kl.mean()))
+    assert float(find_family("beta-tcvae").objective(t, 4.0, 100, OPTIONS)) == pytest.approx(-elbo + 3 * tc)
 
 
 def test_all_objectives_are_the_vae_at_beta_one(t):
-    values = {float(objective(t, 1.0, 100, OPTIONS)) for name, objective in OBJECTIVES.items() if name != "ae"}
+    values = {float(find_family(name).objective(t, 1.0, 100, OPTIONS)) for name in FAMILIES if name != "ae"}
     assert max(values) - min(values) < 1e-12
 
 
@@ -134,7 +136,7 @@ def test_a_seatbelt_of_one_layer_is_the_beta_tcvae(spec):
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), flat.state_dict().values(), strict=True))
     values = []
     for name, model in (("seatbelt", one), ("beta-tcvae", flat)):
-        loss = OBJECTIVES[name](terms(model, *batch(model)), 4.0, 100, OPTIONS)
+        loss = find_family(name).objective(terms(model, *batch(model)), 4.0, 100, OPTIONS)
         values.append((loss, *torch.autograd.grad(loss, list(model.parameters()))))
     assert all(torch.equal(a, b) for a, b in zip(*values, strict=True))
 
@@ -152,9 +154,9 @@ def test_a_seatbelt_at_beta_one_without_free_bits_is_the_hierarchical_elbo():
     for kl, q, p in zip(t.kl_terms, (q1, q2, q3), (p1, p2, standard)):
         torch.testing.assert_close(kl.sum(1), kl_divergence(as_torch(q), as_torch(p)))
     elbo = t.log_likelihood - sum(kl.sum(1) for kl in t.kl_terms)
-    loss = OBJECTIVES["seatbelt"](t, 1.0, 100, OPTIONS | {"free_bits": 0.0})
+    loss = find_family("seatbelt").objective(t, 1.0, 100, OPTIONS | {"free_bits": 0.0})
     assert float(loss) == pytest.approx(-float(elbo.mean()))
-    assert float(OBJECTIVES["seatbelt"](t, 1.0, 100, OPTIONS)) >= float(loss)
+    assert float(find_family("seatbelt").objective(t, 1.0, 100, OPTIONS)) >= float(loss)
 
 
 def test_free_bits_leave_a_dimension_below_the_allowance_without_a_gradient():
@@ -162,7 +164,7 @@ def test_free_bits_leave_a_dimension_below_the_allowance_without_a_gradient():
     x, noise = batch(model)
     options = OPTIONS | {"free_bits": 1e6}
     t = terms(model, x, noise)
-    loss = OBJECTIVES["seatbelt"](t, 1.0, 100, options)
+    loss = find_family("seatbelt").objective(t, 1.0, 100, options)
     (gradient,) = torch.autograd.grad(loss + t.log_likelihood.mean(), [t.posteriors[1].mean], allow_unused=True)
     assert gradient is None or not gradient.any()
 
@@ -170,7 +172,7 @@ def test_free_bits_leave_a_dimension_below_the_allowance_without_a_gradient():
 def test_seatbelt_penalises_the_total_correlation_of_the_top_layer_only():
     model = hierarchy(3)
     t = terms(model, *batch(model))
-    extra = float(OBJECTIVES["seatbelt"](t, 5.0, 100, OPTIONS) - OBJECTIVES["seatbelt"](t, 1.0, 100, OPTIONS))
+    extra = float(find_family("seatbelt").objective(t, 5.0, 100, OPTIONS) - find_family("seatbelt").objective(t, 1.0, 100, OPTIONS))
     assert extra == pytest.approx(4 * float(total_correlation(t.samples[2], *t.posteriors[2], 100)))
 
 
@@ -201,7 +203,7 @@ def test_the_autoencoder_is_deterministic_and_has_no_elbo(spec):
     t = terms(model, x, noise)
     assert torch.equal(t.samples[0], model.posterior(x)[0].mean)
     assert torch.isneginf(t.elbo).all()
-    loss = OBJECTIVES["ae"](t, 0.0, 100, OPTIONS)
+    loss = find_family("ae").objective(t, 0.0, 100, OPTIONS)
     assert float(loss) == pytest.approx(-float(t.log_likelihood.mean()))
     assert all(g is None or g.isfinite().all() for g in torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
 

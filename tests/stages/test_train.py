@@ -14,7 +14,7 @@ import torch
 from conftest import ROOT, run_stage
 
 from vaepipe.attacks.penalised import run_attack
-from vaepipe.compute import device as devices
+from vaepipe.compute import precision
 from vaepipe.datasets.resident import Resident
 from vaepipe.stages.evaluate import evaluate
 from vaepipe.stages.train import Trainer, train
@@ -290,6 +290,6 @@ def test_bfloat16_trains_to_the_same_quality(spec, digits, network):
 
 @pytest.mark.parametrize(("flags", "fast"), [("fpu amx_bf16 amx_tile", "bfloat16"), ("fpu avx2", "float32")])
 def test_the_precision_follows_the_hardware_unless_it_is_given(monkeypatch, flags, fast):
-    monkeypatch.setattr(devices.Path, "read_text", lambda self, **_: f"flags: {flags}")
-    assert devices.precision("auto", CPU) == fast
-    assert devices.precision("float32", CPU) == "float32" and devices.precision("bfloat16", CPU) == "bfloat16"
+    monkeypatch.setattr(precision.Path, "read_text", lambda self, **_: f"flags: {flags}")
+    assert precision.choose_precision("auto", CPU) == fast
+    assert precision.choose_precision("float32", CPU) == "float32" and precision.choose_precision("bfloat16", CPU) == "bfloat16"

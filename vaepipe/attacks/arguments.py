@@ -7,19 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vaepipe.attacks.losses import DECODED, LOSSES, NEED_WIDTH
+from vaepipe.attacks.errors import Refused
+from vaepipe.attacks.loss import Loss, available_losses, find_loss
 from vaepipe.models.distributions import DiagonalNormal
 
 
-class Refused(ValueError):
-    """A model, images or numbers that cannot be attacked; its text is one line."""
-
-
-def check_arguments(model, x: Tensor, target: Tensor, weights: Tensor, loss: str, name: str = "lambdas") -> None:
+def check_arguments(model, x: Tensor, target: Tensor, weights: Tensor, loss: Loss, name: str = "lambdas") -> None:
     """Raises Refused: images or ``weights`` (called ``name``) out of range, shapes that do not match, a model that is not
     ready, an unknown loss."""
-    if loss not in LOSSES:
-        raise Refused(f"loss: {loss!r} is not one of {', '.join(LOSSES)}")
     if x.shape != target.shape or x.ndim != 4:
         raise Refused(f"x and target: shapes {tuple(x.shape)} and {tuple(target.shape)}; expected one shape (P, C, H, W)")
     for which, images in (("x", x), ("target", target)):
@@ -29,8 +24,8 @@ def check_arguments(model, x: Tensor, target: Tensor, weights: Tensor, loss: str
         raise Refused(f"{name}: must be a one-dimensional tensor of positive numbers")
     if not hasattr(model, "posterior"):
         raise Refused(f"model: {type(model).__name__} has no posterior(x)")
-    if loss in DECODED and not hasattr(model, "decode"):
-        raise Refused(f"model: {type(model).__name__} has no decode(z), which the loss {loss!r} needs")
+    if loss.needs_decode and not hasattr(model, "decode"):
+        raise Refused(f"model: {type(model).__name__} has no decode(z), which the loss {loss.name!r} needs")
     if getattr(model, "training", False):
         raise Refused("model: is in training mode; call model.eval() first")
     if isinstance(model, torch.nn.Module):
@@ -39,7 +34,7 @@ def check_arguments(model, x: Tensor, target: Tensor, weights: Tensor, loss: str
                 raise Refused(f"model: {name} holds values that are not finite")
 
 
-def check_posterior(layers, count: int, loss: str) -> None:
+def check_posterior(layers, count: int, loss: Loss) -> None:
     """Raises Refused: not one `DiagonalNormal` of ``count`` rows per layer, values not finite, or no width where it counts."""
     expected = "expected a sequence of vaepipe.models.distributions.DiagonalNormal, one per layer"
     if isinstance(layers, (Tensor, DiagonalNormal)) or not isinstance(layers, Sequence) or not layers:
@@ -52,6 +47,6 @@ def check_posterior(layers, count: int, loss: str) -> None:
             raise Refused(f"model.posterior(x): mean and log_std of shapes {shapes[0]} and {shapes[1]}; expected ({count}, D)")
         if not q.mean.isfinite().all() or not (q.log_std < torch.inf).all():
             raise Refused("model.posterior(x): holds values that are not finite")
-        if loss in NEED_WIDTH and q.log_std.isneginf().any():
-            others = ", ".join(name for name in LOSSES if name not in NEED_WIDTH)
-            raise Refused(f"loss: {loss!r} is infinite for a posterior without width; expected one of {others}")
+        if loss.needs_width and q.log_std.isneginf().any():
+            others = ", ".join(name for name in available_losses() if not find_loss(name).needs_width)
+            raise Refused(f"loss: {loss.name!r} is infinite for a posterior without width; expected one of {others}")

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaepipe.attacks.arguments import Refused, check_arguments
-from vaepipe.attacks.losses import UNTARGETED, in_batches
+from vaepipe.attacks.arguments import check_arguments
+from vaepipe.attacks.errors import Refused
+from vaepipe.attacks.loss import Loss, find_loss, in_batches
 from vaepipe.attacks.objective import Problem, in_precision, within_memory
 from vaepipe.attacks.solvers.projections import PROJECTIONS, norm_of
 from vaepipe.attacks.solvers.spectral_gradient import descend
-from vaepipe.compute import device as devices
+from vaepipe.compute.randomness import seeded_generator
 
 
 @dataclass
@@ -42,7 +43,7 @@ def run_ball_attack(
     x: Tensor,
     target: Tensor,
     radii: Tensor,
-    loss: str = "latent-kl",
+    loss: str | Loss = "latent-kl",
     *,
     norm: str = "l2",
     restarts: int = 3,
@@ -70,12 +71,13 @@ def run_ball_attack(
         Refused: as `vaepipe.attacks.run_attack`; an unknown norm, no steps, fewer than 0 restarts, or none for a loss
             that is stationary at d = 0.
     """
+    loss = find_loss(loss)
     check_arguments(model, x, target, radii, loss, "radii")
     if norm not in PROJECTIONS:
         raise Refused(f"norm: {norm!r} is not one of {', '.join(PROJECTIONS)}")
-    for name, value, least in (("steps", steps, 1), ("restarts", restarts, 1 if loss in UNTARGETED else 0)):
+    for name, value, least in (("steps", steps, 1), ("restarts", restarts, 0 if loss.has_target else 1)):
         if value < least:
-            raise Refused(f"{name}: {value} is less than {least}, which the loss {loss!r} needs")
+            raise Refused(f"{name}: {value} is less than {least}, which the loss {loss.name!r} needs")
     model, x, target = in_precision(model, x, target, precision)
     radii = radii.to(x)
 
@@ -122,7 +124,7 @@ def _start(problem: Problem, x: Tensor, target: Tensor, radius: float, number: i
     if number == 1 and problem.target is not None:
         return (target - x).flatten().cpu()
     images = (t.cpu().numpy().tobytes() for t in (x, target))
-    random = devices.generator("cpu", "ball", seed, norm, radius, number, *images)
+    random = seeded_generator("cpu", "ball", seed, norm, radius, number, *images)
     if norm == "linf":
         return radius * (2 * torch.rand(n, generator=random) - 1)
     direction, share = torch.randn(n, generator=random), torch.rand((), generator=random)

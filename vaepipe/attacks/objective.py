@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from vaepipe.attacks.arguments import check_posterior
-from vaepipe.attacks.losses import LOSSES, UNTARGETED, Setting, in_batches
+from vaepipe.attacks.loss import Loss, Setting, in_batches
 from vaepipe.attacks.solvers import lbfgs as solver
 from vaepipe.attacks.solvers import scipy_lbfgsb as reference
-from vaepipe.compute import device as devices
+from vaepipe.compute.randomness import seeded_generator
 from vaepipe.models.distributions import DiagonalNormal
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -49,14 +49,14 @@ class Problem:
     def __init__(self, model, x, target, loss, seed, draws, method, max_iterations, tolerance, batch_size):
         goals = posteriors(model, target, batch_size, loss)
         noise = pair_noise(x, target, draws, sum(q.mean.shape[-1] for q in goals), seed)
-        self.divergence = LOSSES[loss](Setting(model, x, target, goals, noise, batch_size))
+        self.divergence = loss.build(Setting(model, x, target, goals, noise, batch_size))
         self.shape, self.x, self.batch_size = x.shape[1:], x.flatten(1), batch_size
-        self.target = None if loss in UNTARGETED else target.flatten(1)
+        self.target = target.flatten(1) if loss.has_target else None
         self.minimise = {"lbfgs": solver.minimise, "scipy": reference.minimise}[method]
         self.options = {"max_iterations": max_iterations, "tolerance": tolerance, "slots": batch_size}
         self.start = None
         self.sizes = [] if method == "scipy" else self.alike()
-        if loss in UNTARGETED:
+        if not loss.has_target:
             away = pair_noise(x, target, 1, self.x.shape[1], seed + 1)[0]
             self.start = (self.x + START * away / away.norm(dim=1, keepdim=True)).clamp(0, 1)
 
@@ -104,7 +104,7 @@ class Problem:
         if self.x.is_cuda:
             return []
         pair = torch.arange(self.batch_size) % len(self.x)
-        u = torch.rand(len(pair), self.x.shape[1], generator=devices.generator("cpu", "alike")).to(self.x)
+        u = torch.rand(len(pair), self.x.shape[1], generator=seeded_generator("cpu", "alike")).to(self.x)
         whole, sizes = self.value_and_grad(u, pair), []
         size = self.batch_size // 2
         while size and all(
@@ -124,7 +124,7 @@ class Problem:
         return Rows(result.distortion.to(self.x).flatten(2), **found)
 
 
-def posteriors(model, x: Tensor, batch_size: int, loss: str) -> list[DiagonalNormal]:
+def posteriors(model, x: Tensor, batch_size: int, loss: Loss) -> list[DiagonalNormal]:
     """Posteriors of ``x``, a layer each."""
 
     def packed(batch: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ def posteriors(model, x: Tensor, batch_size: int, loss: str) -> list[DiagonalNor
 
 def pair_noise(x: Tensor, target: Tensor, draws: int, size: int, seed: int) -> Tensor:
     """(S, P, D) standard normal, decided for each pair by its images, so that the company it is in does not matter."""
-    generators = [devices.generator("cpu", "pair", seed, *(t.cpu().numpy().tobytes() for t in pair)) for pair in zip(x, target)]
+    generators = [seeded_generator("cpu", "pair", seed, *(t.cpu().numpy().tobytes() for t in pair)) for pair in zip(x, target)]
     return torch.stack([torch.randn(draws, size, generator=g) for g in generators], 1).to(x)
 
 

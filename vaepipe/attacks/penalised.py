@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vaepipe.attacks.arguments import check_arguments
 from vaepipe.attacks.envelope import lower_envelope
+from vaepipe.attacks.loss import Loss, find_loss
 from vaepipe.attacks.objective import Problem, in_precision, within_memory
 
 
@@ -37,7 +38,7 @@ def run_attack(
     x: Tensor,
     target: Tensor,
     lambdas: Tensor,
-    loss: str = "latent-kl",
+    loss: str | Loss = "latent-kl",
     *,
     seed: int = 0,
     draws: int = 4,
@@ -52,7 +53,7 @@ def run_attack(
     """Minimise loss(x + d, target) + λ‖d‖₂ over d with x + d in [0,1], for each λ and pair.
 
     Each row (λ, pair) is solved on its own: its result is the same alone or in any company, bit for bit where the matrix
-    library rounds a row alike in every place (MKL does with MKL_CBWR=AVX2,STRICT, which `vaepipe.compute.device` sets). Then a
+    library rounds a row alike in every place (MKL does with MKL_CBWR=AVX2,STRICT, which `vaepipe.compute.rounding` sets). Then a
     distortion found at one λ of a pair is tried at its others, see `vaepipe.attacks.envelope`.
 
     Args:
@@ -60,7 +61,7 @@ def run_attack(
             ``output`` and ``max-damage`` also with ``decode(*z)``, a likelihood with ``mean`` and ``log_prob(x)``.
         x, target: (P, C, H, W) in [0,1], on the model's device.
         lambdas: (L,) positive.
-        loss: a key of `vaepipe.attacks.losses.LOSSES`.
+        loss: a name of `vaepipe.attacks.registry.LOSSES`, or a loss of your own.
         seed: of the noise behind losses that sample z; each pair's noise comes from it and from the pair's images.
         draws: of z in losses that sample it.
         solver: ``lbfgs``, see `vaepipe.attacks.solvers.lbfgs`, or ``scipy``, the papers' own, see `vaepipe.attacks.solvers.scipy_lbfgsb`.
@@ -76,6 +77,7 @@ def run_attack(
         ValueError: images or λ out of range, shapes that do not match, a model in training mode or with weights that are not
             finite, a posterior of the wrong type, an unknown loss.
     """
+    loss = find_loss(loss)
     check_arguments(model, x, target, lambdas, loss)
     model, x, target = in_precision(model, x, target, precision)
     lambdas = lambdas.to(x)

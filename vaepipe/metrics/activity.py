@@ -41,7 +41,7 @@ def kl_per_dimension(mean: Tensor, log_std: Tensor) -> Tensor:
     return DiagonalNormal(mean.double(), log_std.double()).kl_terms().mean(0)
 
 
-def name_state(mean: Tensor, log_std: Tensor) -> str:
+def latent_state(mean: Tensor, log_std: Tensor) -> str:
     """What became of a model, from its posteriors ``mean``, ``log_std`` (N, D) over a set of images.
 
     ``exploded``: in some active dimension the root mean square of the means is above `EXPLODED_SCALE`, or in any dimension the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vaepipe.compute import device as devices
+from vaepipe.compute.randomness import seeded_generator
 from vaepipe.metrics.similarity import ms_ssim
 
 
@@ -29,7 +29,7 @@ def outcome(model, x: Tensor, target: Tensor, distortion: Tensor, seed: int, sam
     noise = torch.stack(
         [
             torch.randn(
-                samples, sum(model.latent_sizes), generator=devices.generator(x.device, "outcome", seed, p), device=x.device
+                samples, sum(model.latent_sizes), generator=seeded_generator(x.device, "outcome", seed, p), device=x.device
             )
             for p in range(len(x))
         ],

@@ -8,19 +8,17 @@ from pathlib import Path
 import torch
 
 from vaepipe.models import external
-from vaepipe.models.seatbelt import Seatbelt
-from vaepipe.models.vae import AE, VAE
+from vaepipe.models.family import find_family
+from vaepipe.models.vae import VAE
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import read_weights
-
-MODELS = {"ae": AE, "vae": VAE, "beta-vae": VAE, "beta-tcvae": VAE, "seatbelt": Seatbelt}
 
 
 def build(spec: dict, shape) -> VAE:
     """A model with random weights drawn from the spec's seed. ``spec``: family, seed, d_z and model, as in the config."""
     with torch.random.fork_rng(devices=[]):  # the weights are drawn on the CPU; other GPUs are not ours to touch
         torch.manual_seed(spec["seed"])
-        return MODELS[spec["family"]](shape, spec["d_z"], **spec["model"])
+        return find_family(spec["family"]).network(shape, spec["d_z"], **spec["model"])
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[VAE, dict]:

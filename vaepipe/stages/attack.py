@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from vaepipe.attacks.arguments import Refused
+from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.pairs import choose_pairs
 from vaepipe.attacks.penalised import AttackResult, run_attack
-from vaepipe.compute import device as devices
+from vaepipe.compute.device import setup_device
 from vaepipe.datasets.prepared import read_digest, read_split
 from vaepipe.metrics.outcome import outcome
 from vaepipe.models.build import as_float, load
@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--blocks", nargs="*", type=Path, default=[], help="files written with --own, all λ of the spec")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     args = parser.parse_args(argv)
-    attack(args.spec, args.data, args.model, args.out, devices.setup(args.threads), args.blocks, args.own)
+    attack(args.spec, args.data, args.model, args.out, setup_device(args.threads), args.blocks, args.own)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vaepipe.attacks.ball import run_ball_attack
-from vaepipe.compute import device as devices
+from vaepipe.compute.device import setup_device
 from vaepipe.stages import attack
 from vaepipe.storage import provenance
 from vaepipe.storage.errors import run_stage
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, type=Path, help="file to write (.h5)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     args = parser.parse_args(argv)
-    ball(args.spec, args.data, args.model, args.out, devices.setup(args.threads))
+    ball(args.spec, args.data, args.model, args.out, setup_device(args.threads))
 
 
 if __name__ == "__main__":

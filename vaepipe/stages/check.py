@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from vaepipe.analysis import robustness
-from vaepipe.attacks.losses import LOSSES, Setting
+from vaepipe.attacks.loss import Setting, find_loss
 from vaepipe.attacks.objective import pair_noise, posteriors
-from vaepipe.compute import device as devices
+from vaepipe.compute.device import setup_device
+from vaepipe.compute.randomness import seeded_generator
 from vaepipe.datasets.prepared import read_digest, read_split
 from vaepipe.models.build import as_float, load
 from vaepipe.storage import provenance
@@ -55,11 +56,11 @@ class Attacked:
             self.x, self.target = (as_float(torch.from_numpy(file[name][:]).to(device)) for name in ("x", "target"))
             self.pairs, attack = file["pairs"][:], json.loads(file.attrs["spec"])
         self.distortion = torch.from_numpy(self.rows["distortion"]).to(self.x)  # L, P, C, H, W
-        goals = posteriors(model, self.target, attack["batch_size"], attack["loss"])
+        goals = posteriors(model, self.target, attack["batch_size"], find_loss(attack["loss"]))
         self.sizes = [q.mean.shape[1] for q in goals]
         draws = pair_noise(self.x, self.target, attack["draws"], sum(self.sizes), attack["pair_seed"])
         setting = Setting(model, self.x, self.target, goals, draws, attack["batch_size"])
-        self._divergence = LOSSES[attack["loss"]](setting)
+        self._divergence = find_loss(attack["loss"]).build(setting)
         a, t, o = (self.rows[f"{name}_distance"] for name in ("adversarial", "target", "original"))
         self.ratio = robustness.ratio(a, t, o)
         self.row = robustness.strongest(self.rows["norm"], self.rows["input_distance"], self.ratio)  # B, P
@@ -69,7 +70,7 @@ class Attacked:
         return self._divergence(u, torch.arange(len(u), device=u.device))
 
     def generator(self, *purpose) -> torch.Generator:
-        return devices.generator(self.x.device, "check", self.spec["seed"], *purpose)
+        return seeded_generator(self.x.device, "check", self.spec["seed"], *purpose)
 
     def strongest(self, budget: int) -> tuple[Tensor, Tensor]:
         """(distortion (P, C, H, W), its norm (P,)) of the strongest rows; zero where there is none."""
@@ -198,7 +199,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, type=Path, help="file to write (.h5)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     args = parser.parse_args(argv)
-    device = devices.setup(args.threads)
+    device = setup_device(args.threads)
     check(args.spec, args.data, args.model, args.attack, args.source, args.out, device)
 
 

@@ -23,14 +23,19 @@ from typing import IO
 
 import torch
 
-from vaepipe.compute import device as devices
+from vaepipe.compute.device import setup_device
+from vaepipe.compute.precision import choose_precision
+from vaepipe.compute.randomness import seeded_generator
 from vaepipe.datasets.prepared import read_digest
 from vaepipe.datasets.resident import Resident
 from vaepipe.models.build import build
-from vaepipe.models.objectives import OBJECTIVES, terms
+from vaepipe.models.checkpoints import checkpoint_path
+from vaepipe.models.family import find_family
+from vaepipe.models.objectives import terms
 from vaepipe.models.optimizer import Adam
 from vaepipe.storage import provenance
 from vaepipe.storage.errors import DataError, run_stage
+from vaepipe.storage.locks import LOCKS_UNSUPPORTED
 from vaepipe.storage.tables import write_rows
 from vaepipe.storage.weights import read_weights, write_weights
 
@@ -52,7 +57,7 @@ class Trainer:
         self.steps = len(train) // self.batch  # per epoch
         self.total = self.options["steps"] or self.options["epochs"] * self.steps
         self.epochs = -(-self.total // self.steps)
-        self.precision = devices.precision(self.options["precision"], device)
+        self.precision = choose_precision(self.options["precision"], device)
         self.model = build(spec, train.shape).to(device)
         if len(train.shape) == 3:
             self.model.to(memory_format=torch.channels_last)  # twice as fast on CPUs, and what tensor cores want
@@ -63,7 +68,7 @@ class Trainer:
         for p in self.parameters:
             step = torch.zeros((), device=device)
             self.adam.state[p] = {"step": step, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-        self.objective = OBJECTIVES[spec["family"]]
+        self.objective = find_family(spec["family"]).objective
         self.index = torch.zeros(self.batch, dtype=torch.long, device=device)
         self.noise = torch.zeros(self.batch, sum(self.model.latent_sizes), device=device)
         self.graph: StepGraph | None = None
@@ -76,7 +81,7 @@ class Trainer:
             DataError: the loss is not finite; it names the epoch and the step.
         """
         epoch = len(self.history)
-        random = devices.generator(self.device, "train", self.spec["seed"], epoch)
+        random = seeded_generator(self.device, "train", self.spec["seed"], epoch)
         order = torch.randperm(len(self.x), generator=random, device=self.device)
         steps = min(self.steps, self.total - epoch * self.steps)
         values = torch.empty(steps, 3, device=self.device)
@@ -133,7 +138,7 @@ class Trainer:
     def held_out(self) -> float:
         """β = 1 ELBO of the first held-out images, nats per image, with the same noise in every epoch."""
         self.model.eval()
-        random = devices.generator(self.device, "held-out", self.spec["seed"])
+        random = seeded_generator(self.device, "held-out", self.spec["seed"])
         noise = torch.randn(len(self.test), sum(self.model.latent_sizes), generator=random, device=self.device)
         return float(terms(self.model, self.test, noise).elbo.mean())
 
@@ -193,7 +198,7 @@ def train(spec: dict, data: Path, out: Path, history: Path, checkpoint_seconds: 
     trainer = Trainer(spec, Resident.read(data, "train"), Resident.read(data, "test", HELD_OUT), device)
     code, digest = provenance.code_digest("stages.train"), read_digest(data)
     out.parent.mkdir(parents=True, exist_ok=True)
-    resume = provenance.checkpoint(out, spec, digest, code)
+    resume = checkpoint_path(out, spec, digest, code)
     # an orphan of a killed workflow may still be training: wait for it to end, and end with the same weights
     lock = open(out.with_name(f".{out.stem}.lock"), "w")  # noqa: SIM115  held until the process ends
     if _alone(lock):
@@ -240,7 +245,7 @@ def _alone(lock: IO) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return True
     except OSError as error:
-        if error.errno not in devices.NO_LOCKS:
+        if error.errno not in LOCKS_UNSUPPORTED:
             raise
         print(f"{lock.name}: {error.strerror}: this file system has no locks, another process here would train too", flush=True)
         return False
@@ -274,7 +279,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument("--checkpoint-seconds", type=float, default=10, help="least time between checkpoints (default 10)")
     args = parser.parse_args(argv)
-    train(args.spec, args.data, args.out, args.history, args.checkpoint_seconds, devices.setup(args.threads))
+    train(args.spec, args.data, args.out, args.history, args.checkpoint_seconds, setup_device(args.threads))
 
 
 if __name__ == "__main__":

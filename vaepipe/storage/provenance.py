@@ -41,14 +41,6 @@ def spec_digest(spec) -> str:
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def checkpoint(out: Path, spec: dict, data: str, code: str) -> Path:
-    """Where a training keeps its state: beside its weights ``out``, hidden, named by what it is made from.
-
-    The workflow does not know of it: it deletes the outputs that it knows of before it starts a job.
-    """
-    return out.with_name(f".{out.stem}.resume-{spec_digest([spec, data, code])}.safetensors")
-
-
 def file_digest(path: str | Path) -> str:
     """SHA-256 of a file."""
     with open(path, "rb") as file:

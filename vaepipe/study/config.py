@@ -7,6 +7,7 @@ Run as a module, it prints docs/configuration.md.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 from functools import cache
@@ -16,7 +17,7 @@ import jsonschema
 import yaml
 
 from vaepipe.datasets.registry import DATASETS
-from vaepipe.study import grid
+from vaepipe.study import cells as grid
 
 SECTIONS = ("grid", "model", "train", "evaluate", "attack", "ball", "checks")
 """Sections that may differ from data set to data set; `plot` is one for all."""
@@ -65,6 +66,27 @@ class Study:
         for name in self.names:
             self.specs[name] = self._resolve(name, config)
         self.external: dict[str, dict] = {name: self._external(name, given) for name, given in top["external"].items()}
+        self._make_cells()
+
+    @classmethod
+    def read(cls, path: str | Path) -> Study:
+        """Return the study whose `effective` configuration a file holds, without validating it again.
+
+        Raises:
+            ConfigError: it is not readable.
+        """
+        try:
+            effective = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: not readable as JSON; delete it to have it made again") from error
+        study = cls.__new__(cls)
+        study.names, study.specs, study.external = effective["study"], effective["datasets"], effective["external"]
+        study.device, study.gpu_jobs_per_device = effective["device"], effective["gpu_jobs_per_device"]
+        study.data_dir, study.plot = effective["data_dir"], effective["plot"]
+        study._make_cells()
+        return study
+
+    def _make_cells(self) -> None:
         self.cells = [
             cell
             for name in self.names
@@ -178,10 +200,11 @@ class Study:
         bounds = {key: value for key, value in spec["ball"].items() if key != "losses"}
         return {**bounds, **{key: spec["attack"][key] for key in shared}, "loss": loss}
 
-    def check_spec(self, cell: grid.Cell) -> dict:
-        """All that decides what is checked of an attack, apart from files and code."""
+    def measure_spec(self, cell: grid.Cell, loss: str) -> dict:
+        """All that decides what is measured of the attacks by one loss, apart from files and code."""
         spec = self.specs[cell.dataset]
-        return {**spec["checks"], "seed": spec["attack"]["pair_seed"]}
+        shared = {key: spec["attack"][key] for key in ("pair_seed", "samples")}
+        return {**spec["checks"], **shared, "loss": loss}
 
     def checked(self, dataset: str) -> bool:
         """Whether anything is checked of a data set's attacks."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 from snakemake.utils import update_config
 
-from vaepipe.compute.device import visible_gpus
+from vaepipe.compute.device import count_visible_gpus
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.study.config import ConfigError, Study
@@ -212,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
         study = Study(merged(args.configfile))
     except ConfigError as error:
         raise DataError(f"config: {error}") from error
-    gpu = study.device == "cuda" or (study.device == "auto" and (args.gpu or visible_gpus() > 0))
+    gpu = study.device == "cuda" or (study.device == "auto" and (args.gpu or count_visible_gpus() > 0))
     print(plan(study, args.directory, gpu))
 
 

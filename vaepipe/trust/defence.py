@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vaepipe.attacks.losses import infer
+from vaepipe.attacks.loss import infer
 from vaepipe.trust.hmc import Chains, hmc
 
 

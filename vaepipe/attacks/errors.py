@@ -1,0 +1,7 @@
+"""The error of this wing; it needs no PyTorch."""
+
+from __future__ import annotations
+
+
+class Refused(ValueError):
+    """A model, images or numbers that cannot be attacked; the text is one line."""

@@ -1,0 +1,131 @@
+"""What an attack minimises beside its penalty: the contract of the files in `vaepipe/attacks/losses`. Needs no PyTorch.
+
+A loss is built once from the `Setting` of P pairs and gives ``divergence(x (B, C, H, W), pair (B,)) -> (B,)``, in the unit
+of the loss, summed over layers. A loss needs only ``posterior(x)`` of the model, a sequence of diagonal normals with one per
+stochastic layer, and, where pictures count, ``decode(*z)``. Latent losses of a hierarchical model take the posteriors of
+upper layers at the means of the lower ones; `output` and `max-damage` sample all layers, by ``infer(x, noise)`` where the
+model has it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vaepipe.attacks import losses
+from vaepipe.attacks.errors import Refused
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vaepipe.models.distributions import DiagonalNormal
+
+    Divergence = Callable[[Tensor, Tensor], Tensor]
+    Distance = Callable[[DiagonalNormal, DiagonalNormal], Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The attacked pairs, as a loss sees them.
+
+    Args:
+        model: with ``posterior(x)`` and, for some losses, ``decode(*z)``.
+        x: (P, C, H, W) images in [0,1].
+        target: (P, C, H, W) images in [0,1].
+        goals: posteriors of the targets, one (P, D_l) per layer.
+        noise: (S, P, Σ D_l) standard normal; a pair keeps its noise in all iterations and at all λ.
+        batch_size: images that the model sees at once.
+    """
+
+    model: Any
+    x: Tensor
+    target: Tensor
+    goals: list[DiagonalNormal]
+    noise: Tensor
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """An attack loss and the facts about it.
+
+    Args:
+        name: as in the configuration and in paths.
+        title: for readers, such as "latent KL attack".
+        unit: of the values, such as "nats".
+        formula: in plain text; d is the distortion, x_t the target.
+        source: publications; empty where there is none.
+        build: gives the function that is minimised.
+        needs_width: the loss is infinite for a posterior without width, such as an autoencoder's.
+        needs_decode: the model must have ``decode(*z)``.
+        has_target: False for a loss that is stationary at d = 0, whose attack starts elsewhere.
+        is_divergence: the loss is zero at the target.
+    """
+
+    name: str
+    title: str
+    unit: str
+    formula: str
+    source: str
+    build: Callable[[Setting], Divergence]
+    needs_width: bool = False
+    needs_decode: bool = False
+    has_target: bool = True
+    is_divergence: bool = True
+
+
+def available_losses() -> list[str]:
+    """Return the names of all files in `vaepipe/attacks/losses`, sorted."""
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(losses.__path__))
+
+
+def find_loss(loss: str | Loss) -> Loss:
+    """Return the loss of that name; a `Loss` is returned as it is.
+
+    Raises:
+        Refused: there is no such loss.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if loss not in available_losses():
+        raise Refused(f"loss: {loss!r} is not one of {', '.join(available_losses())}")
+    return importlib.import_module(f"{losses.__name__}.{loss.replace('-', '_')}").LOSS
+
+
+def between(distance: Distance) -> Callable[[Setting], Divergence]:
+    """Return a `Loss.build` that sums ``distance(q(z|x + d), q(z|x_t))`` over layers."""
+
+    def build(setting: Setting) -> Divergence:
+        def divergence(x: Tensor, pair: Tensor) -> Tensor:
+            return sum(distance(q, goal.rows(pair)) for q, goal in zip(setting.model.posterior(x), setting.goals))
+
+        return divergence
+
+    return build
+
+
+def infer(model: Any, x: Tensor, noise: Tensor) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
+    """Return (posteriors, samples), one of each per layer, for standard normal ``noise`` (S, B, Σ D_l).
+
+    A model without ``infer`` is sampled layer by layer from the posteriors that ``model.posterior(x)`` gives.
+    """
+    if hasattr(model, "infer"):
+        return model.infer(x, noise)
+    posteriors = tuple(model.posterior(x))
+    noises = noise.split([q.mean.shape[-1] for q in posteriors], dim=-1)
+    return posteriors, tuple(q.sample(eps) for q, eps in zip(posteriors, noises))
+
+
+def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
+    """Return ``function(x)``, computed without gradient in batches of ``size`` rows.
+
+    The last batch is filled up, so that no row depends on the number of rows.
+    """
+    import torch
+
+    with torch.no_grad():
+        padding = x[-1:].expand(-len(x) % size, *x.shape[1:])
+        return torch.cat([function(batch) for batch in torch.cat([x, padding]).split(size)])[: len(x)]

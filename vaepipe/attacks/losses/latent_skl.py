@@ -1,0 +1,13 @@
+"""The symmetric Kullback–Leibler divergence."""
+
+from vaepipe.attacks.loss import Loss, between
+
+LOSS = Loss(
+    name="latent-skl",
+    title="symmetric latent KL attack",
+    unit="nats",
+    formula="½ KL(q(z|x+d) ‖ q(z|x_t)) + ½ KL(q(z|x_t) ‖ q(z|x+d))",
+    source="Kuzina et al. 2021",
+    build=between(lambda q, goal: 0.5 * (q.kl(goal) + goal.kl(q))),
+    needs_width=True,
+)

@@ -1,0 +1,10 @@
+"""The scale in which models see images."""
+
+from __future__ import annotations
+
+from torch import Tensor, uint8
+
+
+def to_unit_interval(x: Tensor) -> Tensor:
+    """uint8 images in [0,255] → float32 in [0,1]; points, which are float32, stay as they are."""
+    return x.float().div_(255) if x.dtype == uint8 else x

@@ -1,0 +1,62 @@
+"""What a latent metric is: a measurement of a model's aggregate posterior over the held-out images. Imports without torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vaepipe.storage.quantity import Quantity
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vaepipe.metrics.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Posteriors:
+    """The posteriors of a model's top layer over N held-out images, for `LatentMetric.measure`.
+
+    Attributes:
+        mean, log_std: (N, D).
+        sample: (N, D), one draw from each posterior.
+        factors: (N, F) integer classes of the known generating factors, or None.
+        seed: the model's seed, for metrics that draw.
+        samples: how many of the draws a Monte-Carlo mean over q(z) takes.
+    """
+
+    mean: Tensor
+    log_std: Tensor
+    sample: Tensor
+    factors: Tensor | None
+    seed: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class LatentMetric:
+    """Quantities that one computation gives; ``vaepipe/metrics/latent/<name>.py`` holds one as ``METRIC``.
+
+    Attributes:
+        quantities: what is measured, in the order of the columns.
+        measure: `Posteriors` → one `vaepipe.metrics.estimate.Estimate` per quantity.
+        needs_width: only defined where every posterior has a width above 0; otherwise NaN.
+        needs_factors: only defined where generating factors are known; otherwise NaN.
+    """
+
+    quantities: tuple[Quantity, ...]
+    measure: Callable[[Posteriors], tuple[Estimate, ...]]
+    needs_width: bool = True
+    needs_factors: bool = False
+
+
+def find_latent_metric(name: str) -> LatentMetric:
+    """The metric of ``vaepipe/metrics/latent/<name>.py``."""
+    return importlib.import_module(f"vaepipe.metrics.latent.{name.replace('-', '_')}").METRIC
+
+
+def latent_quantities(names: Iterable[str]) -> tuple[Quantity, ...]:
+    """All quantities of these latent metrics, in order."""
+    return tuple(quantity for name in names for quantity in find_latent_metric(name).quantities)

@@ -1,0 +1,34 @@
+"""Where a training keeps its state between epochs, and when the file goes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+from vaepipe.storage.provenance import spec_digest
+from vaepipe.storage.weights import read_weights
+
+
+def checkpoint_path(out: Path, spec: object, data: str, code: str) -> Path:
+    """The hidden file beside the weights ``out`` that holds a training's state; its name changes with what the training is made from.
+
+    The workflow does not know the file: it deletes the outputs that it knows before it starts a job.
+
+    Args:
+        spec: what JSON can hold.
+        data: digest of the images.
+        code: digest of the code.
+    """
+    return out.with_name(f".{out.stem}.resume-{spec_digest([spec, data, code])}.safetensors")
+
+
+def delete_finished_checkpoint(weights: Path) -> None:
+    """Delete the checkpoint of the training that wrote ``weights``.
+
+    Weights that were trained elsewhere have none. In a folder that cannot be written the checkpoint stays.
+    """
+    meta = read_weights(weights)[1]
+    spec = {key: value for key, value in json.loads(meta["spec"]).items() if key != "shape"}
+    with contextlib.suppress(OSError, KeyError):
+        checkpoint_path(weights, spec, meta["data"], meta["code"]).unlink()

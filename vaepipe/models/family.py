@@ -1,0 +1,82 @@
+"""What a model family is: the facts about it, its objective and its network. Imports without torch, as the workflow reads it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+COLOURS_OF_OTHERS = ("#CC79A7", "#E69F00", "#56B4E9")
+"""Of models trained elsewhere, from Okabe & Ito 2008; no family of this package has one of them."""
+
+
+def _not_trained_here(*_arguments: object, **_keywords: object) -> Tensor:
+    raise ValueError("a model trained elsewhere has no objective and no network in this package")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A way to train a latent-variable model; ``vaepipe/models/families/<name>.py`` holds one as ``FAMILY``.
+
+    Attributes:
+        name: as in the configuration, in paths and in tables.
+        label: the name in figures.
+        colour, marker: of lines and points in figures; colours from Okabe & Ito 2008.
+        order: place among the families in legends and tables, lowest first.
+        objective: (`vaepipe.models.objectives.Terms`, β, number of training images, settings) → scalar loss to minimise,
+            nats per image. The settings are those of the config's section ``train``.
+        network: (shape of one image or point, d_z, and the config's section ``model`` as keywords) → module with
+            ``posterior`` and ``decode``.
+        fixed_beta: the β of the family's one cell, where the grid's β do not apply to it.
+        shares_beta_one: at β = 1 the family is the VAE, which the grid trains once.
+        has_width: posteriors have a standard deviation above 0, so that a KL divergence between them is finite.
+        settings: keys of the sections ``model`` and ``train`` that only this family reads.
+        trained_here: False of models trained elsewhere, which have neither objective nor network here.
+    """
+
+    name: str
+    label: str
+    colour: str
+    marker: str
+    order: int = 100
+    objective: Callable[..., Tensor] = _not_trained_here
+    network: Callable[..., nn.Module] = _not_trained_here
+    fixed_beta: float | None = None
+    shares_beta_one: bool = False
+    has_width: bool = True
+    settings: tuple[str, ...] = ()
+    trained_here: bool = True
+
+    @property
+    def uses_beta(self) -> bool:
+        """Whether the family has one model for each β of the grid."""
+        return self.fixed_beta is None
+
+    @property
+    def at_beta_one(self) -> str:
+        """Name of the family whose model at β = 1 the family's line over β starts from."""
+        has_its_own = self.uses_beta and not self.shares_beta_one
+        return self.name if has_its_own else "vae"
+
+
+@cache
+def find_family(name: str) -> Family:
+    """The family of this name; models trained elsewhere get a label, colour and marker made from the name."""
+    place = f"vaepipe.models.families.{name.replace('-', '_')}"
+    try:
+        family = importlib.import_module(place).FAMILY
+    except ModuleNotFoundError as error:
+        if not place.startswith(error.name or "?"):  # an import inside the family's file failed
+            raise
+        return _trained_elsewhere(name)
+    return family if family.name == name else _trained_elsewhere(name)
+
+
+def _trained_elsewhere(name: str) -> Family:
+    colour = COLOURS_OF_OTHERS[sum(name.encode()) % len(COLOURS_OF_OTHERS)]
+    return Family(name=name, label=name, colour=colour, marker="P", fixed_beta=0.0, trained_here=False)

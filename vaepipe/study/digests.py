@@ -1,0 +1,116 @@
+"""Digests of the code that each stage runs for a cell. Rules compare them; stages store them in their files.
+
+Registries do not count, so what a cell uses is named here: its data set, family, network, loss, metrics.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from vaepipe.datasets.registry import DATASETS
+from vaepipe.figures.registry import FIGURES
+
+try:  # TODO
+    from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
+except ImportError:
+    LATENT_METRICS = TRIAL_METRICS = ()
+from vaepipe.storage.provenance import PACKAGE, code_digest, file_digest, spec_digest
+
+if TYPE_CHECKING:
+    from vaepipe.study.config import Study
+
+CLAIMS = ("claims.latents", "claims.attacks", "claims.part2")
+
+
+def module(name: str) -> str:
+    """Return the module name of an entry of a registry: ``latent-kl`` → ``latent_kl``."""
+    return name.replace("-", "_")
+
+
+def model_modules(spec: Any) -> tuple[str, ...]:
+    """Return the modules that build a model.
+
+    Args:
+        spec: what `Study.model_spec` gives for the cell, as an object or as a mapping.
+    """
+    if _get(spec, "external") is not None:
+        return ("models.external",)
+    network = _get(_get(spec, "model"), "network")
+    return (f"models.families.{module(_get(spec, 'family'))}", f"models.networks.{module(network)}")
+
+
+def prepare_code(kind: str) -> str:
+    """Return the digest of `prepare` for one kind of data set."""
+    return _digest("stages.prepare", f"datasets.{DATASETS[kind].module}")
+
+
+def train_code(model_spec: Any) -> str:
+    return _digest("stages.train", *model_modules(model_spec))
+
+
+def adopt_code(model_spec: Any) -> str:
+    return _digest("stages.adopt", *model_modules(model_spec))
+
+
+def evaluate_code(model_spec: Any) -> str:
+    """Return the digest of `evaluate`, which measures all latent metrics."""
+    metrics = (f"metrics.latent.{module(name)}" for name in LATENT_METRICS)
+    return _digest("stages.evaluate", *model_modules(model_spec), *metrics)
+
+
+def attack_code(model_spec: Any, loss: str) -> str:
+    return _digest("stages.attack", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
+
+
+def ball_code(model_spec: Any, loss: str) -> str:
+    return _digest("stages.ball", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
+
+
+def measure_code(model_spec: Any, loss: str) -> str:
+    """Return the digest of `measure`, which measures all trial metrics."""
+    metrics = (f"metrics.trial.{module(name)}" for name in TRIAL_METRICS)
+    return _digest("stages.measure", *model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics)
+
+
+def collect_code() -> str:
+    """Return the digest of `collect`, whose columns are those of all metrics."""
+    latent = (f"metrics.latent.{module(name)}" for name in LATENT_METRICS)
+    trial = (f"metrics.trial.{module(name)}" for name in TRIAL_METRICS)
+    return _digest("stages.collect", *latent, *trial)
+
+
+def figure_code(figure: str, study: Study) -> str:
+    """Return the digest of `plot` for one figure."""
+    return _digest("stages.plot", f"figures.{FIGURES[figure].module}", *labelled_modules(study))
+
+
+def claims_code(study: Study) -> str:
+    return _digest("stages.claims", *CLAIMS, *labelled_modules(study))
+
+
+def page_code(stage: str, study: Study) -> str:
+    """Return the digest of a stage that makes pages, and of the templates."""
+    templates = sorted((PACKAGE / "pages").glob("*.[!p]*"))
+    return spec_digest([_digest(stage, *labelled_modules(study)), *(file_digest(path) for path in templates)])
+
+
+def labelled_modules(study: Study) -> tuple[str, ...]:
+    """Return the modules of the study's families and losses, whose labels and units figures show."""
+    families = {cell.family for cell in study.cells if cell.family not in study.external}
+    used = {loss for _, loss in study.attacks() + study.balls()}
+    return (
+        *(f"models.families.{module(name)}" for name in sorted(families)),
+        *(f"attacks.losses.{module(name)}" for name in sorted(used)),
+    )
+
+
+@cache
+def _digest(*modules: str) -> str:
+    return code_digest(
+        *[name for name in modules if (PACKAGE / f"{name.replace('.', '/')}.py").is_file()]
+    )  # TODO
+
+
+def _get(spec: Any, key: str) -> Any:
+    return spec.get(key) if isinstance(spec, dict) else getattr(spec, key, None)

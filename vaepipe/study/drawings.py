@@ -1,0 +1,43 @@
+"""The figures that a study has data for, and the models whose arrays they show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vaepipe.figures import registry
+from vaepipe.study.cells import Cell
+
+if TYPE_CHECKING:
+    from vaepipe.study.config import Study
+
+
+def attacked_datasets(study: Study) -> list[str]:
+    """Return the data sets with attacks at all λ."""
+    return list(dict.fromkeys(cell.dataset for cell, _ in study.attacks()))
+
+
+def figure_names(study: Study) -> list[str]:
+    """Return the names of all figures, those of one data set as ``montage/<dataset>``."""
+    pictures = {name: entry for name, entry in registry.FIGURES.items() if ".png" in entry.suffixes}
+    names = [name for name, entry in pictures.items() if entry.tables and _has_data(study, entry.tables)]
+    names += ["swissroll"] if figure_cells(study, "swissroll", "swissroll") else []
+    return names + [f"montage/{dataset}" for dataset in attacked_datasets(study)]
+
+
+def figure_cells(study: Study, figure: str, dataset: str) -> list[Cell]:
+    """Return the models of one data set whose arrays a figure shows."""
+    cells = [cell for cell in study.cells if cell.dataset == dataset]
+    return registry.cells_for(figure, dataset, cells, study.plot)
+
+
+def montage_attacks(study: Study, dataset: str) -> list[tuple[Cell, str]]:
+    """Return (model, loss) of the attacks in a data set's montage: each model's first loss."""
+    cells = figure_cells(study, "montage", dataset)
+    return [(cell, loss) for cell in cells for loss in study.losses(cell)[:1]]
+
+
+def _has_data(study: Study, tables: dict[str, tuple[str, ...]]) -> bool:
+    """Return whether the tables that a figure reads have rows."""
+    return ("attacks" not in tables or bool(study.attacks())) and (
+        "ball" not in tables or bool(study.balls())
+    )

@@ -9,20 +9,26 @@ from vaepipe.attacks.solvers.history import History
 from vaepipe.attacks.solvers.vectors import dot, norm
 
 DESCENT = 1e-6
-"""Least cosine between the direction and the negative gradient; below it the step is one of steepest descent."""
+"""Least cosine between the direction and the negative gradient; below it, steepest descent is used."""
 
 
-def quasi_newton(history: History, products: Tensor, g: Tensor, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(direction (A, n), first step length (A,), ‖g‖₂ (A,)): L-BFGS on the free variables, or steepest descent.
+def quasi_newton(
+    history: History, products: Tensor, g: Tensor, free: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """L-BFGS direction of the free variables; steepest descent where there is no history or no descent.
 
     Args:
         products: (A, 2m) of `History.learn`.
         g: (A, n) gradient of the free variables, zero elsewhere.
         free: (A, n) 1 where a variable is free, otherwise 0.
+
+    Returns:
+        Direction (A, n), first step length (A,), ‖g‖₂ (A,).
     """
     direction = inverse_hessian_product(history, products, g).mul_(free)
     size = norm(g)
-    descent = (history.count > 0) & (dot(direction, g) < -DESCENT * norm(direction) * size)  # False where it is NaN
+    steep = dot(direction, g) < -DESCENT * norm(direction) * size  # False where it is NaN
+    descent = (history.count > 0) & steep
     length = torch.ones_like(size)
     if not descent.all():
         direction = torch.where(descent[:, None], direction, -g)
@@ -31,7 +37,10 @@ def quasi_newton(history: History, products: Tensor, g: Tensor, free: Tensor) ->
 
 
 def inverse_hessian_product(history: History, products: Tensor, g: Tensor) -> Tensor:
-    """(A, n) −H g, with the compact form of the inverse Hessian H (Byrd, Nocedal and Schnabel 1994, equation 3.1)."""
+    """(A, n) −H g, with the compact form of the inverse Hessian H.
+
+    Byrd, Nocedal and Schnabel 1994, equation 3.1.
+    """
     gamma = history.gamma
     sg, yg = products.split(history.memory, 1)
     sy, yy = history.gram.unbind(1)

@@ -19,7 +19,7 @@ class History(PerSlot):
 
     Attributes:
         pairs: (A, 2m, n), a ring of m steps, then one of m changes.
-        gram: (A, 2, m, m) float64, products s·y (the upper triangle is meant) and y·y, the oldest pair first.
+        gram: (A, 2, m, m) float64, products s·y (upper triangle) and y·y, the oldest pair first.
         gamma: (A, 1) float64, s·y / y·y of the newest pair.
         count: (A,) pairs stored since the history was last dropped.
         places: (A, 2m) places in the ring by age, the oldest pair first; s, then y.
@@ -41,13 +41,13 @@ class History(PerSlot):
         self.places = self._ages[self.count]
 
     def forget(self, slot: Tensor) -> None:
-        """Drop the history of these slots (K,). Where there is no pair yet, s·y is that of the identity, and the rest zero."""
+        """Drop the history of these slots (K,): pairs become zero, their s·y the identity."""
         m = self.memory
         self.count[slot], self.pairs[slot], self.gamma[slot] = 0, 0, 1
         self.gram[slot] = torch.stack([torch.eye(m), torch.zeros(m, m)]).to(self.gram)
 
     def buffers(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Views (A, n) for the caller to fill before `learn`: step, change of the gradient, gradient of the free variables.
+        """Step, change of the gradient, gradient of the free variables: views (A, n) to fill before `learn`.
 
         They are parts of one tensor, so that their products with all pairs are one matrix product.
         """
@@ -57,8 +57,8 @@ class History(PerSlot):
     def learn(self, candidate: Tensor) -> Tensor:
         """Store the pairs in the buffers, and multiply the buffers with all pairs.
 
-        A variable that does not move is left out of y. So the history is of the variables that were free then, no old pair
-        needs a mask, and each product is made once.
+        A variable that does not move is left out of y. So the history is of the variables that were free
+        then, no old pair needs a mask, and each product is made once.
 
         Args:
             candidate: (A,) bool, slots whose buffers hold a pair; it is kept where it shows curvature.
@@ -81,7 +81,11 @@ class History(PerSlot):
         return products[:, 1]
 
     def _append(self, slot: Tensor, with_change: Tensor) -> None:
-        """Move the products of these slots (K,) up by one pair; ``with_change`` (K, 2, m): of the newest y with all s and y."""
+        """Add the newest pair to the products of these slots (K,), in place of the oldest.
+
+        Args:
+            with_change: (K, 2, m) products of the newest y with all s and with all y.
+        """
         before = self.gram[slot]
         gram = before.clone()
         gram[:, :, :-1, :-1] = before[:, :, 1:, 1:]

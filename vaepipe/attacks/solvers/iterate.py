@@ -36,13 +36,13 @@ class Iterate(PerSlot):
         self.known[slot], self.iteration[slot] = False, 0
 
     def objective(self, u: Tensor, phi: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(objective (A,), gradient (A, n), ‖u − x‖₂ (A,)) at ``u`` (A, n), from φ (A,) and ∇φ (A, n) there."""
+        """Objective (A,), gradient (A, n) and ‖u − x‖₂ (A,) at ``u`` (A, n), from φ (A,) and ∇φ (A, n)."""
         d = u - self.x
         size = norm(d)
         return phi + self.lambda_ * size, self._gradient(u, d, size, grad), size
 
     def _gradient(self, u: Tensor, d: Tensor, size: Tensor, grad: Tensor) -> Tensor:
-        """(A, n) gradient of the objective; at d = 0, where the norm has none, the least subgradient within the box."""
+        """(A, n) gradient of the objective; at d = 0 its least subgradient within the box."""
         g = torch.addcmul(grad, (self.lambda_ / size.clamp(min=1e-30))[:, None], d)
         zero = (size == 0).nonzero()[:, 0]
         if len(zero):

@@ -1,12 +1,12 @@
 """Batched projected L-BFGS for many small problems of one shape: minimise φ(u) + λ‖u − x‖₂ over u in [0,1]ⁿ.
 
-Each row has its own x, λ, line search, curvature history and stopping rule. A fixed number of slots is worked on at once;
-a finished row leaves its slot to the next. All arrays keep their shape throughout. So a row's result is independent of the
-other rows, bit for bit on one machine.
+Each row has its own x, λ, line search, curvature history and stopping rule. A fixed number of slots is
+worked on at once; a finished row leaves its slot to the next. All arrays keep their shape throughout. So a
+row's result is independent of the other rows, bit for bit on one machine.
 
-Directions: two-metric projection (Bertsekas 1982) with limited-memory BFGS on the free variables (Nocedal 1980). The norm
-has no gradient at u = x. There the subgradient of least norm within the box is used, so a row whose λ is at least the norm
-of φ's projected gradient stops at once, certified stationary.
+Directions: two-metric projection (Bertsekas 1982) with limited-memory BFGS on the free variables (Nocedal
+1980). The norm has no gradient at u = x. There the subgradient of least norm within the box is used, so a
+row whose λ is at least the norm of φ's projected gradient stops at once, certified stationary.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vaepipe.attacks.solvers.stopping import Stopping
 from vaepipe.attacks.solvers.vectors import dot
 
 ALIGNMENT = 16
-"""Rows are padded with zeros to a multiple of this many entries: 64 bytes, at which libraries round all rows alike."""
+"""Rows are zero-padded to a multiple of this many entries, 64 bytes: libraries then round all rows alike."""
 
 
 def minimise(
@@ -51,8 +51,8 @@ def minimise(
         x: (R, n) in [0,1], the images.
         lambda_: (R,) positive weights.
         slots: rows worked on at once: B.
-        sizes: other values of B, all below ``slots``, for the last rows; those at which ``value_and_grad`` rounds every row
-            as it does at ``slots``.
+        sizes: other values of B, all below ``slots``, for the last rows; those at which ``value_and_grad``
+            rounds every row as it does at ``slots``.
         max_iterations: evaluations per row.
         tolerance: one, or (R,) one for each row, see `vaepipe.attacks.solvers.stopping`.
         memory: pairs of the L-BFGS history.
@@ -70,7 +70,8 @@ def minimise(
         extra = min(size for size in (*sizes, slots) if size >= len(trial)) - len(trial)
         u, row = _padded(trial, 0, 0, 0, extra)[:, :n].contiguous(), _padded(state.queue.row, 0, extra)
         phi, grad = value_and_grad(u, row)
-        done, converged = state.step(trial, phi[: len(trial)], _padded(grad[: len(trial)], *pad), max_iterations)
+        phi, grad = phi[: len(trial)], _padded(grad[: len(trial)], *pad)
+        done, converged = state.step(trial, phi, grad, max_iterations)
         if done.any():
             state.write(solution, done, converged)
             state.load(done)
@@ -103,8 +104,9 @@ class _Slots(PerSlot):
     def load(self, done: Tensor) -> None:
         """Put the next rows into the slots of the mask (A,)."""
         slot, row = self.queue.load(done)
-        rows, initial = self.rows, self.rows.initial
-        self.at.load(slot, rows.x[row], rows.start[row], rows.lambda_[row], None if initial is None else initial[row])
+        rows = self.rows
+        initial = None if rows.initial is None else rows.initial[row]
+        self.at.load(slot, rows.x[row], rows.start[row], rows.lambda_[row], initial)
         self.search.load(slot)
         self.history.forget(slot)
         self.stopping.load(slot, rows.tolerance[row])
@@ -132,11 +134,14 @@ class _Slots(PerSlot):
         direction, length, slope = quasi_newton(self.history, products, free_g, free)
         stuck = self._turn(accept, direction, length, shorter, free_g)
 
-        converged = self.queue.busy & (self.stopping.converged(accept, fresh, at.f, at.initial, slope) | stuck)
+        converged = stuck | self.stopping.converged(accept, fresh, at.f, at.initial, slope)
+        converged &= self.queue.busy
         broken = fresh & ~accept
         return self.queue.busy & (converged | broken | (at.iteration >= max_iterations)), converged & ~broken
 
-    def _turn(self, accept: Tensor, direction: Tensor, length: Tensor, shorter: Tensor, free_g: Tensor) -> Tensor:
+    def _turn(
+        self, accept: Tensor, direction: Tensor, length: Tensor, shorter: Tensor, free_g: Tensor
+    ) -> Tensor:
         """Turn accepted rows to the new direction, and shorten the step of the others.
 
         Where the search is exhausted, the history is dropped and steepest descent tried.
@@ -159,8 +164,9 @@ class _Slots(PerSlot):
     def write(self, solution: Solution, done: Tensor, converged: Tensor) -> None:
         """Copy the slots of the mask ``done`` (A,) into the solution."""
         at, row, n = self.at, self.queue.row[done], solution.u.shape[1]
-        solution.u[row], solution.divergence[row], solution.norm[row] = at.u[done, :n], at.phi[done], at.norm[done]
-        solution.objective[row], solution.initial_divergence[row] = at.f[done], at.initial[done]
+        solution.u[row], solution.norm[row] = at.u[done, :n], at.norm[done]
+        solution.objective[row], solution.divergence[row] = at.f[done], at.phi[done]
+        solution.initial_divergence[row] = at.initial[done]
         solution.iterations[row], solution.converged[row] = at.iteration[done], converged[done]
         solution.residual[row] = at.residual(done)
 

@@ -1,4 +1,7 @@
-"""Backtracking line search: sufficient decrease (Armijo 1966), and shorter steps by a parabola (Nocedal and Wright 2006, 3.5)."""
+"""Backtracking line search: sufficient decrease (Armijo 1966), and shorter steps by a parabola.
+
+Nocedal and Wright, Numerical Optimization, 2006, section 3.5.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ BACKTRACKS = 15
 """Refused steps in a row before the search along a direction is given up."""
 
 
-def sufficient_decrease(value: Tensor, reference: Tensor, slope: Tensor, step: float | Tensor = 1.0) -> Tensor:
+def sufficient_decrease(
+    value: Tensor, reference: Tensor, slope: Tensor, step: float | Tensor = 1.0
+) -> Tensor:
     """(A,) bool: whether ``value`` lies low enough below ``reference`` after a step of this length.
 
     Args:
@@ -27,15 +32,15 @@ def sufficient_decrease(value: Tensor, reference: Tensor, slope: Tensor, step: f
 
 
 def shorter_step(predicted: Tensor, gap: Tensor, step: float | Tensor = 1.0) -> Tensor:
-    """(A,) length at the minimum of the parabola through a refused step, between LEAST and MOST times ``step``.
+    """(A,) length at the minimum of the parabola through a refused step, within LEAST and MOST × ``step``.
 
     Args:
         predicted: (A,) slope × step.
-        gap: (A,) slope less the slope of the chord, (after − before) / step: negative where the parabola is convex.
+        gap: (A,) slope − (after − before) / step; negative where the parabola is convex.
         step: refused length, one or (A,).
     """
     minimum = (predicted / (2 * gap)).nan_to_num_(0.0)
-    return minimum.clamp_(LEAST * step, MOST * step)
+    return minimum.clamp_(LEAST * step, MOST * step)  # type: ignore[arg-type]
 
 
 class Backtracking(PerSlot):
@@ -72,6 +77,6 @@ class Backtracking(PerSlot):
         self.refused = torch.where(slots, 0, self.refused)
 
     def advance(self, turn: Tensor, direction: Tensor, length: Tensor, shorter: Tensor) -> None:
-        """Take the new direction and length where ``turn`` (A,), elsewhere ``shorter`` (A,) times the old length."""
+        """Take the new direction and length where ``turn`` (A,), elsewhere ``shorter`` × the length."""
         self.direction = torch.where(turn[:, None], direction, self.direction)
         self.length = torch.where(turn, length, self.length * shorter)

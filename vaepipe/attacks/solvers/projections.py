@@ -12,16 +12,16 @@ MARGIN = 16
 
 
 def project_linf(v: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
-    """(B, n) nearest d to each ``v`` (B, n) with |d| ≤ radius (B,) and low ≤ d ≤ high (B, n), where low ≤ 0 ≤ high."""
+    """(B, n) nearest d to each ``v`` (B, n) with |d| ≤ radius (B,) and low ≤ d ≤ high; low ≤ 0 ≤ high."""
     return v.clamp(-radius[:, None], radius[:, None]).clamp(low, high)
 
 
 def project_l2(v: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
-    """(B, n) nearest d to each ``v`` (B, n) with ‖d‖₂ ≤ radius (B,) and low ≤ d ≤ high (B, n), where low ≤ 0 ≤ high.
+    """(B, n) nearest d to each ``v`` (B, n) with ‖d‖₂ ≤ radius (B,) and low ≤ d ≤ high; low ≤ 0 ≤ high.
 
-    It is clip(s v, low, high) for the largest s ≤ 1 that the ball allows. Its squared norm, Σ min(t v², bound²), is concave
-    and piecewise linear in t = s². So Newton's steps from t = 0 rise to the solution and end there. They run in float64; a
-    row is finished when no more of its entries meet their bound.
+    It is clip(s v, low, high) for the largest s ≤ 1 that the ball allows. With t = s², its squared norm is
+    Σ min(t v², bound²), concave and piecewise linear. So Newton's steps from t = 0 rise to the solution and end
+    there. They run in float64. A row is finished when no more of its entries meet their bound.
     """
     radius = radius.double() * (1 - MARGIN * torch.finfo(v.dtype).eps)
     w, least, most = v.double(), low.double(), high.double()
@@ -44,5 +44,8 @@ def norm_of(d: Tensor, norm: str) -> Tensor:
     return torch.linalg.vector_norm(d.double(), {"l2": 2, "linf": torch.inf}[norm], dim=-1)
 
 
-PROJECTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {"l2": project_l2, "linf": project_linf}
+PROJECTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "l2": project_l2,
+    "linf": project_linf,
+}
 """(v, low, high, radius) → d, by the norm of the ball."""

@@ -1,7 +1,7 @@
 """SciPy's L-BFGS-B, one row after the other, with the settings of the papers' code: the reference.
 
-m = 25, factr = 10, pixel bounds [−x, 1−x], start U(−1e−8, 1e−8) (Tabacof et al. 2016; Gondim-Ribeiro et al. 2018; Barrett
-et al. 2022). SciPy works in float64; the network in the precision of ``x``.
+m = 25, factr = 10, pixel bounds [−x, 1−x], start U(−1e−8, 1e−8) (Tabacof et al. 2016; Gondim-Ribeiro et al.
+2018; Barrett et al. 2022). SciPy works in float64; the network in the precision of ``x``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def minimise(
     initial: Tensor | None = None,
     **_: Any,
 ) -> Solution:
-    """Minimise every row's objective, see `vaepipe.attacks.solvers`. The other options are not used, nor is ``initial``."""
+    """Minimise every row's objective, see `vaepipe.attacks.solvers`; other options are ignored."""
     rows = []
     for r in range(len(x)):
         distortion = None if start is None else start[r] - x[r]
@@ -44,8 +44,9 @@ def minimise(
 def _minimise_row(
     value_and_grad: ValueAndGrad, x: Tensor, lambda_: float, row: int, start: Tensor | None
 ) -> tuple[Any, ...]:
-    """The fields of `Solution` of one row: ``x`` (n,) and the first distortion ``start`` (n,), near zero where None."""
-    from scipy.optimize import fmin_l_bfgs_b  # takes half a second, which jobs of the batched solver need not spend
+    """The fields of `Solution` of one row: image ``x`` (n,), first distortion ``start`` (n,) or near 0."""
+    # takes half a second, which jobs of the batched solver need not spend
+    from scipy.optimize import fmin_l_bfgs_b
 
     flat = x.double().cpu().numpy()
     index = torch.tensor([row], device=x.device)
@@ -58,12 +59,14 @@ def _minimise_row(
     def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
         value, grad = divergence(d)
         norm = np.linalg.norm(d)
-        return value + lambda_ * norm, grad + lambda_ * d / max(norm, 1e-300)
+        return value + lambda_ * norm, grad + lambda_ * d / np.maximum(norm, 1e-300)
 
     near = np.random.default_rng(0).uniform(-NEAR, NEAR, flat.size)
     first = near if start is None else start.double().cpu().numpy()
     bounds = list(zip(-flat, 1 - flat))
-    d, value, info = fmin_l_bfgs_b(objective, first.clip(-flat, 1 - flat), bounds=bounds, m=MEMORY, factr=FACTR)
+    d, value, info = fmin_l_bfgs_b(
+        objective, first.clip(-flat, 1 - flat), bounds=bounds, m=MEMORY, factr=FACTR
+    )
     norm = np.linalg.norm(d)
     residual = np.linalg.norm((d - info["grad"]).clip(-flat, 1 - flat) - d)
     initial = divergence(np.zeros_like(d))[0]

@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 class PerSlot:
-    """State of A slots: every tensor attribute has the slots as its first axis, except those named in ``shared``."""
+    """State of A slots: every tensor attribute has the slots as first axis, except those in ``shared``."""
 
     shared: ClassVar[tuple[str, ...]] = ()
 
     def keep(self, slots: Tensor) -> None:
-        """Reduce the state to these slots (K,), in this order; attributes that are `PerSlot` too are reduced as well."""
+        """Reduce the state to these slots (K,), in this order, and that of its `PerSlot` attributes."""
         for name, value in vars(self).items():
             if isinstance(value, PerSlot):
                 value.keep(slots)
@@ -36,7 +36,7 @@ class RowQueue(PerSlot):
         self.busy = torch.zeros(slots, dtype=torch.bool, device=device)
 
     def load(self, done: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the slots of the mask ``done`` (A,) the next rows, as long as there are any; the others become idle.
+        """Give the slots of the mask ``done`` (A,) the next rows; those that get none become idle.
 
         Returns:
             The slots that have a new row (K,), and these rows (K,).

@@ -1,8 +1,9 @@
 """Spectral projected gradient: minimise φ(x + d) over ‖d‖ ≤ ε with x + d in [0,1]ⁿ, the norm L2 or L∞.
 
-The method of Birgin, Martínez and Raydan (2000). Step lengths come from the last step and its change of the gradient (Barzilai
-and Borwein 1988). Steps are projected onto ball and box at once, which is exact here. The line search is nonmonotone: the
-objective may rise for a while. Each row has its own, and its best point is returned.
+The method of Birgin, Martínez and Raydan (2000). Step lengths come from the last step and its change of the
+gradient (Barzilai and Borwein 1988). Steps are projected onto ball and box at once, which is exact here. The
+line search is nonmonotone: the objective may rise for a while. Each row has its own, and its best point is
+returned.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from vaepipe.attacks.solvers.window import Window
 WINDOW = 8
 """Accepted values; a step has to stay below the highest of them."""
 SHORTEST = 1e-6
-"""Share of a step below which any finite value is accepted, as at a kink no length may give a sufficient decrease."""
+"""Share of a step below which any finite value is accepted: at a kink no length may be enough."""
 SPAN = 1e6
 """Largest ratio of a step length, per gradient, to the first one, and of the first one to it."""
 
@@ -38,7 +39,7 @@ def descend(
         steps: evaluations after the first.
 
     Returns:
-        Best d (B, n), φ there (B,), φ at the projected start (B,). A φ that is not finite counts as infinite.
+        Best d (B, n), φ there (B,), φ at the projected start (B,). Where φ is not finite it is infinite.
     """
     low, high, row = -x, 1 - x, torch.arange(len(x), device=x.device)
 
@@ -55,7 +56,7 @@ def descend(
     alpha = usual = _first_length(grad, radius, norm)
     ahead, share, window = project(d - alpha[:, None] * grad), torch.ones_like(radius), Window(value, WINDOW)
     for _ in range(steps):
-        # a share is 1 or at most ½, so that the trial lies between d and ahead, pixel by pixel, after rounding too
+        # a share is 1 or at most ½: the trial lies between d and ahead, pixel by pixel, after rounding too
         trial = torch.lerp(d, ahead, share[:, None])
         new, new_grad = evaluate(trial)
         better = (new < least) & (norm_of(trial, norm) <= radius)  # many short steps may drift by rounding
@@ -82,7 +83,7 @@ def _first_length(grad: Tensor, radius: Tensor, norm: str) -> Tensor:
 
 
 def _spectral_length(s: Tensor, y: Tensor, usual: Tensor) -> Tensor:
-    """(B,) step length s·s / s·y of a step and its change of the gradient (B, n), within SPAN of ``usual`` (B,)."""
+    """(B,) step length s·s / s·y of a step and its change of the gradient (B, n), near ``usual`` (B,)."""
     curvature = dot_float64(s, y)
     length = torch.where(curvature > 0, dot_float64(s, s) / curvature, torch.inf).to(s)
     return length.clamp(usual / SPAN, usual * SPAN)

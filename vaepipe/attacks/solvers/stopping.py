@@ -35,7 +35,9 @@ class Stopping(PerSlot):
         self.window.values[slot] = torch.inf
 
     def converged(self, accept: Tensor, fresh: Tensor, f: Tensor, initial: Tensor, slope: Tensor) -> Tensor:
-        """(A,) bool: the point is stationary, or WINDOW steps lowered f by at most tolerance × (|f| + SCALE |φ(x)|).
+        """(A,) bool: the point is stationary, or WINDOW steps lower f by a share of its size.
+
+        The share is the tolerance, the size |f| + SCALE × |φ(x)|.
 
         Args:
             accept: (A,) bool, the last step was accepted.

@@ -20,8 +20,8 @@ def project_l2(v: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
     """(B, n) nearest d to each ``v`` (B, n) with ‖d‖₂ ≤ radius (B,) and low ≤ d ≤ high; low ≤ 0 ≤ high.
 
     It is clip(s v, low, high) for the largest s ≤ 1 that the ball allows. With t = s², its squared norm is
-    Σ min(t v², bound²), concave and piecewise linear. So Newton's steps from t = 0 rise to the solution and end
-    there. They run in float64. A row is finished when no more of its entries meet their bound.
+    Σ min(t v², bound²), concave and piecewise linear. So Newton's steps from t = 0 rise to the solution and
+    end there. They run in float64. A row is finished when no more of its entries meet their bound.
     """
     radius = radius.double() * (1 - MARGIN * torch.finfo(v.dtype).eps)
     w, least, most = v.double(), low.double(), high.double()

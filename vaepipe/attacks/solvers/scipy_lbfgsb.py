@@ -56,7 +56,7 @@ def _minimise_row(
         value, grad = value_and_grad(u, index)
         return float(value), grad[0].double().cpu().numpy()
 
-    def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
+    def objective(d: np.ndarray) -> tuple[Any, np.ndarray]:
         value, grad = divergence(d)
         norm = np.linalg.norm(d)
         return value + lambda_ * norm, grad + lambda_ * d / np.maximum(norm, 1e-300)

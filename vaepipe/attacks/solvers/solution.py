@@ -40,7 +40,9 @@ class Solution:
     def empty(cls, x: Tensor) -> Solution:
         """A solution for the rows ``x`` (R, n), to be filled in: NaN, no iterations, not converged."""
         rows = x.shape[:1]
-        u, *numbers = (x.new_full(shape, torch.nan) for shape in (x.shape, rows, rows, rows, rows))
+        u, divergence, objective, norm, initial, residual = (
+            x.new_full(shape, torch.nan) for shape in (x.shape, rows, rows, rows, rows, rows)
+        )
         iterations = torch.zeros(rows, dtype=torch.int32, device=x.device)
         converged = torch.zeros(rows, dtype=torch.bool, device=x.device)
-        return cls(u, *numbers, iterations, converged, x.new_full(rows, torch.nan))
+        return cls(u, divergence, objective, norm, initial, iterations, converged, residual)

@@ -15,7 +15,8 @@ try:  # TODO
     from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
 except ImportError:
     LATENT_METRICS = TRIAL_METRICS = ()
-from vaepipe.storage.provenance import PACKAGE, code_digest, file_digest, spec_digest
+from vaepipe.storage.code_digest import PACKAGE, code_digest
+from vaepipe.storage.digests import file_digest, spec_digest
 
 if TYPE_CHECKING:
     from vaepipe.study.config import Study

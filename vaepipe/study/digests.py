@@ -5,7 +5,6 @@ Registries do not count, so what a cell uses is named here: its data set, family
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vaepipe.datasets.registry import DATASETS
@@ -106,7 +105,6 @@ def labelled_modules(study: Study) -> tuple[str, ...]:
     )
 
 
-@cache
 def _digest(*modules: str) -> str:
     return code_digest(
         *[name for name in modules if (PACKAGE / f"{name.replace('.', '/')}.py").is_file()]

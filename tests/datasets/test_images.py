@@ -38,7 +38,10 @@ def encoded(image: Image.Image | np.ndarray, kind: str = "png", **options) -> by
 
 def prepared(path: Path, kind: str, tmp_path: Path, threads: int = 1, **options) -> dict:
     out = tmp_path / "out" / "mine.h5"
-    stage.prepare(PrepareSpec(dataset="mine", kind=kind, path=str(path), options=options), out, threads=threads)
+    spec = PrepareSpec(
+        dataset="mine", kind=kind, path=str(path), checksum=options.pop("checksum", None), options=options
+    )
+    stage.prepare(spec, out, threads=threads)
     return {split: read_split(out, split) for split in ("train", "test")}
 
 
@@ -210,9 +213,9 @@ def test_links_in_archives(tmp_path):
 def test_bombs(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "d.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(10**6))
-    monkeypatch.setattr(tree, "LARGEST", 10**6 - 1)
+    monkeypatch.setattr(tree, "MAX_FILE_BYTES", 10**6 - 1)
     assert "refused, 'a.png' is 1000000 bytes long" in refusal(tmp_path / "d.zip", "folder", tmp_path)
-    monkeypatch.setattr(tree, "PIXELS", 599)
+    monkeypatch.setattr(tree, "MAX_PIXELS", 599)
     path = write_files(tmp_path / "d", {"a.png": GOOD, "b.png": GOOD})
     assert "a.png: not a readable image (30×20 pixels, more than 599)" in refusal(path, "folder", tmp_path)
 

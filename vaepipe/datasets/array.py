@@ -57,7 +57,7 @@ def _choose_axes(source: ArrayFile, axes: str | None) -> str:
         axes = "NHW"
     elif axes is None and len(shape) == 4:
         channel = next((i for i in (1, 3, 2) if shape[i] in CHANNELS), None)
-        axes = {1: "NCHW", 3: "NHWC", 2: "HWCN"}.get(channel)
+        axes = {1: "NCHW", 3: "NHWC", 2: "HWCN", None: None}[channel]
     if axes is None or len(axes) != len(shape):
         known = "(N,H,W), (N,C,H,W) or (N,H,W,C) with 1 or 3 channels"
         raise DataError(f"{source}: shape {shape} is not {known}; say which axes")

@@ -10,7 +10,9 @@ import numpy as np
 
 
 class LazyImages:
-    """Images that are read when they become an array: ``images[rows]`` chooses, ``np.asarray(images[rows])`` reads.
+    """Images that are read when they become an array.
+
+    ``images[rows]`` chooses images, ``np.asarray(images[rows])`` reads them.
 
     Args:
         read: increasing rows (n,) of a source → images (n, *shape) uint8; called by several threads at once.
@@ -55,12 +57,13 @@ class Part:
     factor_names: tuple[str, ...] = ()
 
     def __getitem__(self, rows: Any) -> Part:
-        arrays = [None if array is None else array[rows] for array in (self.x, self.label, self.factors)]
-        return Part(*arrays, self.factor_names)
+        label = None if self.label is None else self.label[rows]
+        factors = None if self.factors is None else self.factors[rows]
+        return Part(self.x[rows], label, factors, self.factor_names)
 
 
 def hold_out(part: Part, n: int, seed: int = 0) -> dict[str, Part]:
-    """Split at random, always the same way: ``n`` rows for the test part, the others for training, in their order."""
+    """Split at random, always the same way: ``n`` rows for testing, the others for training, in their order."""
     order = np.random.default_rng(seed).permutation(len(part.x))
     return {"train": part[np.sort(order[n:])], "test": part[np.sort(order[:n])]}
 

@@ -1,4 +1,4 @@
-"""Checks a data set and writes it as one HDF5 file, block by block. `vaepipe.datasets.prepared` reads the file."""
+"""Check a data set and write it as one HDF5 file, block by block. `vaepipe.datasets.prepared` reads it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _arrays(part: Part) -> dict[str, tuple[Any, str]]:
 def _watch(blocks: Iterator[np.ndarray], progress: Progress, digest: hashlib._Hash) -> Iterator[np.ndarray]:
     """Yield the blocks; add them to the digest and count their rows."""
     for block in blocks:
-        digest.update(block)
+        digest.update(block.data)
         yield block
         progress.add(len(block))
 

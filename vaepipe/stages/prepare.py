@@ -1,4 +1,4 @@
-"""Prepare a data set: write its files, or what its generator makes, as one HDF5 file for all later stages.
+"""Prepare a data set: write its images or points as one HDF5 file for all later stages.
 
 python -m vaepipe.stages.prepare --spec '{"dataset": "digits"}' --out results/data/digits.h5
 """
@@ -19,11 +19,11 @@ from vaepipe.study.specs import PrepareSpec
 def prepare(
     spec: PrepareSpec, out: str | Path, downloads: str | Path | None = None, threads: int = 1
 ) -> None:
-    """Load a data set, check it and write it block by block; `vaepipe.datasets.prepared.read_split` reads it.
+    """Load a data set, check it and write it; `vaepipe.datasets.prepared.read_split` reads it.
 
     Args:
         spec: the data set: its name, kind, path of the user's files, their checksum and the options of the kind.
-        out: the HDF5 file to write, with ``x``, and ``label`` and ``factors`` if they are known, in ``train`` and ``test``.
+        out: the HDF5 file to write: ``x``, and ``label`` and ``factors`` if known, in ``train`` and ``test``.
         downloads: folder for downloads; None: `vaepipe.datasets.sources.fetch.download_folder`.
         threads: blocks that are read, decoded and scaled at a time.
 
@@ -54,7 +54,7 @@ def main() -> None:
         prog="python -m vaepipe.stages.prepare", description=__doc__.splitlines()[0]
     )
     example = 'JSON such as {"dataset": "digits"}; kind, path, checksum and options where needed'
-    parser.add_argument("--spec", required=True, type=PrepareSpec.from_json, help=example)
+    parser.add_argument("--spec", required=True, help=example)
     parser.add_argument("--out", required=True, help="HDF5 file to write")
     folder = "folder for downloads (default: VAEPIPE_DATA_DIR, or the user's cache)"
     parser.add_argument("--downloads", help=folder)
@@ -62,7 +62,8 @@ def main() -> None:
         "--threads", type=int, default=1, help="threads that read and decode (default: %(default)s)"
     )
     arguments = parser.parse_args()
-    prepare(arguments.spec, arguments.out, arguments.downloads, arguments.threads)
+    spec = PrepareSpec.from_json(arguments.spec)  # not by argparse, which would hide the reason of an error
+    prepare(spec, arguments.out, arguments.downloads, arguments.threads)
 
 
 if __name__ == "__main__":

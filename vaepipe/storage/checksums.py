@@ -1,7 +1,8 @@
-"""Digests inside or beside files. A bit that flipped on a disk or in transit is named and never read as a number.
+"""Digests inside or beside files: damage on a disk or in transit is named and never read as a number.
 
-- HDF5 files: a SHA-256 in the user block, 512 bytes before the HDF5 data that the format leaves to applications. It tells
-  damage from other errors, and `vaepipe verify` checks it. HDF5's own checksums protect single reads, see `vaepipe.storage.h5`.
+- HDF5 files: a SHA-256 in the user block, 512 bytes before the HDF5 data that the format leaves to applications.
+  It tells damage from other errors, and `vaepipe verify` checks it. HDF5's own checksums protect single reads, see
+  `vaepipe.storage.h5`.
 - Weights: a SHA-256 of tensors and metadata, in the metadata of the safetensors file.
 - Tables, which other programs open too: SHA256SUMS beside them, in the format of `sha256sum -c`.
 """
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from vaepipe.storage.digests import file_digest
 
@@ -41,7 +43,7 @@ def matches_h5_digest(path: str | Path) -> bool:
         return start.startswith(HDF5_START) or start == _user_block(file)
 
 
-def _user_block(file: BinaryIO) -> bytes:
+def _user_block(file: BufferedIOBase) -> bytes:
     """Return the user block that fits the rest of the file."""
     file.seek(USER_BLOCK_BYTES)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -65,7 +67,7 @@ def tensors_digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
     kinds = [(name, str(tensor.dtype), list(tensor.shape)) for name, tensor in sorted(tensors.items())]
     digest = hashlib.sha256(json.dumps([kinds, sorted(metadata.items())]).encode())
     for _, tensor in sorted(tensors.items()):
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -80,5 +82,8 @@ def matches_sums(path: Path) -> bool:
         lines = (path.parent / SUMS_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return True
-    digests = dict(reversed(line.split("  ", 1)) for line in lines if "  " in line)
-    return path.name not in digests or digests[path.name] == file_digest(path)
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        if name == path.name:
+            return digest == file_digest(path)
+    return True

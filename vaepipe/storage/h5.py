@@ -196,7 +196,7 @@ def _layout_of_incompressible(block: np.ndarray, layout: dict[str, Any]) -> dict
     if "dcpl" in layout:
         return {}
     start = block[: layout["chunks"][0]] if "chunks" in layout else block
-    if len(zlib.compress(start, 1)) <= WORTHWHILE_RATIO * start.nbytes:
+    if len(zlib.compress(np.ascontiguousarray(start).data, 1)) <= WORTHWHILE_RATIO * start.nbytes:
         return {}
     # gzip without compression keeps zlib's checksum, as Fletcher's cannot tell an all-white chunk from an all-black one
     return {"compression_opts": 0, "shuffle": False}

@@ -53,7 +53,10 @@ class ArrayFile:
         return f"{self.path}, {self.key}" if self.key else str(self.path)
 
     def take(self, rows: np.ndarray, axis: int = 0) -> np.ndarray:
-        """Return increasing rows along an axis, which becomes the first axis. At most `BLOCK_BYTES` more are in memory."""
+        """Return increasing rows along an axis, which becomes the first axis.
+
+        At most `BLOCK_BYTES` more than the returned array are in memory.
+        """
         rest = tuple(n for i, n in enumerate(self.shape) if i != axis)
         out = np.empty((len(rows), *rest), self.dtype)
         step = max(1, BLOCK_BYTES // max(1, int(np.prod(rest)) * self.dtype.itemsize))
@@ -85,7 +88,7 @@ class _InMemory:
         return self.array
 
     def __exit__(self, *_) -> None:
-        self.array = None
+        del self.array
 
 
 class _InHdf5:
@@ -107,7 +110,7 @@ Reader = Callable[[str], AbstractContextManager]
 
 
 def _open_reader(path: Path) -> tuple[Reader, list[str]]:
-    """Return (reader, keys) of a file. Mapped memory is released after each use, so that it does not add up."""
+    """Return (reader, keys) of a file. Mapped memory is released after each use."""
     if h5py.is_hdf5(path):
         names: list[str] = []
         with h5py.File(path, "r", locking=False) as file:
@@ -141,7 +144,7 @@ def _open_mat(path: Path) -> tuple[Reader, list[str]]:
 
 
 def _open_npz(path: Path) -> tuple[Reader, list[str]]:
-    """Open an .npz file. An array is unpacked to a temporary file at its first use, as a zip cannot be read at random."""
+    """Open an .npz file. An array is unpacked to a temporary file at its first use, as zips have no random access."""
     with zipfile.ZipFile(path) as file:
         names = [name.removesuffix(".npy") for name in file.namelist()]
     folder = tempfile.TemporaryDirectory(prefix="vaepipe-")

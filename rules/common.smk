@@ -8,7 +8,7 @@ from vaepipe.compute.device import count_visible_gpus
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.figures.captions import captions
 from vaepipe.figures.registry import FIGURES
-from vaepipe.storage.provenance import folder_digest
+from vaepipe.storage.digests import folder_digest
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
 from vaepipe.study.config import ConfigError, Study

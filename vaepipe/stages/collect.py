@@ -131,7 +131,7 @@ def _with_cell(cell: Cell, columns: dict[str, Any], table: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class CellFiles:
-    """The files of one model: its evaluation; by loss the attack, the attack of bounded size, the measures."""
+    """The files of one model: its evaluation; by loss the attack, the attack in balls, the measures."""
 
     cell: Cell
     evaluation: str

@@ -22,7 +22,11 @@ sys.stdin.read()
 def hold(folder):
     command = [sys.executable, "-c", HOLD, str(folder)]
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
 
 
@@ -68,9 +72,18 @@ def test_racing_processes_never_are_more_on_a_device_than_allowed_and_use_them_a
 def test_empty_devices_are_taken_first_and_then_shared(tmp_path):
     holders, indices = [], []
     for _ in range(4):
-        command = [sys.executable, "-c", HOLD.replace("Path(sys.argv[1])", "Path(sys.argv[1]), 2"), str(tmp_path)]
+        command = [
+            sys.executable,
+            "-c",
+            HOLD.replace("Path(sys.argv[1])", "Path(sys.argv[1]), 2"),
+            str(tmp_path),
+        ]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        holders.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment))
+        holders.append(
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            )
+        )
         indices.append(holders[-1].stdout.readline().strip())
     assert indices == ["0", "1", "0", "1"]
     for holder in holders:
@@ -84,7 +97,9 @@ def test_a_folder_of_locks_that_is_not_ours_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_folder_without_locks_is_one_line(tmp_path, without_locks):
-    with pytest.raises(DataError, match=r"gpu-a\.0\.lock: No locks available: .* set TMPDIR to a local folder$"):
+    with pytest.raises(
+        DataError, match=r"gpu-a\.0\.lock: No locks available: .* set TMPDIR to a local folder$"
+    ):
         lease_gpu(["a"], tmp_path)
 
 

@@ -36,7 +36,11 @@ def lease_gpu(gpus: Sequence[str], folder: Path | None = None, jobs_per_gpu: int
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise DataError(f"{folder}: belongs to another user; set TMPDIR to a folder of your own")
-    places = [(index, folder / f"gpu-{gpu}.{place}.lock") for place in range(jobs_per_gpu) for index, gpu in enumerate(gpus)]
+    places = [
+        (index, folder / f"gpu-{gpu}.{place}.lock")
+        for place in range(jobs_per_gpu)
+        for index, gpu in enumerate(gpus)
+    ]
     for index, path in places:
         if path in _held_locks:
             return index

@@ -6,7 +6,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from vaepipe.storage.provenance import spec_digest
+from vaepipe.storage.digests import spec_digest
 from vaepipe.storage.weights import read_weights
 
 

@@ -5,7 +5,6 @@ Registries do not count, so what a cell uses is named here: its data set, family
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vaepipe.datasets.registry import DATASETS
@@ -15,7 +14,8 @@ try:  # TODO
     from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
 except ImportError:
     LATENT_METRICS = TRIAL_METRICS = ()
-from vaepipe.storage.provenance import PACKAGE, code_digest, file_digest, spec_digest
+from vaepipe.storage.code_digest import PACKAGE, code_digest
+from vaepipe.storage.digests import file_digest, spec_digest
 
 if TYPE_CHECKING:
     from vaepipe.study.config import Study
@@ -105,7 +105,6 @@ def labelled_modules(study: Study) -> tuple[str, ...]:
     )
 
 
-@cache
 def _digest(*modules: str) -> str:
     return code_digest(
         *[name for name in modules if (PACKAGE / f"{name.replace('.', '/')}.py").is_file()]

@@ -63,11 +63,11 @@ class StagePlan:
 def size(study: Study, job: Job) -> Size:
     """Return the size of a job, as far as the configuration tells it."""
     if job.stage == "prepare":
-        info = DATASETS[study.specs[job.dataset].prepare.kind]
+        info = DATASETS[study.settings[job.dataset].kind]
         return Size(nbytes=info.count * math.prod(info.shape) * (1 if info.images else 4))
     if job.stage not in PIXEL_BYTES or job.cell is None:
         return Size()
-    spec = study.specs[job.dataset]
+    spec = study.settings[job.dataset]
     pairs = spec.attack.pairs if isinstance(spec.attack.pairs, int) else len(spec.attack.pairs)
     settings = 0
     if job.stage == "attack_block":
@@ -77,7 +77,7 @@ def size(study: Study, job: Job) -> Size:
     if job.stage in ("ball", "measure") and job.loss in spec.ball.losses:
         settings += len(spec.ball.l2) + len(spec.ball.linf)
     rows = settings * pairs
-    pixels = math.prod(DATASETS[spec.prepare.kind].shape)
+    pixels = math.prod(DATASETS[spec.kind].shape)
     return Size(rows, rows * pixels * PIXEL_BYTES[job.stage])
 
 

@@ -100,7 +100,9 @@ def between(distance: Distance) -> Callable[[Setting], Divergence]:
 
     def build(setting: Setting) -> Divergence:
         def divergence(x: Tensor, pair: Tensor) -> Tensor:
-            return sum(distance(q, goal.rows(pair)) for q, goal in zip(setting.model.posterior(x), setting.goals))
+            return sum(
+                distance(q, goal.rows(pair)) for q, goal in zip(setting.model.posterior(x), setting.goals)
+            )
 
         return divergence
 

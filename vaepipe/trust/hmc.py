@@ -51,7 +51,9 @@ def hmc(
         momentum = torch.randn(z.shape, generator=generator, device=z.device).to(z)
         uniform, jitter = torch.rand(2, len(z), generator=generator, device=z.device).to(z)
         before, _ = _value_and_grad(log_density, z, False)
-        proposal, moved = _leapfrog(log_density, z, momentum, (size * (0.8 + 0.4 * jitter))[:, None], leapfrogs, differentiable)
+        proposal, moved = _leapfrog(
+            log_density, z, momentum, (size * (0.8 + 0.4 * jitter))[:, None], leapfrogs, differentiable
+        )
         after, _ = _value_and_grad(log_density, proposal, False)
         gain = (after - before + 0.5 * (momentum.square() - moved.square()).sum(1)).detach()
         probability = torch.where(gain.isfinite(), gain.clamp(max=0).exp(), 0.0)
@@ -62,11 +64,16 @@ def hmc(
     return Chains(z, total / max(1, steps), size)
 
 
-def _leapfrog(log_density, z: Tensor, momentum: Tensor, size: Tensor, count: int, differentiable: bool) -> tuple[Tensor, Tensor]:
+def _leapfrog(
+    log_density, z: Tensor, momentum: Tensor, size: Tensor, count: int, differentiable: bool
+) -> tuple[Tensor, Tensor]:
     momentum = momentum + 0.5 * size * _value_and_grad(log_density, z, differentiable)[1]
     for i in range(count):
         z = z + size * momentum
-        momentum = momentum + (1 if i < count - 1 else 0.5) * size * _value_and_grad(log_density, z, differentiable)[1]
+        momentum = (
+            momentum
+            + (1 if i < count - 1 else 0.5) * size * _value_and_grad(log_density, z, differentiable)[1]
+        )
     return z, momentum
 
 

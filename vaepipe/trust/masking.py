@@ -50,7 +50,9 @@ def shrink(x: Tensor, distortion: Tensor, radius: Tensor) -> Tensor:
     return d * (radius / length.clamp(min=1e-30)).clamp(max=1).view(-1, *[1] * (x.ndim - 1))
 
 
-def descend(value: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, radius: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def descend(
+    value: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, radius: Tensor, steps: int
+) -> tuple[Tensor, Tensor]:
     """Projected gradient descent on ``value`` in the ball ‖d‖₂ ≤ radius and the box, knowing nothing of `vaepipe.attacks.solvers.lbfgs`.
 
     Steps go along the normalised gradient, 2.5 radii in all if the length stayed, and shrink to zero as a cosine.
@@ -73,7 +75,14 @@ def descend(value: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, radius:
         best[better], least[better] = d[better], values.detach()[better]
         if step < steps:
             length = grad.flatten(1).norm(dim=1)
-            rate = 2.5 * radius / steps * 0.5 * torch.pi * torch.cos(torch.tensor(0.5 * torch.pi * step / steps)).item()
+            rate = (
+                2.5
+                * radius
+                / steps
+                * 0.5
+                * torch.pi
+                * torch.cos(torch.tensor(0.5 * torch.pi * step / steps)).item()
+            )
             move = (rate / length.clamp(min=1e-30)).nan_to_num(0).view(-1, *[1] * (x.ndim - 1))
             d = shrink(x, d - move * grad.nan_to_num(0), radius)
     return best, least

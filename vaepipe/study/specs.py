@@ -166,23 +166,12 @@ class MeasureSpec(Spec):
         return self.pair_seed
 
 
-class Flags(Spec):
-    """What the figure of a data set knows about its attacks being too weak.
-
-    checked: whether the attacks were checked.
-    ball: the losses of the attacks of bounded size.
-    """
-
-    checked: bool = False
-    ball: tuple[LossName, ...] = ()
-
-
 class FigureSpec(Spec):
-    """The settings of a figure, the cells whose files it reads (one for each file), and what their flags come from."""
+    """The settings of a figure, the cells whose files it reads (one for each file), and what a row of each data set is."""
 
     plot: Plot = Plot()
     cells: tuple[Cell, ...] = ()
-    flags: Flags | None = None
+    things: dict[str, str] = {}
 
 
 def read_by(family: str, section: dict[str, Any]) -> dict[str, Any]:

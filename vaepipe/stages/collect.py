@@ -141,12 +141,15 @@ class CellFiles:
 
 
 def files_of_cells(listed: list[Job]) -> list[CellFiles]:
-    """Return the files of every model of a list of jobs."""
+    """Return the files of every model, by data set and, if they are trained elsewhere, by name."""
     by_loss: dict[tuple[str, Cell | None], dict[str, str]] = {}
     for job in of_stage(listed, "attack", "ball", "measure"):
         by_loss.setdefault((job.stage, job.cell), {})[job.loss] = job.output
+    adopted = {job.cell for job in of_stage(listed, "adopt")}
+    evaluations = of_stage(listed, "evaluate")
+    evaluations.sort(key=lambda job: (job.dataset, job.cell.family if job.cell in adopted else ""))
     files = []
-    for job in of_stage(listed, "evaluate"):
+    for job in evaluations:
         parts = [by_loss.get((stage, job.cell), {}) for stage in ("attack", "ball", "measure")]
         files.append(CellFiles(job.cell, job.output, *parts))
     return files
@@ -191,8 +194,7 @@ def collect(listed: list[Job], threads: int = 1) -> dict[str, pd.DataFrame]:
     first: dict[str, Job] = {}
     for job in of_stage(listed, "attack") + of_stage(listed, "ball"):
         first.setdefault(job.dataset, job)
-    datasets = [job.dataset for job in of_stage(listed, "prepare")]
-    frames["pairs"] = [pair_rows(first[name]) for name in datasets if name in first]
+    frames["pairs"] = [pair_rows(job) for _, job in sorted(first.items())]
     tables = {table: _joined(parts, table) for table, parts in frames.items()}
     order = [*names(CELL), "loss", "lambda", "pair"]
     tables["attacks"] = tables["attacks"].sort_values(order, kind="stable", ignore_index=True)

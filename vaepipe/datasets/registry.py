@@ -1,15 +1,15 @@
-"""Data sets: one file each, and the registry. Importing this loads no data set's code.
+"""The data sets, by kind. Importing this loads no data set's code.
 
-A data set's module has ``load(name, path, downloads, **options) -> {"train": Part, "test": Part}``:
+The module of a data set has ``load(name, path, downloads, **options) -> {"train": Part, "test": Part}``:
 
+- ``name``: the user's name of the data set, for error messages only;
 - ``path``: `pathlib.Path` of files that the user already has, or None;
-- ``downloads``: folder for what has to be fetched;
-- options: the keys of the config that its registry entry names;
-- a `Part` holds images, and labels or factors where they are known.
+- ``downloads``: folder for downloaded files;
+- options: the keys of the config that the registry entry names;
+- a `Part` holds images or points, and labels or factors if they are known.
 
-A name in the registry is a kind of data set; a config may give any name of its own to a kind (``kind: folder``).
-
-What is wrong with the files is raised as `vaepipe.storage.h5.DataError`, one line that says what to do.
+A name in the registry is a kind. A config may give a data set any name (``faces-of-mine: {kind: folder}``).
+A loader raises `vaepipe.storage.errors.DataError`, one line that says what to do, if something is wrong with the files.
 """
 
 from __future__ import annotations
@@ -17,83 +17,179 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vaepipe.datasets.part import Part
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A registry entry: which module loads it, what it is (``generated``: needs no file, ``own``: a file of the user's),
-    the keys of the config that it takes beside ``path``, and its own defaults for the config's sections."""
+    """The facts about a kind of data set."""
 
     module: str
-    about: str
+    """The module below `vaepipe.datasets` that loads it."""
+    content: str
+    """What the images or points show, in the plural."""
+    shape: tuple[int, ...]
+    """(C, H, W) of an image or (D,) of a point; for the user's own images, the default after scaling."""
+    details: str
     licence: str
+    count: int = 0
+    """Images or points in all splits together; 0 for the user's own files."""
     images: bool = True
     generated: bool = False
+    """Whether it needs no file."""
     own: bool = False
+    """Whether it needs a file of the user's."""
     options: tuple[str, ...] = ()
-    defaults: dict = field(default_factory=dict)
+    """Keys of the config that it takes beside ``path``."""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """Its own defaults for sections of the config."""
 
-    def load(self, name: str, path: Path | None, downloads: Path, **options) -> dict[str, Part]:
-        return importlib.import_module(f"vaepipe.datasets.{self.module}").load(name, path, downloads, **options)
+    @property
+    def about(self) -> str:
+        """Return one line: number, content, shape and details."""
+        count = f"{self.count:,} " if self.count else ""
+        shape = "×".join(map(str, self.shape)) if self.images else f"{self.shape[0]}-D"
+        return f"{count}{self.content}, {shape}, {self.details}"
+
+    def load(self, name: str, path: Path | None, downloads: Path, **options: Any) -> dict[str, Part]:
+        """Return the splits "train" and "test"; arguments as the module's docstring says."""
+        module = importlib.import_module(f"vaepipe.datasets.{self.module}")
+        return module.load(name, path, downloads, **options)
 
 
-BINARY = {"model": {"network": "mlp", "hidden": [1200, 1200], "likelihood": "bernoulli", "sigma_x": 0.1}}
-GREY_CONV = {"model": {"network": "conv", "hidden": [256], "likelihood": "bernoulli", "sigma_x": 0.1}}
-COLOUR_CONV = {"model": {"network": "conv", "hidden": [256], "likelihood": "gaussian", "sigma_x": 0.1}}
-DIGITS = {"model": {"network": "mlp", "hidden": [400, 400], "likelihood": "bernoulli", "sigma_x": 0.1}}
+def _model(network: str, hidden: list[int], likelihood: str, sigma_x: float = 0.1) -> dict[str, Any]:
+    return {"model": {"network": network, "hidden": hidden, "likelihood": likelihood, "sigma_x": sigma_x}}
+
+
+GREY_CONV = _model("conv", [256], "bernoulli")
+COLOUR_CONV = _model("conv", [256], "gaussian")
+DIGITS = _model("mlp", [400, 400], "bernoulli")
+OWN_SHAPE = (3, 64, 64)
 
 DATASETS: dict[str, Dataset] = {
     "swissroll": Dataset(
-        "swissroll",
-        "10,000 points of scikit-learn's swiss roll, 3-D, unscaled",
-        "generated (scikit-learn, BSD-3)",
+        module="swissroll",
+        content="points of scikit-learn's swiss roll",
+        count=10_000,
+        shape=(3,),
+        details="unscaled",
+        licence="generated (scikit-learn, BSD-3)",
         images=False,
         generated=True,
-        defaults={
-            # a sigma at which β = 128 can pay for the position along the roll (about 2.5 nats) but not for the height
-            "model": {"network": "mlp", "hidden": [128, 128], "likelihood": "gaussian", "sigma_x": 0.35},
-        },
+        # a σ at which β = 128 can pay for the position along the roll (about 2.5 nats) but not for the height
+        defaults=_model("mlp", [128, 128], "gaussian", sigma_x=0.35),
     ),
     "digits": Dataset(
-        "digits",
-        "1,797 handwritten digits, 1×8×8, grey (UCI optical recognition, in scikit-learn)",
-        "CC BY 4.0",
+        module="digits",
+        content="handwritten digits",
+        count=1_797,
+        shape=(1, 8, 8),
+        details="grey (UCI optical recognition, in scikit-learn)",
+        licence="CC BY 4.0",
         generated=True,
-        defaults={"model": {"network": "mlp", "hidden": [128, 128], "likelihood": "bernoulli", "sigma_x": 0.1}},
+        defaults=_model("mlp", [128, 128], "bernoulli"),
     ),
     "sprites": Dataset(
-        "sprites",
-        "drawn here: 3 shapes × scale × orientation × x × y, 1×64×64, binary",
-        "generated",
+        module="sprites",
+        content="sprites, generated: 3 shapes × scale × orientation × x × y",
+        count=11_520,
+        shape=(1, 64, 64),
+        details="binary",
+        licence="generated",
         generated=True,
-        defaults={"model": {"network": "mlp", "hidden": [256, 256], "likelihood": "bernoulli", "sigma_x": 0.1}},
+        defaults=_model("mlp", [256, 256], "bernoulli"),
     ),
-    "dsprites": Dataset("dsprites", "737,280 sprites, 1×64×64, binary, 5 factors", "Apache-2.0", defaults=BINARY),
-    "mnist": Dataset("mnist", "70,000 handwritten digits, 1×28×28, grey", "CC BY-SA 3.0", defaults=DIGITS),
-    "fashion-mnist": Dataset("mnist", "70,000 articles of clothing, 1×28×28, grey", "MIT", defaults=DIGITS),
-    "svhn": Dataset("svhn", "99,289 house numbers, 3×32×32, colour", "non-commercial use only", defaults=COLOUR_CONV),
-    "cifar10": Dataset("cifar10", "60,000 objects and animals, 3×32×32, colour", "none stated; research", defaults=COLOUR_CONV),
+    "dsprites": Dataset(
+        module="dsprites",
+        content="sprites",
+        count=737_280,
+        shape=(1, 64, 64),
+        details="binary, 5 factors",
+        licence="Apache-2.0",
+        defaults=_model("mlp", [1200, 1200], "bernoulli"),
+    ),
+    "mnist": Dataset(
+        module="mnist",
+        content="handwritten digits",
+        count=70_000,
+        shape=(1, 28, 28),
+        details="grey",
+        licence="CC BY-SA 3.0",
+        defaults=DIGITS,
+    ),
+    "fashion-mnist": Dataset(
+        module="fashion_mnist",
+        content="articles of clothing",
+        count=70_000,
+        shape=(1, 28, 28),
+        details="grey",
+        licence="MIT",
+        defaults=DIGITS,
+    ),
+    "svhn": Dataset(
+        module="svhn",
+        content="house numbers",
+        count=99_289,
+        shape=(3, 32, 32),
+        details="colour",
+        licence="non-commercial use only",
+        defaults=COLOUR_CONV,
+    ),
+    "cifar10": Dataset(
+        module="cifar10",
+        content="objects and animals",
+        count=60_000,
+        shape=(3, 32, 32),
+        details="colour",
+        licence="none stated; research",
+        defaults=COLOUR_CONV,
+    ),
     "chairs": Dataset(
-        "chairs", "86,366 renders of chairs, 1×64×64, grey, 3 factors", "none stated; research", defaults=GREY_CONV
+        module="chairs",
+        content="renders of chairs",
+        count=86_366,
+        shape=(1, 64, 64),
+        details="grey, 3 factors",
+        licence="none stated; research",
+        defaults=GREY_CONV,
     ),
     "faces": Dataset(
-        "faces", "127,050 renders of faces, 1×64×64, grey, 4 factors", "Basel Face Model", own=True, defaults=GREY_CONV
+        module="faces",
+        content="renders of faces",
+        count=127_050,
+        shape=(1, 64, 64),
+        details="grey, 4 factors",
+        licence="Basel Face Model",
+        own=True,
+        defaults=GREY_CONV,
     ),
-    "celeba": Dataset("celeba", "202,599 faces, 3×64×64, colour", "non-commercial research", defaults=COLOUR_CONV),
+    "celeba": Dataset(
+        module="celeba",
+        content="faces",
+        count=202_599,
+        shape=(3, 64, 64),
+        details="colour",
+        licence="non-commercial research",
+        defaults=COLOUR_CONV,
+    ),
     "folder": Dataset(
-        "folder",
-        "images of the user's, scaled to 3×64×64 unless said otherwise",
-        "the user's",
+        module="folder",
+        content="image files of the user",
+        shape=OWN_SHAPE,
+        details="unless size and channels are set",
+        licence="the user's",
         own=True,
         options=("size", "crop", "channels"),
         defaults=COLOUR_CONV,
     ),
     "array": Dataset(
-        "array",
-        "images of the user's, such as 3×64×64",
-        "the user's",
+        module="array",
+        content="an array of images of the user",
+        shape=OWN_SHAPE,
+        details="or any other size",
+        licence="the user's",
         own=True,
         options=("key", "labels", "axes"),
         defaults=COLOUR_CONV,

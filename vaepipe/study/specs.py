@@ -1,43 +1,36 @@
 """Job specs: what a job gets on its command line, as JSON.
 
-A spec holds all that decides the numbers of a job, apart from its input files and its code. Numbers of threads, the partition
-of the work into jobs and lists of other losses are no part of it.
+A spec holds all that decides the numbers of a job, apart from its input files and its code. It does not hold
+numbers of threads, the partition of the work into jobs, or the other losses.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from functools import cache
+from typing import Any, Literal, Self
 
-from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
+from vaepipe.models.family import find_family
+from vaepipe.models.registry import FAMILIES
 from vaepipe.storage.errors import DataError
-from vaepipe.study.grid import Cell
-from vaepipe.study.settings import (
-    Attack,
-    Ball,
-    Checks,
+from vaepipe.study.cells import Cell
+from vaepipe.study.settings import Attack, Ball, Checks, Evaluate, ExternalOptions, Model, Plot, TrainOptions
+from vaepipe.study.types import (
     Count,
-    Evaluate,
-    ExternalOptions,
     LambdaValues,
     LossName,
-    Model,
     Natural,
     Pairs,
-    Plot,
     Positive,
     Precision,
     Radii,
     Section,
     Solver,
-    TrainOptions,
 )
 
 ATTACK, BALL = Attack(), Ball()  # their values are the defaults here, too
-
-FAMILY_SETTINGS: dict[str, tuple[str, ...]] = {"seatbelt": ("layers", "free_bits")}
-"""Keys of `model` and `train` that only one family reads."""
 
 
 class Spec(Section):
@@ -78,13 +71,13 @@ class CellSpec(Spec):
 
 
 class PrepareSpec(Spec):
-    """The source of a data set: its kind in the registry, the user's file or folder, and the options of that kind."""
+    """The source of a data set: its kind, the user's file or folder, and the options of that kind."""
 
     dataset: str
     kind: str
     path: str | None = None
     checksum: str | None = None
-    options: dict[str, int | str | None] = {}
+    options: dict[str, int | str | None] = Field({})
 
     @model_validator(mode="before")
     @classmethod
@@ -96,17 +89,17 @@ class PrepareSpec(Spec):
 
 
 class ModelSpec(CellSpec):
-    """All that decides the weights of a trained model. Settings that only other families read are no part of the JSON."""
+    """All that decides the weights of a trained model, without settings that only other families read."""
 
     model: Model = Model()
     train: TrainOptions = TrainOptions()
 
     @model_serializer(mode="wrap")
-    def without_other_families(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def as_family_reads(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        others = settings_of_others(self.family)
         data = handler(self)
         for section in ("model", "train"):
-            if section in data:
-                data[section] = read_by(self.family, data[section])
+            data[section] = {key: value for key, value in data[section].items() if key not in others}
         return data
 
 
@@ -167,14 +160,18 @@ class MeasureSpec(Spec):
 
 
 class FigureSpec(Spec):
-    """The settings of a figure, the cells whose files it reads (one for each file), and what a row of each data set is."""
+    """The settings of a figure and the cells whose files it reads, one cell for each file.
+
+    ``things``: what a row of a data set is called, images or points.
+    """
 
     plot: Plot = Plot()
     cells: tuple[Cell, ...] = ()
-    things: dict[str, str] = {}
+    things: dict[str, Literal["images", "points"]] = Field({})
 
 
-def read_by(family: str, section: dict[str, Any]) -> dict[str, Any]:
-    """The values of a section without the settings that only other families read."""
-    others = {key for owner, keys in FAMILY_SETTINGS.items() if owner != family for key in keys}
-    return {key: value for key, value in section.items() if key not in others}
+@cache
+def settings_of_others(family: str) -> frozenset[str]:
+    """Return the keys of `model` and `train` that only other families read."""
+    others = {key for name in FAMILIES if name != family for key in find_family(name).settings}
+    return frozenset(others - set(find_family(family).settings))

@@ -1,0 +1,231 @@
+"""The sections of config.yaml as typed classes. The text below a key is its meaning.
+
+`vaepipe.tools.reference` generates the schema for editors and docs/configuration.md from these classes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vaepipe.study.types import (
+    Count,
+    FamilyName,
+    Lambdas,
+    LossNames,
+    Natural,
+    NetworkName,
+    Pairs,
+    Positive,
+    Precision,
+    Radii,
+    Section,
+    Seed,
+    Solver,
+    Unique,
+    of_data_set,
+)
+
+
+class Grid(Section):
+    """One model is trained for each family × β × d_z × seed. At β = 1 the families share one model."""
+
+    families: Annotated[tuple[FamilyName, ...], Field(min_length=1), Unique()] = ("beta-vae", "beta-tcvae")
+    """Model families. `vae` is β = 1, which β-VAE and β-TCVAE contain. `ae` is the deterministic autoencoder.
+    `seatbelt` is the hierarchical Seatbelt-VAE: its top layer has d_z dimensions, and each layer below has
+    twice as many."""
+    betas: Annotated[tuple[Positive, ...], Field(min_length=1), Unique()] = (1, 2, 4, 6, 8, 10)
+    """β of the objective: the weight of the KL divergence (β-VAE) or of the total correlation (β-TCVAE)."""
+    d_z: Annotated[tuple[Count, ...], Field(min_length=1), Unique()] = (4, 8, 16, 32, 64, 128)
+    """Number of latent dimensions."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), Unique()] = (0,)
+    """Training seeds; each is one more replicate of every model. Assumption: the original paper appears to
+    use one. With at least three, the confidence bands include the variation between trainings."""
+
+
+class Model(Section):
+    """Networks and likelihood."""
+
+    network: NetworkName = Field("mlp", json_schema_extra=of_data_set)
+    """`mlp` or `conv` after Chen et al. (2018), or `burgess`, the convolutions of Burgess et al. (2018).
+    `conv` and `burgess` need images. The default depends on the data set."""
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (128, 128), json_schema_extra=of_data_set
+    )
+    """Widths of the hidden layers of the MLP encoder. The decoder has one more layer, of the first width, as
+    in Chen et al. (2018). The default depends on the data set."""
+    likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", json_schema_extra=of_data_set)
+    """p(x|z). Assumption, as the paper does not say: Bernoulli for binary and grey images, Gaussian for
+    colour images and for points. The default depends on the data set."""
+    sigma_x: Positive = Field(0.1, json_schema_extra=of_data_set)
+    """Standard deviation of a Gaussian likelihood, in the scale of the data (images lie in [0,1]).
+    Assumption. The default depends on the data set."""
+    layers: Count = 4
+    """Stochastic layers of a Seatbelt-VAE. Assumption: the figures of the paper have 4."""
+
+
+class TrainOptions(Section):
+    """The keys of `Train` that decide the weights."""
+
+    epochs: Count = 50
+    """Passes over the training split. Assumption: 50 is the default of the code of Chen et al."""
+    steps: Count | None = None
+    """Number of optimiser steps, instead of a number of epochs; the last epoch may be cut short. Null: train
+    for `epochs` epochs."""
+    batch_size: int = Field(1024, ge=2)
+    """Images per step. Assumption. The total-correlation estimator depends on it, so use one value for all
+    β."""
+    learning_rate: Positive = 0.001
+    """Step size of Adam. Assumption."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Learning-rate schedule: `constant`, or `cosine`, which decays to zero over the whole training.
+    Assumption."""
+    estimator: Literal["mss", "mss-chen", "mws"] = "mss"
+    """Minibatch estimator of log q(z) for β-TCVAE: `mss` (stratified, symmetric weights), `mss-chen` (the
+    published weights, with the correct matrix) or `mws`. Assumption; see docs/objectives.md."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the matrix products and convolutions in training: `float32`, `bfloat16` (weights, losses
+    and sums stay float32), or `auto`: bfloat16 where the GPU or the CPU (AMX) has units for it. Assumption.
+    Evaluation and attacks do not depend on it."""
+    beta_warmup: Natural = 0
+    """Epochs over which β rises from 1 to its value. Assumption."""
+    clip: Positive | None = None
+    """Bound on the 2-norm of the gradient of all weights; null sets no bound. Assumption."""
+    free_bits: float = Field(0.125, ge=0)
+    """Free bits of a Seatbelt-VAE with more than one layer: nats per latent dimension and image that training
+    does not penalise. Assumption, read from the file names of the paper's figures."""
+
+
+class Train(TrainOptions):
+    """Optimisation."""
+
+    threads: Count = 1
+    """CPU threads of one training. Results are reproducible for a fixed number of threads."""
+
+
+class Evaluate(Section):
+    """Evaluation of a trained model on the held-out split."""
+
+    max_images: int = Field(10000, ge=2)
+    """Number of held-out images that are evaluated: the first ones of the split."""
+    importance_samples: Count = 16
+    """Posterior samples per image, k, of the importance-weighted bound."""
+    aggregate_samples: int = Field(2000, ge=2)
+    """Samples of the aggregate posterior for the exact total correlation. Each is compared with all
+    images."""
+    keep: Count = 256
+    """Images (or points) whose posterior, sample and reconstruction are stored for the figures."""
+
+
+class Attack(Section):
+    """Attacks with a penalty λ‖d‖₂ on every model of an image data set."""
+
+    losses: LossNames = ("latent-kl",)
+    """Losses that the attacks minimise in addition to λ‖d‖₂, see docs/attacks.md. An empty list makes no
+    attacks. Losses that need a posterior with width skip the autoencoder."""
+    pairs: Pairs = 20
+    """Pairs (image, target) from the held-out split, the same for every model of a data set: their number, or
+    a list of [image, target], rows of that split counted from 0. The table results/tables/pairs.csv lists
+    them."""
+    pair_seed: Natural = 0
+    """Seed that draws the pairs, unless `pairs` is a list."""
+    lambdas: Lambdas = Field({"log2_min": -20, "log2_max": 20, "count": 50})
+    """Weights of the penalty λ‖d‖₂: `count` values, geometric from 2^`log2_min` to 2^`log2_max`, or a list of
+    values."""
+    lambdas_per_job: Literal["all"] | Count = "all"
+    """Number of λ values per job. `all`: one job per model and loss; otherwise one more job combines the
+    blocks. The results do not depend on it."""
+    draws: Count = 4
+    """Draws of z in the losses `output` and `max-damage`. Each pair has its own, the same at every step and
+    λ. Assumption."""
+    solver: Solver = "lbfgs"
+    """`lbfgs` solves many rows at once. `scipy` is the reference: L-BFGS-B as in the papers (m = 25, factr =
+    10), one row after the other, with its own bounds and stopping rules; it is a hundred times slower."""
+    precision: Precision = "float32"
+    """Precision of the images, the network and the solver in attacks."""
+    max_iterations: Count = 500
+    """Bound on the network evaluations of a row, rejected steps included. Each time that the row is solved
+    again, from the result of another λ, the bound is half of it."""
+    tolerance: Positive = 0.0001
+    """A row has converged when five steps lower its objective by at most tolerance × (objective + initial
+    divergence / 10)."""
+    batch_size: Count = 64
+    """Rows (λ, pair) per batch of the network. Every batch is filled up to this size, so that no row depends
+    on the other rows in its batch."""
+    samples: Count = 8
+    """Posterior samples per row for the distances in image space."""
+    threads: Count = 1
+    """CPU threads of one attack job."""
+
+
+class Ball(Section):
+    """Attacks of bounded size, ‖d‖ ≤ ε, instead of penalised ones; see docs/attacks.md. Off while `losses` is
+    empty. Pairs, draws, samples, precision, batch size and threads are those of `attack`. Table
+    results/tables/ball.csv, figure `ball`."""
+
+    losses: LossNames = ()
+    """Losses that these attacks minimise. An empty list makes no attacks. Losses that need a posterior with
+    width skip the autoencoder."""
+    l2: Radii = (0.5, 1, 2, 4)
+    """Bounds ε on ‖d‖₂ over all pixels, which lie in [0,1]. An empty list skips this norm. Assumption."""
+    linf: Radii = (0.05, 0.1, 0.2, 0.4)
+    """Bounds ε on the largest change of a pixel. An empty list skips this norm. Assumption."""
+    restarts: Natural = 3
+    """Starting points in addition to d = 0: first the target, then random points. A loss without target, such
+    as `max-damage`, needs at least one."""
+    steps: Count = 100
+    """Steps from each starting point."""
+
+
+class Checks(Section):
+    """Checks of whether an attack can be believed (noise, transfer, restarts), and its effect on a classifier
+    (probe) and against a defence; see docs/robustness.md. Columns of results/tables/robustness.csv."""
+
+    noise: Natural = 4
+    """Draws of random noise with the norm of each row's distortion; 0 skips this check."""
+    transfer: bool = True
+    """Apply the distortions found for the model at β = 1 with the same d_z and seed."""
+    restarts: Natural = 2
+    """Random starts of a projected descent within each budget of distortion; 0 skips this check."""
+    restart_steps: Count = 40
+    """Steps of that descent. Assumption."""
+    probe: bool = False
+    """Fit a linear classifier to the latents of the training images and attack it. Needs labels."""
+    probe_images: int = Field(10000, ge=2)
+    """Number of training images that the classifier is fitted to: the first ones."""
+    mcmc_steps: Natural = 0
+    """Defend by this many proposals of Hamiltonian Monte Carlo towards p(z|x+d) before decoding (Kuzina et
+    al. 2022 use 500 on MNIST); 0 skips the defence."""
+    mcmc_step_size: Positive = 0.1
+    """Initial step size of the leapfrog steps of the defence; the defence adapts it."""
+    mcmc_leapfrogs: Count = 5
+    """Leapfrog steps per proposal of the defence."""
+    mcmc_acceptance: float = Field(0.9, gt=0, le=1)
+    """Acceptance rate that the step size of the defence is adapted towards."""
+    adaptive_steps: Natural = 0
+    """Attack the defence itself, through this many of its proposals; 0 skips this attack. Assumption."""
+    adaptive_iterations: Count = 20
+    """Steps of that attack. Assumption."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether at least one check is made."""
+        return any((self.noise, self.transfer, self.restarts, self.probe, self.mcmc_steps))
+
+
+class Plot(Section):
+    """Settings of the figures and of the summary."""
+
+    beta: Positive = 10
+    """β of the models in the σ density and in the attack montage; the grid's nearest value is taken."""
+    d_z: Count = 16
+    """d_z of the models in those two figures; the grid's nearest value is taken."""
+    pairs: Count = 4
+    """Number of pairs in the attack montage: the first ones."""
+    resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples of every interval."""
+    explorer_megabytes: float = Field(30, ge=6)
+    """Bound on the size of the explorer page, in megabytes. If all pictures do not fit, the page keeps in
+    turn every second λ and the first half of the pairs, then only the lowest training seed, then only the
+    models of the montage."""

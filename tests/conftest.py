@@ -19,6 +19,9 @@ from filelock import FileLock
 from slurm import Cluster
 
 import vaepipe  # noqa: F401  sets how MKL rounds, before torch multiplies
+from vaepipe.models.build import build_model
+from vaepipe.study.settings import Model, TrainOptions
+from vaepipe.study.specs import ModelSpec
 
 ROOT = Path(__file__).parent.parent
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
@@ -41,26 +44,24 @@ def one_thread():
 
 @pytest.fixture
 def spec():
-    """A small model of the digits: what `Study.model_spec` gives."""
-    return {
-        "dataset": "digits",
-        "family": "beta-tcvae",
-        "beta": 2.0,
-        "d_z": 3,
-        "seed": 0,
-        "model": {"network": "mlp", "hidden": [16], "likelihood": "bernoulli", "sigma_x": 0.1},
-        "train": {
-            "epochs": 6,
-            "batch_size": 64,
-            "learning_rate": 1e-3,
-            "schedule": "cosine",
-            "estimator": "mss",
-            "steps": None,
-            "beta_warmup": 0,
-            "clip": None,
-            "precision": "float32",
-        },
-    }
+    """A small model of the digits."""
+    return ModelSpec(
+        dataset="digits",
+        family="beta-tcvae",
+        beta=2.0,
+        d_z=3,
+        seed=0,
+        model=Model(network="mlp", hidden=(16,), likelihood="bernoulli", sigma_x=0.1),
+        train=TrainOptions(epochs=6, batch_size=64, schedule="cosine", precision="float32"),
+    )
+
+
+def vary(spec, **changes):
+    """The spec with other values; a mapping changes keys of a section."""
+    values = spec.model_dump()
+    for key, value in changes.items():
+        values[key] = values[key] | value if isinstance(value, dict) else value
+    return type(spec).model_validate(values)
 
 
 @pytest.fixture(scope="session")
@@ -85,17 +86,8 @@ def without_locks(monkeypatch):
 
 def make_encoder(shape=(1, 8, 8), d_z=4, gain=2.0, seed=0):
     """A model with random weights, sharper than at initialisation, so that attacking it is work."""
-    from vaepipe.models.build import build
-
-    model = build(
-        {
-            "family": "vae",
-            "seed": seed,
-            "d_z": d_z,
-            "model": {"network": "mlp", "hidden": [32], "likelihood": "bernoulli", "sigma_x": 0.1},
-        },
-        shape,
-    )
+    settings = Model(network="mlp", hidden=(32,), likelihood="bernoulli", sigma_x=0.1)
+    model = build_model(ModelSpec(family="vae", seed=seed, d_z=d_z, model=settings), shape)
     with torch.no_grad():
         for layer in model.encoder[1]:
             if hasattr(layer, "weight"):

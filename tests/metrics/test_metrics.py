@@ -48,7 +48,10 @@ def brute_force(mean, log_std, samples, rows):
     terms = []
     for i, own in enumerate(rows):
         log_qz = scipy.special.logsumexp([sum(log_q[i, j]) for j in range(N)]) - math.log(N)
-        log_marginals = [scipy.special.logsumexp([log_q[i, j, k] for j in range(N)]) - math.log(N) for k in range(mean.shape[1])]
+        log_marginals = [
+            scipy.special.logsumexp([log_q[i, j, k] for j in range(N)]) - math.log(N)
+            for k in range(mean.shape[1])
+        ]
         log_p = scipy.stats.norm.logpdf(samples[i].numpy()).sum()
         terms.append([log_q[i, own].sum() - log_qz, log_qz - sum(log_marginals), sum(log_marginals) - log_p])
     return torch.tensor(np.array(terms))
@@ -63,7 +66,12 @@ def test_decomposition_against_loops(N, D):
     result = decompose(mean, log_std, samples)
     expected = brute_force(mean, log_std, samples, range(N))
     torch.testing.assert_close(result.terms, expected, rtol=1e-12, atol=1e-12)
-    values = [result.mutual_information.value, result.total_correlation.value, result.dimension_wise_kl.value, result.kl.value]
+    values = [
+        result.mutual_information.value,
+        result.total_correlation.value,
+        result.dimension_wise_kl.value,
+        result.kl.value,
+    ]
     assert values == pytest.approx([*expected.mean(0).tolist(), expected.sum(1).mean().item()], abs=1e-12)
     if N > 1:
         errors = [e.standard_error for e in result[:4]]
@@ -73,9 +81,13 @@ def test_decomposition_against_loops(N, D):
 def test_several_samples_of_a_posterior():
     mean, log_std, _ = posteriors(6, 3)
     rows = torch.tensor([5, 0, 0, 3, 5, 2, 1, 0])
-    samples = DiagonalNormal(mean, log_std).rows(rows).sample(torch.randn(8, 3, generator=generator(1), dtype=D64))
+    samples = (
+        DiagonalNormal(mean, log_std).rows(rows).sample(torch.randn(8, 3, generator=generator(1), dtype=D64))
+    )
     expected = brute_force(mean, log_std, samples, rows.tolist())
-    torch.testing.assert_close(decompose(mean, log_std, samples, rows).terms, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        decompose(mean, log_std, samples, rows).terms, expected, rtol=1e-12, atol=1e-12
+    )
     with pytest.raises(ValueError, match="8 samples of 6 posteriors need rows"):
         decompose(mean, log_std, samples)
 
@@ -116,7 +128,9 @@ def test_independent_dimensions_have_no_total_correlation():
     axis = torch.linspace(-2, 2, 25, dtype=D64)
     mean = torch.cartesian_prod(axis, axis)
     log_std = torch.full_like(mean, -0.5)
-    result = decompose(mean, log_std, mean + log_std.exp() * torch.randn(mean.shape, generator=generator(), dtype=D64))
+    result = decompose(
+        mean, log_std, mean + log_std.exp() * torch.randn(mean.shape, generator=generator(), dtype=D64)
+    )
     assert result.terms[:, 1].abs().max() < 1e-12
     assert result.mutual_information.value == pytest.approx(result.dimensions.sum().item())
 
@@ -152,18 +166,32 @@ def test_single_precision_is_enough_for_the_inputs():
 @pytest.mark.parametrize("block", [1, 50, 51, 173, 10**6])
 def test_blocks_do_not_change_the_decomposition(block):
     args = posteriors(50, 3)
-    torch.testing.assert_close(decompose(*args, block=block).terms, decompose(*args).terms, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(
+        decompose(*args, block=block).terms, decompose(*args).terms, rtol=1e-13, atol=1e-13
+    )
 
 
 def test_standard_errors_are_those_of_repeated_draws():
     mean, log_std, _ = posteriors(40, 3)
     random, independent, stratified = generator(5), [], []
     for _ in range(300):
-        for results, rows in [(independent, torch.randint(40, (80,), generator=random)), (stratified, torch.arange(80) % 40)]:
-            samples = DiagonalNormal(mean, log_std).rows(rows).sample(torch.randn(80, 3, generator=random, dtype=D64))
+        for results, rows in [
+            (independent, torch.randint(40, (80,), generator=random)),
+            (stratified, torch.arange(80) % 40),
+        ]:
+            samples = (
+                DiagonalNormal(mean, log_std)
+                .rows(rows)
+                .sample(torch.randn(80, 3, generator=random, dtype=D64))
+            )
             results.append(decompose(mean, log_std, samples, rows)[:4])
-    independent, stratified = torch.tensor(independent), torch.tensor(stratified)  # draw, term, (value, standard error)
-    assert (independent[..., 0].std(0) / independent[..., 1].mean(0)).tolist() == pytest.approx([1] * 4, abs=0.15)
+    independent, stratified = (
+        torch.tensor(independent),
+        torch.tensor(stratified),
+    )  # draw, term, (value, standard error)
+    assert (independent[..., 0].std(0) / independent[..., 1].mean(0)).tolist() == pytest.approx(
+        [1] * 4, abs=0.15
+    )
     assert (stratified[..., 0].std(0) < 1.1 * stratified[..., 1].mean(0)).all()
     torch.testing.assert_close(stratified[..., 0].mean(0), independent[..., 0].mean(0), rtol=0, atol=0.03)
 
@@ -204,7 +232,10 @@ def test_gap_against_loops():
         for i in range(24):
             same = (factors[:, v] == factors[i, v]).numpy()
             for k in range(3):
-                log_qz, log_qzv = np.log(np.exp(log_q[i, :, k]).mean()), np.log(np.exp(log_q[i, same, k]).mean())
+                log_qz, log_qzv = (
+                    np.log(np.exp(log_q[i, :, k]).mean()),
+                    np.log(np.exp(log_q[i, same, k]).mean()),
+                )
                 information[k] += (log_qzv - log_qz) / 24
         entropy = scipy.stats.entropy(np.bincount(factors[:, v]))
         second, first = np.sort(np.maximum(information, 0))[-2:]
@@ -224,7 +255,9 @@ def test_gap_of_known_latents(D):
     log_std = torch.full_like(mean, math.log(0.05))
     samples = mean + 0.05 * torch.randn(1500, D, generator=random)
     result = mutual_information_gap(mean, log_std, samples, factors)
-    assert result.value > (0.9 if D == 4 else 0.999)  # narrow normals, 1,500 of them, tell a little of anything
+    assert result.value > (
+        0.9 if D == 4 else 0.999
+    )  # narrow normals, 1,500 of them, tell a little of anything
     assert result.information.argmax(1).tolist() == list(range(factors.shape[1]))
     shuffled = torch.randperm(1500, generator=random)
     result = mutual_information_gap(mean[shuffled], log_std, samples[shuffled], factors)
@@ -242,15 +275,22 @@ def test_gap_of_two_dimensions_with_one_factor_is_nothing():
 
 def test_negative_estimates_count_as_nothing():
     """Posteriors that hardly differ, so that the sign of an estimate is up to the samples."""
-    results = [mutual_information_gap(*posteriors(12, 1, seed, log_std=2), torch.arange(12)[:, None] % 2) for seed in range(20)]
+    results = [
+        mutual_information_gap(*posteriors(12, 1, seed, log_std=2), torch.arange(12)[:, None] % 2)
+        for seed in range(20)
+    ]
     information = torch.cat([result.information[0] for result in results])
     assert (information < 0).any() and (information > 0).any()
-    assert [result.value for result in results] == pytest.approx((information.clamp(min=0) / math.log(2)).tolist())
+    assert [result.value for result in results] == pytest.approx(
+        (information.clamp(min=0) / math.log(2)).tolist()
+    )
 
 
 def test_blocks_do_not_change_the_gap():
     args = (*posteriors(60, 3), torch.arange(60)[:, None] % 4)
-    torch.testing.assert_close(mutual_information_gap(*args, block=7).information, mutual_information_gap(*args).information)
+    torch.testing.assert_close(
+        mutual_information_gap(*args, block=7).information, mutual_information_gap(*args).information
+    )
 
 
 def test_the_gap_s_standard_error_is_the_spread_of_new_samples():
@@ -258,7 +298,9 @@ def test_the_gap_s_standard_error_is_the_spread_of_new_samples():
     mean, log_std, _ = posteriors(200, 2, log_std=-1)
     factors = (mean[:, :1] > 0).long()
     found = [
-        mutual_information_gap(mean, log_std, mean + log_std.exp() * torch.randn(200, 2, generator=generator(s)), factors)
+        mutual_information_gap(
+            mean, log_std, mean + log_std.exp() * torch.randn(200, 2, generator=generator(s)), factors
+        )
         for s in range(60)
     ]
     spread, error = np.std([f.value for f in found], ddof=1), np.mean([f.standard_error for f in found])
@@ -274,14 +316,18 @@ def test_gap_without_any_varying_factor():
 # --- overlap
 
 
-@pytest.mark.parametrize(("a", "b"), [((0, 1), (0, 1)), ((0, 1), (3, 1)), ((-1, 0.2), (1, 2)), ((0, 1e-2), (0.5, 3))])
+@pytest.mark.parametrize(
+    ("a", "b"), [((0, 1), (0, 1)), ((0, 1), (3, 1)), ((-1, 0.2), (1, 2)), ((0, 1e-2), (0.5, 3))]
+)
 def test_coefficient_against_integration(a, b):
     def integrand(z):
         return math.sqrt(scipy.stats.norm.pdf(z, *a) * scipy.stats.norm.pdf(z, *b))
 
     expected, _ = scipy.integrate.quad(integrand, -20, 20, points=[a[0], b[0]], limit=500)
     mean_i, std_i, mean_j, std_j = (torch.tensor([v], dtype=D64) for v in (*a, *b))
-    assert log_bhattacharyya(mean_i, std_i.log(), mean_j, std_j.log()).exp().item() == pytest.approx(expected, abs=1e-7)
+    assert log_bhattacharyya(mean_i, std_i.log(), mean_j, std_j.log()).exp().item() == pytest.approx(
+        expected, abs=1e-7
+    )
 
 
 def test_coefficients_multiply_over_dimensions():
@@ -294,7 +340,12 @@ def test_coefficients_multiply_over_dimensions():
 def test_overlap_against_loops(N, limit, block):
     mean, log_std, _ = posteriors(N, 2)
     n = min(N, limit)
-    log_bc = np.array([[float(log_bhattacharyya(mean[i], log_std[i], mean[j], log_std[j])) for j in range(n)] for i in range(n)])
+    log_bc = np.array(
+        [
+            [float(log_bhattacharyya(mean[i], log_std[i], mean[j], log_std[j])) for j in range(n)]
+            for i in range(n)
+        ]
+    )
 
     def means(keep):
         pairs = [log_bc[i, j] for i in keep for j in keep if i != j]
@@ -334,8 +385,13 @@ def test_active_units_and_their_kl():
     mean, log_std, _ = posteriors(500, 4)
     mean = mean * torch.tensor([1, 0.11, 0.09, 0]) + torch.tensor([0, 0, 5, 0])
     assert metrics.active_units(mean).tolist() == [True, True, False, False]
-    assert metrics.active_units(torch.tensor([[0, 0], [0.19, 0.21]])).tolist() == [False, True]  # 0.095², 0.105²
-    kl = torch.distributions.kl_divergence(torch.distributions.Normal(mean, log_std.exp()), torch.distributions.Normal(0.0, 1.0))
+    assert metrics.active_units(torch.tensor([[0, 0], [0.19, 0.21]])).tolist() == [
+        False,
+        True,
+    ]  # 0.095², 0.105²
+    kl = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, log_std.exp()), torch.distributions.Normal(0.0, 1.0)
+    )
     torch.testing.assert_close(metrics.kl_per_dimension(mean, log_std), kl.mean(0))
 
 
@@ -372,7 +428,9 @@ def test_bound_of_one_sample_is_the_elbo():
 
 def test_bound_against_loops_where_weights_underflow():
     log_weights = 5 * torch.randn(7, 3, generator=generator(), dtype=D64) - 2000
-    expected = [-2000 + math.log(sum(math.exp(w + 2000) for w in column) / 7) for column in log_weights.T.tolist()]
+    expected = [
+        -2000 + math.log(sum(math.exp(w + 2000) for w in column) / 7) for column in log_weights.T.tolist()
+    ]
     assert importance_weighted(log_weights).tolist() == pytest.approx(expected, abs=1e-9)
 
 
@@ -380,7 +438,9 @@ def test_bound_tightens_up_to_the_likelihood():
     """p(z) = N(0,1), p(x|z) = N(z,1), so p(x) = N(0,2); an encoder that is off by some."""
     z = 0.3 + 0.9 * torch.randn(512, 4000, generator=generator(), dtype=D64)
     x, normal = 1.5, torch.distributions.Normal
-    log_weights = normal(z, 1.0).log_prob(torch.tensor(x)) + normal(0.0, 1.0).log_prob(z) - normal(0.3, 0.9).log_prob(z)
+    log_weights = (
+        normal(z, 1.0).log_prob(torch.tensor(x)) + normal(0.0, 1.0).log_prob(z) - normal(0.3, 0.9).log_prob(z)
+    )
     bounds = [importance_weighted(log_weights[:k]).mean().item() for k in (1, 2, 4, 16, 64, 512)]
     truth = normal(0.0, math.sqrt(2)).log_prob(torch.tensor(x)).item()
     assert bounds == sorted(bounds)

@@ -45,7 +45,9 @@ def test_samples_have_the_mean_and_spread():
 
 def test_bernoulli_is_normalised_and_finite_at_any_logit():
     logits = torch.tensor([[0.3, -2.0, 5.0]], dtype=torch.float64)
-    images = torch.tensor([[a, b, c] for a in (0.0, 1.0) for b in (0.0, 1.0) for c in (0.0, 1.0)], dtype=torch.float64)
+    images = torch.tensor(
+        [[a, b, c] for a in (0.0, 1.0) for b in (0.0, 1.0) for c in (0.0, 1.0)], dtype=torch.float64
+    )
     total = Bernoulli(logits.expand(8, 3)).log_prob(images).exp().sum()
     assert float(total) == pytest.approx(1, abs=1e-12)
     expected = scipy.stats.bernoulli.logpmf(images[3].numpy(), torch.sigmoid(logits[0]).numpy()).sum()

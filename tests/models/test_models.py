@@ -1,29 +1,33 @@
 """Objectives, networks, and models in files."""
 
+import json
 import math
 
 import pytest
 import torch
-from conftest import make_encoder
+from conftest import make_encoder, vary
 from test_distributions import as_torch
 from torch import nn
 from torch.distributions import kl_divergence
 
 from vaepipe.datasets.resident import Resident
-from vaepipe.models import build as models
+from vaepipe.models.build import build_model
 from vaepipe.models.distributions import DiagonalNormal
 from vaepipe.models.doubling import Doubling
 from vaepipe.models.family import find_family
-from vaepipe.models.networks import NETWORKS, burgess, conv, mlp
+from vaepipe.models.network import find_network
 from vaepipe.models.objectives import terms
-from vaepipe.models.registry import FAMILIES
+from vaepipe.models.registry import FAMILIES, NETWORKS
 from vaepipe.models.seatbelt import BOUND
 from vaepipe.models.total_correlation import total_correlation
-from vaepipe.stages.train import Trainer
+from vaepipe.models.training import Trainer
+from vaepipe.stages.trained_model import read_trained_model
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import write_weights
+from vaepipe.study.settings import Model, TrainOptions
+from vaepipe.study.specs import ModelSpec
 
-OPTIONS = {"estimator": "mss", "free_bits": 0.125}
+SETTINGS = TrainOptions(estimator="mss", free_bits=0.125)
 
 
 @pytest.fixture
@@ -37,13 +41,15 @@ def t():
 def test_objectives_are_their_formulas(t):
     elbo = float((t.log_likelihood - t.kl).mean())
     tc = float(total_correlation(t.samples[0], *t.posteriors[0], 100, "mss"))
-    assert float(find_family("vae").objective(t, 4.0, 100, OPTIONS)) == pytest.approx(-elbo)
-    assert float(find_family("beta-vae").objective(t, 4.0, 100, OPTIONS)) == pytest.approx(-elbo + 3 * float(t.kl.mean()))
-    assert float(find_family("beta-tcvae").objective(t, 4.0, 100, OPTIONS)) == pytest.approx(-elbo + 3 * tc)
+    assert float(find_family("vae").objective(t, 4.0, 100, SETTINGS)) == pytest.approx(-elbo)
+    assert float(find_family("beta-vae").objective(t, 4.0, 100, SETTINGS)) == pytest.approx(
+        -elbo + 3 * float(t.kl.mean())
+    )
+    assert float(find_family("beta-tcvae").objective(t, 4.0, 100, SETTINGS)) == pytest.approx(-elbo + 3 * tc)
 
 
 def test_all_objectives_are_the_vae_at_beta_one(t):
-    values = {float(find_family(name).objective(t, 1.0, 100, OPTIONS)) for name in FAMILIES if name != "ae"}
+    values = {float(find_family(name).objective(t, 1.0, 100, SETTINGS)) for name in FAMILIES if name != "ae"}
     assert max(values) - min(values) < 1e-12
 
 
@@ -52,10 +58,10 @@ def test_terms_are_the_likelihood_and_the_kl_of_the_sample(t):
     assert (t.kl > 0).all() and (t.log_likelihood < 0).all()
 
 
-@pytest.mark.parametrize("network", NETWORKS.values())
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 15), (1, 64, 64), (1, 65, 40)])
 def test_networks_fit_any_image_from_eight_pixels_up(network, shape):
-    encoder, decoder = network(shape, 10, 5, [16])
+    encoder, decoder = find_network(network).build(shape, 10, 5, [16])
     x = torch.rand(3, *shape)
     code = encoder(x)
     assert code.shape == (3, 10)
@@ -63,65 +69,94 @@ def test_networks_fit_any_image_from_eight_pixels_up(network, shape):
 
 
 def test_the_convolution_is_chens_at_64():
-    encoder, decoder = conv((1, 64, 64), 20, 10, [])
-    sizes = [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in encoder if isinstance(m, torch.nn.Conv2d)]
-    assert sizes == [(1, 32, 4, 2), (32, 32, 4, 2), (32, 64, 4, 2), (64, 64, 4, 2), (64, 512, 4, 1), (512, 20, 1, 1)]
+    encoder, decoder = find_network("conv").build((1, 64, 64), 20, 10, [])
     sizes = [
-        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in decoder if isinstance(m, torch.nn.ConvTranspose2d)
+        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0])
+        for m in encoder
+        if isinstance(m, torch.nn.Conv2d)
     ]
-    assert sizes == [(10, 512, 1, 1), (512, 64, 4, 1), (64, 64, 4, 2), (64, 32, 4, 2), (32, 32, 4, 2), (32, 1, 4, 2)]
+    assert sizes == [
+        (1, 32, 4, 2),
+        (32, 32, 4, 2),
+        (32, 64, 4, 2),
+        (64, 64, 4, 2),
+        (64, 512, 4, 1),
+        (512, 20, 1, 1),
+    ]
+    sizes = [
+        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0])
+        for m in decoder
+        if isinstance(m, torch.nn.ConvTranspose2d)
+    ]
+    assert sizes == [
+        (10, 512, 1, 1),
+        (512, 64, 4, 1),
+        (64, 64, 4, 2),
+        (64, 32, 4, 2),
+        (32, 32, 4, 2),
+        (32, 1, 4, 2),
+    ]
 
 
 def test_the_mlp_is_chens_for_dsprites():
-    encoder, decoder = mlp((1, 64, 64), 20, 10, [1200, 1200])
+    encoder, decoder = find_network("mlp").build((1, 64, 64), 20, 10, [1200, 1200])
     widths = [
-        [(m.in_features, m.out_features) for m in net.modules() if isinstance(m, torch.nn.Linear)] for net in (encoder, decoder)
+        [(m.in_features, m.out_features) for m in net.modules() if isinstance(m, torch.nn.Linear)]
+        for net in (encoder, decoder)
     ]
-    assert widths == [[(4096, 1200), (1200, 1200), (1200, 20)], [(10, 1200), (1200, 1200), (1200, 1200), (1200, 4096)]]
+    assert widths == [
+        [(4096, 1200), (1200, 1200), (1200, 20)],
+        [(10, 1200), (1200, 1200), (1200, 1200), (1200, 4096)],
+    ]
 
 
 def test_a_model_comes_back_from_its_file(tmp_path, spec):
-    import json
-
-    model = models.build(spec, (1, 8, 8))
+    model = build_model(spec, (1, 8, 8))
     path = tmp_path / "m.safetensors"
-    write_weights(path, model.state_dict(), {"spec": json.dumps({**spec, "shape": [1, 8, 8]})})
-    back, found = models.load(path)
-    assert found["family"] == "beta-tcvae" and not back.training
+    meta = {"spec": spec.to_json(), "shape": json.dumps([1, 8, 8])}
+    write_weights(path, model.state_dict(), meta)
+    back, found = read_trained_model(path)
+    assert found == spec and not back.training
     x = torch.rand(2, 1, 8, 8)
     assert torch.equal(back.posterior(x)[0].mean, model.eval().posterior(x)[0].mean)
     model.decoder[0][0].bias.data[0] = math.nan
-    write_weights(path, model.state_dict(), {"spec": json.dumps({**spec, "shape": [1, 8, 8]})})
+    write_weights(path, model.state_dict(), meta)
     with pytest.raises(DataError, match="not finite"):
-        models.load(path)
+        read_trained_model(path)
 
 
 def test_the_same_seed_builds_the_same_weights_and_leaves_the_global_generator_alone(spec):
     torch.manual_seed(5)
     before = torch.rand(1)
     torch.manual_seed(5)
-    first, second = (models.build(spec, (1, 8, 8)).state_dict() for _ in range(2))
+    first, second = (build_model(spec, (1, 8, 8)).state_dict() for _ in range(2))
     assert torch.equal(torch.rand(1), before)
     assert all(torch.equal(first[k], second[k]) for k in first)
-    other = models.build(spec | {"seed": 1}, (1, 8, 8)).state_dict()
+    other = build_model(vary(spec, seed=1), (1, 8, 8)).state_dict()
     assert not torch.equal(first["decoder.0.0.weight"], other["decoder.0.0.weight"])
 
 
 def test_burgess_is_as_published_at_64():
-    encoder, _ = burgess((1, 64, 64), 20, 10, [])
+    encoder, _ = find_network("burgess").build((1, 64, 64), 20, 10, [])
     layers = [m for m in encoder.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
     sizes = [
-        (m.in_channels, m.out_channels) if isinstance(m, torch.nn.Conv2d) else (m.in_features, m.out_features) for m in layers
+        (m.in_channels, m.out_channels) if isinstance(m, torch.nn.Conv2d) else (m.in_features, m.out_features)
+        for m in layers
     ]
     assert sizes == [(1, 32), (32, 32), (32, 32), (32, 32), (512, 256), (256, 256), (256, 20)]
     assert (
-        sum(p.numel() for net in burgess((1, 64, 64), 20, 10, []) for p in net.parameters()) == 502_005
+        sum(
+            p.numel()
+            for net in find_network("burgess").build((1, 64, 64), 20, 10, [])
+            for p in net.parameters()
+        )
+        == 502_005
     )  # as in public re-makes
 
 
 def hierarchy(layers, d_z=2, seed=0):
-    spec = {"network": "mlp", "hidden": [16], "likelihood": "bernoulli", "sigma_x": 0.1, "layers": layers}
-    return models.build({"family": "seatbelt", "seed": seed, "d_z": d_z, "model": spec}, (1, 8, 8)).double()
+    settings = Model(network="mlp", hidden=(16,), likelihood="bernoulli", sigma_x=0.1, layers=layers)
+    return build_model(ModelSpec(family="seatbelt", seed=seed, d_z=d_z, model=settings), (1, 8, 8)).double()
 
 
 def batch(model, B=8):
@@ -131,12 +166,14 @@ def batch(model, B=8):
 
 
 def test_a_seatbelt_of_one_layer_is_the_beta_tcvae(spec):
-    one = models.build(spec | {"family": "seatbelt", "model": spec["model"] | {"layers": 1}}, (1, 8, 8)).double()
-    flat = models.build(spec, (1, 8, 8)).double()
-    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), flat.state_dict().values(), strict=True))
+    one = build_model(vary(spec, family="seatbelt", model={"layers": 1}), (1, 8, 8)).double()
+    flat = build_model(spec, (1, 8, 8)).double()
+    assert all(
+        torch.equal(a, b) for a, b in zip(one.state_dict().values(), flat.state_dict().values(), strict=True)
+    )
     values = []
     for name, model in (("seatbelt", one), ("beta-tcvae", flat)):
-        loss = find_family(name).objective(terms(model, *batch(model)), 4.0, 100, OPTIONS)
+        loss = find_family(name).objective(terms(model, *batch(model)), 4.0, 100, SETTINGS)
         values.append((loss, *torch.autograd.grad(loss, list(model.parameters()))))
     assert all(torch.equal(a, b) for a, b in zip(*values, strict=True))
 
@@ -154,25 +191,30 @@ def test_a_seatbelt_at_beta_one_without_free_bits_is_the_hierarchical_elbo():
     for kl, q, p in zip(t.kl_terms, (q1, q2, q3), (p1, p2, standard)):
         torch.testing.assert_close(kl.sum(1), kl_divergence(as_torch(q), as_torch(p)))
     elbo = t.log_likelihood - sum(kl.sum(1) for kl in t.kl_terms)
-    loss = find_family("seatbelt").objective(t, 1.0, 100, OPTIONS | {"free_bits": 0.0})
+    loss = find_family("seatbelt").objective(t, 1.0, 100, TrainOptions(free_bits=0))
     assert float(loss) == pytest.approx(-float(elbo.mean()))
-    assert float(find_family("seatbelt").objective(t, 1.0, 100, OPTIONS)) >= float(loss)
+    assert float(find_family("seatbelt").objective(t, 1.0, 100, SETTINGS)) >= float(loss)
 
 
 def test_free_bits_leave_a_dimension_below_the_allowance_without_a_gradient():
     model = hierarchy(2)
     x, noise = batch(model)
-    options = OPTIONS | {"free_bits": 1e6}
+    settings = TrainOptions(free_bits=1e6)
     t = terms(model, x, noise)
-    loss = find_family("seatbelt").objective(t, 1.0, 100, options)
-    (gradient,) = torch.autograd.grad(loss + t.log_likelihood.mean(), [t.posteriors[1].mean], allow_unused=True)
+    loss = find_family("seatbelt").objective(t, 1.0, 100, settings)
+    (gradient,) = torch.autograd.grad(
+        loss + t.log_likelihood.mean(), [t.posteriors[1].mean], allow_unused=True
+    )
     assert gradient is None or not gradient.any()
 
 
 def test_seatbelt_penalises_the_total_correlation_of_the_top_layer_only():
     model = hierarchy(3)
     t = terms(model, *batch(model))
-    extra = float(find_family("seatbelt").objective(t, 5.0, 100, OPTIONS) - find_family("seatbelt").objective(t, 1.0, 100, OPTIONS))
+    extra = float(
+        find_family("seatbelt").objective(t, 5.0, 100, SETTINGS)
+        - find_family("seatbelt").objective(t, 1.0, 100, SETTINGS)
+    )
     assert extra == pytest.approx(4 * float(total_correlation(t.samples[2], *t.posteriors[2], 100)))
 
 
@@ -198,19 +240,23 @@ def test_samples_with_a_leading_axis_are_the_same_as_one_by_one():
 
 
 def test_the_autoencoder_is_deterministic_and_has_no_elbo(spec):
-    model = models.build(spec | {"family": "ae"}, (1, 8, 8))
+    model = build_model(vary(spec, family="ae"), (1, 8, 8))
     x, noise = torch.rand(4, 1, 8, 8), torch.randn(4, 3)
     t = terms(model, x, noise)
     assert torch.equal(t.samples[0], model.posterior(x)[0].mean)
     assert torch.isneginf(t.elbo).all()
-    loss = find_family("ae").objective(t, 0.0, 100, OPTIONS)
+    loss = find_family("ae").objective(t, 0.0, 100, SETTINGS)
     assert float(loss) == pytest.approx(-float(t.log_likelihood.mean()))
-    assert all(g is None or g.isfinite().all() for g in torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
+    assert all(
+        g is None or g.isfinite().all()
+        for g in torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+    )
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(
-    ("channels", "size", "goal"), [(1, (4, 4), (8, 8)), (1, (3, 5), (7, 10)), (3, (5, 4), (10, 8)), (32, (4, 4), (9, 8))]
+    ("channels", "size", "goal"),
+    [(1, (4, 4), (8, 8)), (1, (3, 5), (7, 10)), (3, (5, 4), (10, 8)), (32, (4, 4), (9, 8))],
 )
 def test_doubling_is_pytorch_s_transposed_convolution(memory_format, channels, size, goal):
     layer = Doubling(6, channels, size, goal).double().to(memory_format=memory_format)
@@ -220,14 +266,17 @@ def test_doubling_is_pytorch_s_transposed_convolution(memory_format, channels, s
     assert found.shape[2:] == goal
     torch.testing.assert_close(found, expected)
     g = torch.randn_like(expected)
-    torch.testing.assert_close(torch.autograd.grad(found, variables, g), torch.autograd.grad(expected, variables, g))
+    torch.testing.assert_close(
+        torch.autograd.grad(found, variables, g), torch.autograd.grad(expected, variables, g)
+    )
 
 
 def test_four_layers_train_without_a_break(digits):
-    model = {"network": "mlp", "hidden": [128, 128], "likelihood": "gaussian", "sigma_x": 0.1, "layers": 4}
-    training = {"epochs": 3, "steps": None, "batch_size": 64, "learning_rate": 2e-3, "schedule": "cosine", "clip": None}
-    training |= OPTIONS | {"beta_warmup": 0, "precision": "float32"}
-    spec = {"dataset": "digits", "family": "seatbelt", "beta": 8.0, "d_z": 8, "seed": 0, "model": model, "train": training}
+    model = Model(network="mlp", hidden=(128, 128), likelihood="gaussian", sigma_x=0.1, layers=4)
+    training = TrainOptions(
+        epochs=3, batch_size=64, learning_rate=2e-3, schedule="cosine", precision="float32"
+    )
+    spec = ModelSpec(dataset="digits", family="seatbelt", beta=8, d_z=8, seed=0, model=model, train=training)
     trainer = Trainer(spec, *(Resident.read(digits, part) for part in ("train", "test")), torch.device("cpu"))
     rows = [trainer.epoch() for _ in range(3)]
     assert max(row["kl"] for row in rows) < 1000 and all(row["held_out_elbo"] > -1000 for row in rows)

@@ -44,5 +44,7 @@ print([name for name in ("torch._dynamo", "torch._inductor", "pandas", "scipy", 
 
 def test_it_does_not_import_the_compiler():
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS], capture_output=True, text=True, env=environment, check=True
+    )
     assert done.stdout.strip() == "[]"

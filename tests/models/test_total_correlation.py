@@ -77,11 +77,16 @@ def test_weights_sum_to_one_with_one_over_n_on_the_diagonal(estimator, B, N):
 def test_mss_is_exact_when_the_batch_is_the_data_set(estimator):
     z, mean, log_std = batch(9, 3)
     log_qz, log_marginals = log_aggregate_posterior(z, mean, log_std, 9, estimator)
-    log_q = torch.stack([DiagonalNormal(mean[j : j + 1], log_std[j : j + 1]).log_prob(z) for j in range(9)], 1)
+    log_q = torch.stack(
+        [DiagonalNormal(mean[j : j + 1], log_std[j : j + 1]).log_prob(z) for j in range(9)], 1
+    )
     torch.testing.assert_close(log_qz, torch.logsumexp(log_q, 1) - math.log(9))
     single = [
         torch.logsumexp(
-            -0.5 * ((z[:, None, k] - mean[:, k]) / log_std[:, k].exp()) ** 2 - log_std[:, k] - 0.5 * math.log(2 * math.pi), 1
+            -0.5 * ((z[:, None, k] - mean[:, k]) / log_std[:, k].exp()) ** 2
+            - log_std[:, k]
+            - 0.5 * math.log(2 * math.pi),
+            1,
         )
         - math.log(9)
         for k in range(3)
@@ -92,12 +97,21 @@ def test_mss_is_exact_when_the_batch_is_the_data_set(estimator):
 def test_both_mss_are_unbiased_for_qz_and_the_symmetric_one_varies_less():
     N, B, own = 6, 5, 2
     z, mean, log_std = batch(N, 2, seed=3)
-    components = torch.stack([DiagonalNormal(mean[j : j + 1], log_std[j : j + 1]).log_prob(z[own : own + 1]) for j in range(N)])
+    components = torch.stack(
+        [DiagonalNormal(mean[j : j + 1], log_std[j : j + 1]).log_prob(z[own : own + 1]) for j in range(N)]
+    )
     variance = {}
     for name in ("mss", "mss-chen"):
-        batches = [torch.tensor([own, *rest]) for rest in itertools.permutations([j for j in range(N) if j != own], B - 1)]
-        values = [float(log_aggregate_posterior(z[i], mean[i], log_std[i], N, name)[0][0].exp()) for i in batches]
-        assert np.mean(values) == pytest.approx(float(components.exp().mean()), rel=1e-10)  # all batches there are
+        batches = [
+            torch.tensor([own, *rest])
+            for rest in itertools.permutations([j for j in range(N) if j != own], B - 1)
+        ]
+        values = [
+            float(log_aggregate_posterior(z[i], mean[i], log_std[i], N, name)[0][0].exp()) for i in batches
+        ]
+        assert np.mean(values) == pytest.approx(
+            float(components.exp().mean()), rel=1e-10
+        )  # all batches there are
         variance[name] = np.var(values)
     assert variance["mss"] < 0.9 * variance["mss-chen"]
 
@@ -133,7 +147,9 @@ def test_gradients_by_finite_differences(estimator):
 def test_the_sum_runs_over_components_not_over_samples():
     z, mean, log_std = batch(5, 3)
     right = log_aggregate_posterior(z, mean, log_std, 20)[0]
-    log_q = torch.stack([DiagonalNormal(mean[j : j + 1], log_std[j : j + 1]).log_prob(z) for j in range(5)], 1)
+    log_q = torch.stack(
+        [DiagonalNormal(mean[j : j + 1], log_std[j : j + 1]).log_prob(z) for j in range(5)], 1
+    )
     wrong = torch.logsumexp(log_weights(5, 20, "mss") + log_q, 0)
     assert not torch.allclose(right, wrong, atol=0.1)
 
@@ -146,7 +162,9 @@ def test_mss_comes_within_a_nat_of_the_exact_value_on_a_toy_where_the_shipped_ma
     z = mean + log_std.exp() * torch.randn(N, D, generator=random)
     rows = torch.randperm(N, generator=random)[:400]
     log_q = -0.5 * ((z[rows, None] - mean) ** 2 / variance + math.log(2 * math.pi * variance))
-    exact = float((torch.logsumexp(log_q.sum(2), 1) - torch.logsumexp(log_q, 1).sum(1) + (D - 1) * math.log(N)).mean())
+    exact = float(
+        (torch.logsumexp(log_q.sum(2), 1) - torch.logsumexp(log_q, 1).sum(1) + (D - 1) * math.log(N)).mean()
+    )
     values = [
         float(total_correlation(*(t[i] for t in (z, mean, log_std)), N))
         for i in torch.randperm(N, generator=random)[:1600].view(-1, B)
@@ -156,7 +174,9 @@ def test_mss_comes_within_a_nat_of_the_exact_value_on_a_toy_where_the_shipped_ma
     shipped[:, 0], shipped[:, 1] = 1 / N, (N - B + 1) / (N * (B - 1))
     i = rows[:B]
     log_q = -0.5 * ((z[i, None] - mean[i]) ** 2 / variance + math.log(2 * math.pi * variance))
-    wrong = torch.logsumexp(shipped.log() + log_q.sum(2), 1) - torch.logsumexp(shipped.log()[:, :, None] + log_q, 1).sum(1)
+    wrong = torch.logsumexp(shipped.log() + log_q.sum(2), 1) - torch.logsumexp(
+        shipped.log()[:, :, None] + log_q, 1
+    ).sum(1)
     assert abs(float(wrong.mean()) - exact) > 1
 
 
@@ -180,9 +200,13 @@ def test_dimensions_taken_one_by_one_or_together_give_one_answer(monkeypatch, bl
     gradients = torch.autograd.grad(found, variables)
     z, mean, log_std = variables
     log_q = DiagonalNormal(mean, log_std)
-    dense = torch.stack([-0.5 * ((z - m) / s.exp()) ** 2 - s - 0.5 * math.log(2 * math.pi) for m, s in zip(*log_q)], 1)  # i j k
+    dense = torch.stack(
+        [-0.5 * ((z - m) / s.exp()) ** 2 - s - 0.5 * math.log(2 * math.pi) for m, s in zip(*log_q)], 1
+    )  # i j k
     w = log_weights(6, 50, "mss")
-    expected = (torch.logsumexp(w + dense.sum(-1), 1) - torch.logsumexp(w[:, :, None] + dense, 1).sum(-1)).mean()
+    expected = (
+        torch.logsumexp(w + dense.sum(-1), 1) - torch.logsumexp(w[:, :, None] + dense, 1).sum(-1)
+    ).mean()
     assert found.item() == pytest.approx(expected.item(), rel=1e-12)
     for a, b in zip(gradients, torch.autograd.grad(expected, variables)):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)

@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from vaepipe.models import distributions
-from vaepipe.models.external import External, MeanAndLogVariance, build, entry_point, normals, read_checkpoint
+from vaepipe.models.external import External, MeanAndLogVariance, build, normals
+from vaepipe.models.user_code import entry_point, read_checkpoint
 from vaepipe.stages.adopt import adopt
 from vaepipe.stages.attack import attack
 from vaepipe.storage.errors import DataError
@@ -33,7 +35,8 @@ def from_page(language: str) -> dict[str, str]:
     """File that a heading names → the first block of that language under it."""
     sections = re.split(r"^## ", PAGE, flags=re.M)[1:]
     found = [
-        (re.search("`([^`]+)`", s.splitlines()[0]), re.search(rf"^```{language}\n(.*?)^```", s, re.S | re.M)) for s in sections
+        (re.search("`([^`]+)`", s.splitlines()[0]), re.search(rf"^```{language}\n(.*?)^```", s, re.S | re.M))
+        for s in sections
     ]
     return {name[1]: block[1] for name, block in found if name and block}
 
@@ -49,12 +52,20 @@ def test_the_page_does_what_it_says(tmp_path):
     said = from_page("sh")["my.yaml"].replace("path/to/vaepipe", str(ROOT))
     for program, ours in (("python", sys.executable), ("snakemake", f"{sys.executable} -m snakemake")):
         assert said.count(f"$VAEPIPE/.venv/bin/{program} ") == 1
-        said = said.replace(f"$VAEPIPE/.venv/bin/{program} ", f"{ours} ")  # the tests may have another environment
+        said = said.replace(
+            f"$VAEPIPE/.venv/bin/{program} ", f"{ours} "
+        )  # the tests may have another environment
     command = f"set -e\n{said.strip()} --cores 2 -- results/tables/robustness.csv results/figures/montage/digits.png"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     table = pd.read_csv(tmp_path / "results/tables/robustness.csv").set_index("family")
-    assert list(table.index) == ["vae", "mine"] and table.loc["mine", "d_z"] == 6 and table.loc["mine", "beta"] == 0
+    assert (
+        list(table.index) == ["vae", "mine"]
+        and table.loc["mine", "d_z"] == 6
+        and table.loc["mine", "beta"] == 0
+    )
     assert table.loc["mine", ["auddc", "success_100", "noise_gain", "transfer_wins"]].notna().all()
     models = pd.read_csv(tmp_path / "results/tables/models.csv").set_index("family")
     assert models.loc["mine", "state"] == "ok" and np.isfinite(models.loc["mine", "elbo"])
@@ -172,7 +183,9 @@ def test_what_an_entry_point_lacks_is_one_line_that_names_it(tmp_path, code, mes
     file = tmp_path / "theirs.py"
     file.write_text(f"from test_external import Plain\n{code}\n")
     with pytest.raises(DataError) as caught:
-        build({"entry": f"{file}:load", "range": [-1, 1], "d_z": 5 if "#" in code else 4}, {}, (1, 8, 8))
+        build(
+            SimpleNamespace(entry=f"{file}:load", range=(-1, 1), d_z=5 if "#" in code else 4), {}, (1, 8, 8)
+        )
     text = str(caught.value)
     assert text.startswith(f"{file}:load: ") and message in text and "\n" not in text
 
@@ -189,16 +202,26 @@ def without_width(weights):
     return model.eval()
 
 
-def test_an_autoencoder_from_elsewhere_is_refused_a_kl_in_one_line_and_attacked_by_the_distance_of_means(tmp_path, digits):
+def test_an_autoencoder_from_elsewhere_is_refused_a_kl_in_one_line_and_attacked_by_the_distance_of_means(
+    tmp_path, digits
+):
     torch.save(WithoutWidth().state_dict(), tmp_path / "w.pt")
-    options = {"entry": "test_external:without_width", "weights": str(tmp_path / "w.pt"), "key": None, "range": [-1, 1]}
+    options = {
+        "entry": "test_external:without_width",
+        "weights": str(tmp_path / "w.pt"),
+        "key": None,
+        "range": [-1, 1],
+    }
     options |= {"dataset": "digits", "shape": [1, 8, 8], "d_z": 4}
-    study = Study({"study": ["digits"], "external": {"mine": options}, "attack": {"pairs": 2, "lambdas": [0.01]}})
+    study = Study(
+        {"study": ["digits"], "external": {"mine": options}, "attack": {"pairs": 2, "lambdas": [0.01]}}
+    )
     (cell,) = (cell for cell in study.cells if cell.family == "mine")
     model, out = tmp_path / "m.safetensors", tmp_path / "a.h5"
     adopt(study.model_spec(cell), digits, tmp_path / "w.pt", model)
     with pytest.raises(
-        DataError, match=r"^attack\.losses, or external\.mine\.losses: loss: 'latent-kl' is .* latent-mean, .*$"
+        DataError,
+        match=r"^attack\.losses, or external\.mine\.losses: loss: 'latent-kl' is .* latent-mean, .*$",
     ) as caught:
         attack(study.attack_spec(cell, "latent-kl"), digits, model, out, torch.device("cpu"))
     assert "\n" not in str(caught.value) and not out.exists()
@@ -209,24 +232,50 @@ def test_an_autoencoder_from_elsewhere_is_refused_a_kl_in_one_line_and_attacked_
 
 def test_a_model_is_attacked_by_its_own_losses_beside_another_that_is_attacked_by_all(tmp_path):
     torch.save(WithoutWidth().state_dict(), tmp_path / "w.pt")
-    mine = {"entry": "test_external:without_width", "weights": str(tmp_path / "w.pt"), "range": [-1, 1], "dataset": "digits"}
+    mine = {
+        "entry": "test_external:without_width",
+        "weights": str(tmp_path / "w.pt"),
+        "range": [-1, 1],
+        "dataset": "digits",
+    }
     mine |= {"shape": [1, 8, 8], "d_z": 4, "losses": ["latent-mean"]}
-    digits = {"grid": {"families": ["vae"], "d_z": [4]}, "train": {"epochs": 1}, "evaluate": {"max_images": 50}}
+    digits = {
+        "grid": {"families": ["vae"], "d_z": [4]},
+        "train": {"epochs": 1},
+        "evaluate": {"max_images": 50},
+    }
     digits["attack"] = {"losses": ["latent-kl", "latent-mean"], "pairs": 2, "lambdas": [0.01, 1]}
     config = {"study": ["digits"], "external": {"mine": mine}, "datasets": {"digits": digits}}
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "my.yaml"]
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT / "tests"),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--configfile",
+        "my.yaml",
+    ]
     command += ["--cores", "2", "--", "tables", "results/explorer.html", "results/figures/montage/digits.png"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     every = {("vae", "latent-kl"), ("vae", "latent-mean"), ("mine", "latent-mean")}
     for stage in ("attacks", "checks"):
-        files = [p.relative_to(tmp_path / f"results/{stage}/digits") for p in tmp_path.glob(f"results/{stage}/**/*.h5")]
+        files = [
+            p.relative_to(tmp_path / f"results/{stage}/digits")
+            for p in tmp_path.glob(f"results/{stage}/**/*.h5")
+        ]
         assert {(path.parts[0], path.stem) for path in files} == every and len(files) == 3
     table = pd.read_csv(tmp_path / "results/tables/robustness.csv").set_index(["family", "loss"])
     assert set(table.index) == every and table[["auddc", "noise_gain"]].notna().all(axis=None)
-    assert np.isfinite(table.loc[("mine", "latent-mean"), "transfer_wins"])  # the VAE's distortions for that loss
+    assert np.isfinite(
+        table.loc[("mine", "latent-mean"), "transfer_wins"]
+    )  # the VAE's distortions for that loss
     columns = pd.read_csv(tmp_path / "results/figures/montage/digits.csv")
     assert set(zip(columns["family"], columns["loss"])) == {("vae", "latent-kl"), ("mine", "latent-mean")}
     page = (tmp_path / "results/explorer.html").read_text(encoding="utf-8")
@@ -236,21 +285,35 @@ def test_a_model_is_attacked_by_its_own_losses_beside_another_that_is_attacked_b
 
 def test_the_losses_of_a_model_are_no_part_of_what_it_is(tmp_path):
     (tmp_path / "w.pt").touch()
-    options = {"entry": "m:load", "weights": str(tmp_path / "w.pt"), "dataset": "digits", "shape": [1, 8, 8], "d_z": 4}
+    options = {
+        "entry": "m:load",
+        "weights": str(tmp_path / "w.pt"),
+        "dataset": "digits",
+        "shape": [1, 8, 8],
+        "d_z": 4,
+    }
     both = {"losses": ["latent-kl", "latent-mean"]}
     config = {"study": ["digits"], "attack": both, "ball": both}
-    studies = [Study(config | {"external": {"mine": options | own}}) for own in ({}, {"losses": ["latent-mean"]})]
+    studies = [
+        Study(config | {"external": {"mine": options | own}}) for own in ({}, {"losses": ["latent-mean"]})
+    ]
     cell = studies[0].cells[-1]
     assert [study.losses(cell) for study in studies] == [["latent-kl", "latent-mean"], ["latent-mean"]]
-    assert [[loss for its, loss in study.balls() if its == cell] for study in studies] == [both["losses"], ["latent-mean"]]
+    assert [[loss for its, loss in study.balls() if its == cell] for study in studies] == [
+        both["losses"],
+        ["latent-mean"],
+    ]
     assert studies[0].model_spec(cell) == studies[1].model_spec(cell)
 
 
 def test_entry_points_by_module_and_by_file_and_normals_of_layers():
-    assert entry_point("vaepipe.study.grid:cells").__name__ == "cells"
-    assert entry_point(f"{ROOT}/vaepipe/grid.py:token")(4.0) == "4"
+    assert entry_point("vaepipe.models.network:find_network").__name__ == "find_network"
+    assert entry_point(f"{ROOT}/vaepipe/models/network.py:find_network")("conv").name == "conv"
     layers = normals(
-        [Normal(torch.zeros(2, 3), torch.ones(2, 3)), distributions.DiagonalNormal(torch.ones(2, 1), torch.zeros(2, 1))]
+        [
+            Normal(torch.zeros(2, 3), torch.ones(2, 3)),
+            distributions.DiagonalNormal(torch.ones(2, 1), torch.zeros(2, 1)),
+        ]
     )
     assert [q.mean.shape for q in layers] == [(2, 3), (2, 1)] and layers[0].log_std.abs().max() == 0
 

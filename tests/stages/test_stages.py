@@ -16,15 +16,17 @@ from vaepipe.attacks.pairs import draw_pairs
 from vaepipe.datasets.prepared import read_split
 from vaepipe.metrics import pairwise_overlap
 from vaepipe.metrics.similarity import ms_ssim
-from vaepipe.models import build as models
 from vaepipe.stages.attack import attack
 from vaepipe.stages.collect import TABLES, collect
 from vaepipe.stages.evaluate import evaluate
 from vaepipe.stages.train import train
+from vaepipe.stages.trained_model import read_trained_model
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5, read_text
 from vaepipe.study import grid
 from vaepipe.study.grid import Cell
+from vaepipe.study.settings import Model, TrainOptions
+from vaepipe.study.specs import EvaluateSpec, ModelSpec
 
 CPU = torch.device("cpu")
 CELL = Cell("digits", "beta-tcvae", 2.0, 3, 0)
@@ -40,17 +42,18 @@ ATTACK = {
     "samples": 4,
     "loss": "latent-kl",
 }
-EVALUATE = {"max_images": 100, "keep": 7, "importance_samples": 4, "aggregate_samples": 50}
-TRAIN = {"epochs": 20, "batch_size": 64, "learning_rate": 5e-3, "schedule": "cosine", "estimator": "mss"}
-TRAIN |= {"steps": None, "beta_warmup": 2, "clip": 50.0, "precision": "float32"}
+EVALUATE = EvaluateSpec(max_images=100, keep=7, importance_samples=4, aggregate_samples=50)
+TRAIN = TrainOptions(
+    epochs=20, batch_size=64, learning_rate=5e-3, schedule="cosine", beta_warmup=2, clip=50, precision="float32"
+)
 LAMBDAS = [1e-5, 2e-5, 0.01, 0.5, 1e6]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, digits):
     """A trained, evaluated and attacked model at the paths of the workflow, attacked in one block and in four."""
-    spec = {**vars(CELL), "model": {"network": "mlp", "hidden": [16], "likelihood": "gaussian", "sigma_x": 0.3}}
-    spec["train"] = TRAIN
+    settings = Model(network="mlp", hidden=(16,), likelihood="gaussian", sigma_x=0.3)
+    spec = ModelSpec(**vars(CELL), model=settings, train=TRAIN)
     root = tmp_path_factory.mktemp("study")
     model = root / CELL.model("model.safetensors")
     train(spec, digits, model, root / CELL.model("history.csv"), 10, CPU)
@@ -65,7 +68,7 @@ def folder(tmp_path_factory, digits):
 
 
 def test_evaluation_holds_the_model_s_own_numbers(folder, digits):
-    model, _ = models.load(folder / CELL.model("model.safetensors"))
+    model, _ = read_trained_model(folder / CELL.model("model.safetensors"))
     x = torch.from_numpy(read_split(digits, "test").x[:100]).float() / 255
     (q,) = model.posterior(x)
     with open_h5(folder / CELL.model("evaluation.h5"), "evaluation") as file:
@@ -92,7 +95,7 @@ def test_the_same_evaluation_twice_is_the_same(folder, digits, tmp_path):
 
 
 def test_what_is_measured_of_the_aggregate_posterior(folder, digits):
-    model, _ = models.load(folder / CELL.model("model.safetensors"))
+    model, _ = read_trained_model(folder / CELL.model("model.safetensors"))
     x = torch.from_numpy(read_split(digits, "test").x[:100]).float() / 255
     (q,) = model.posterior(x)
     with open_h5(folder / CELL.model("evaluation.h5"), "evaluation") as file:
@@ -113,8 +116,9 @@ def test_what_is_measured_of_the_aggregate_posterior(folder, digits):
 @pytest.mark.parametrize(("family", "layers"), [("ae", {}), ("seatbelt", {"layers": 2})])
 def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkeypatch, family, layers):
     cell = Cell("digits", family, 0.0 if family == "ae" else 4.0, 3, 0)
-    spec = {**vars(cell), "model": {"network": "mlp", "hidden": [16], "likelihood": "gaussian", "sigma_x": 0.3} | layers}
-    spec["train"] = TRAIN | {"epochs": 3, "free_bits": 0.1}
+    settings = Model(network="mlp", hidden=(16,), likelihood="gaussian", sigma_x=0.3, **layers)
+    training = TRAIN.model_copy(update={"epochs": 3, "free_bits": 0.1})
+    spec = ModelSpec(**vars(cell), model=settings, train=training)
     monkeypatch.chdir(tmp_path)
     train(spec, digits, Path(cell.model("model.safetensors")), Path(cell.model("history.csv")), 10, CPU)
     evaluate(EVALUATE, digits, Path(cell.model("model.safetensors")), Path(cell.model("evaluation.h5")), CPU)
@@ -251,7 +255,7 @@ def test_a_damaged_or_missing_file_is_named_in_one_line(folder, digits, tmp_path
         (half, tmp_path / "no.h5", ""),
     ]:
         out = tmp_path / "e.h5"
-        done = run_stage("evaluate", "--spec", json.dumps(EVALUATE), "--data", data, "--model", model, "--out", out)
+        done = run_stage("evaluate", "--spec", EVALUATE.to_json(), "--data", data, "--model", model, "--out", out)
         assert done.returncode == 1 and not out.exists()
         lines = done.stderr.strip().splitlines()
         assert len(lines) == 1 and lines[0].startswith("error: ") and named in lines[0], done.stderr

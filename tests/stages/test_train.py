@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, run_stage
+from conftest import ROOT, run_stage, vary
 
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.compute import precision
 from vaepipe.datasets.resident import Resident
+from vaepipe.models.training import Trainer
 from vaepipe.stages.evaluate import evaluate
-from vaepipe.stages.train import Trainer, train
+from vaepipe.stages.train import train
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import read_weights, write_weights
-from vaepipe.study.config import Study
+from vaepipe.study.specs import EvaluateSpec
 
 CPU = torch.device("cpu")
 
@@ -44,7 +45,7 @@ def assert_equal(first, second):
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(spec, digits, tmp_path, whole):
     assert_equal(run(spec, digits, tmp_path / "again"), whole)
-    other, _ = run(spec | {"seed": 1}, digits, tmp_path / "other")
+    other, _ = run(vary(spec, seed=1), digits, tmp_path / "other")
     assert not torch.equal(other["encoder.1.0.weight"], whole[0]["encoder.1.0.weight"])
 
 
@@ -54,7 +55,8 @@ import json, os, signal, sys
 from pathlib import Path
 import torch
 from vaepipe.stages import train
-epoch, moment, spec, data, folder = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), *map(Path, sys.argv[4:])
+from vaepipe.study.specs import ModelSpec
+epoch, moment, spec, data, folder = int(sys.argv[1]), sys.argv[2], ModelSpec.from_json(sys.argv[3]), *map(Path, sys.argv[4:])
 torch.set_num_threads(1)
 inner, save = train.Trainer.epoch, train.write_weights
 def die():
@@ -79,7 +81,7 @@ train.train(spec, data, folder / "model.safetensors", folder / "history.csv", 0.
 def test_a_training_that_was_killed_ends_with_the_same_bits(spec, digits, tmp_path, whole, moment, epoch):
     folder = tmp_path / "killed"
     folder.mkdir()
-    command = [sys.executable, "-c", KILLED, str(epoch), moment, json.dumps(spec), digits, folder]
+    command = [sys.executable, "-c", KILLED, str(epoch), moment, spec.to_json(), digits, folder]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     if moment in ("stopped", "interrupted"):
         assert done.returncode == 1 and f"the checkpoint after epoch {epoch} is kept" in done.stderr
@@ -98,8 +100,10 @@ def test_what_a_killed_workflow_deletes_of_a_finished_training_is_made_again_wit
         (folder / name).unlink()
     monkeypatch.setattr(Trainer, "epoch", lambda self: pytest.fail("an epoch was trained again"))
     assert_equal(run(spec, digits, folder), whole)
-    options = Study({}).specs["digits"]["evaluate"] | {"importance_samples": 2}
-    other = folder / ".model.resume-0000000000000000.safetensors"  # of a longer training that was stopped, for another config
+    options = EvaluateSpec(importance_samples=2)
+    other = (
+        folder / ".model.resume-0000000000000000.safetensors"
+    )  # of a longer training that was stopped, for another config
     other.touch()
     evaluate(options, digits, folder / "model.safetensors", folder / "evaluation.h5", CPU)
     assert {path.name for path in folder.glob(".*")} == {".model.lock", other.name}
@@ -107,7 +111,7 @@ def test_what_a_killed_workflow_deletes_of_a_finished_training_is_made_again_wit
 
 def test_a_checkpoint_of_another_spec_is_not_taken(spec, digits, tmp_path, whole):
     folder = tmp_path / "other"
-    shorter = spec | {"train": spec["train"] | {"learning_rate": 2e-3}}
+    shorter = vary(spec, train={"learning_rate": 2e-3})
     trainer = Trainer(shorter, *(Resident.read(digits, p) for p in ("train", "test")), CPU)
     trainer.epoch()
     write_weights(folder / ".model.resume-0000000000000000.safetensors", *trainer.state())
@@ -116,11 +120,13 @@ def test_a_checkpoint_of_another_spec_is_not_taken(spec, digits, tmp_path, whole
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(spec, digits, tmp_path):
     arguments = ["--data", digits, "--out", tmp_path / "m.safetensors", "--history", tmp_path / "h.csv"]
-    broken = spec | {"train": spec["train"] | {"learning_rate": 1e18, "schedule": "constant"}}
-    done = run_stage("train", "--spec", json.dumps(broken), *arguments)
+    broken = vary(spec, train={"learning_rate": 1e18, "schedule": "constant"})
+    done = run_stage("train", "--spec", broken.to_json(), *arguments)
     assert done.returncode == 1
     lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1 and "training diverged: the loss is" in lines[0] and "epoch 1, step" in lines[0], done.stderr
+    assert len(lines) == 1 and "training diverged: the loss is" in lines[0] and "epoch 1, step" in lines[0], (
+        done.stderr
+    )
     assert "is kept at" in lines[0] and not (tmp_path / "m.safetensors").exists()
     (kept,) = tmp_path.glob(".m.resume-*.safetensors")
     assert all(torch.isfinite(t).all() for t in read_weights(kept)[0].values())
@@ -128,7 +134,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(spec
 
 def test_weights_that_are_not_finite_are_never_a_result_nor_a_checkpoint(spec, digits, tmp_path):
     # one step an epoch: the loss is computed before the step that spoils the weights
-    broken = spec | {"train": spec["train"] | {"learning_rate": 1e38, "schedule": "constant", "batch_size": 1437, "epochs": 1}}
+    broken = vary(
+        spec, train={"learning_rate": 1e38, "schedule": "constant", "batch_size": 1437, "epochs": 1}
+    )
     with pytest.raises(DataError, match="weights are not finite after epoch 1, step 1"):
         run(broken, digits, tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
@@ -136,7 +144,9 @@ def test_weights_that_are_not_finite_are_never_a_result_nor_a_checkpoint(spec, d
     assert all(torch.isfinite(t).all() for t in read_weights(kept)[0].values())
 
 
-def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_it_made(spec, digits, tmp_path, whole):
+def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_it_made(
+    spec, digits, tmp_path, whole
+):
     folder = tmp_path / "both"
     arguments = [
         "--data",
@@ -148,17 +158,22 @@ def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_
         "--checkpoint-seconds",
         0,
     ]
-    command = [sys.executable, "-m", "vaepipe.stages.train", "--spec", json.dumps(spec), *map(str, arguments)]
+    command = [sys.executable, "-m", "vaepipe.stages.train", "--spec", spec.to_json(), *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "VAEPIPE_DEVICE": "cpu"}
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted((process.communicate(timeout=120)[0] for process in both), key=len)
     assert [process.returncode for process in both] == [0, 0]
-    assert said[0].endswith("is there already: the process that had the lock made it\n") and said[1].count("epoch") == 6
+    assert (
+        said[0].endswith("is there already: the process that had the lock made it\n")
+        and said[1].count("epoch") == 6
+    )
     assert_equal((read_weights(folder / "model.safetensors")[0], pd.read_csv(folder / "history.csv")), whole)
 
 
-def test_finished_weights_of_another_spec_or_without_their_history_are_not_taken(spec, digits, tmp_path, whole):
-    run(spec | {"seed": 1}, digits, tmp_path)
+def test_finished_weights_of_another_spec_or_without_their_history_are_not_taken(
+    spec, digits, tmp_path, whole
+):
+    run(vary(spec, seed=1), digits, tmp_path)
     assert_equal(run(spec, digits, tmp_path), whole)
     (tmp_path / "history.csv").unlink()
     assert_equal(run(spec, digits, tmp_path), whole)
@@ -170,12 +185,16 @@ def test_a_gpu_trains_resumes_and_measures_as_the_cpu_does(spec, digits, tmp_pat
     gpu = torch.device("cuda", 0)
     on_gpu, on_cpu, again = Trainer(spec, *parts, gpu), Trainer(spec, *parts, CPU), Trainer(spec, *parts, gpu)
     rows = [(on_gpu.epoch()["loss"], on_cpu.epoch()["loss"]) for _ in range(3)]
-    assert rows == pytest.approx(np.array(rows).mean(1, keepdims=True).repeat(2, 1), rel=0.05)  # other shuffling, same training
+    assert rows == pytest.approx(
+        np.array(rows).mean(1, keepdims=True).repeat(2, 1), rel=0.05
+    )  # other shuffling, same training
     again.restore(*on_gpu.state())
     assert again.epoch()["loss"] == pytest.approx(on_gpu.epoch()["loss"], rel=1e-4)
     eager = Trainer(spec, *parts, gpu)
-    eager._taker = lambda beta: partial(eager.step, beta)
-    assert [eager.epoch()["loss"] for _ in range(3)] == pytest.approx([row[0] for row in rows], rel=1e-5)  # without a graph
+    eager._step_function = lambda beta: partial(eager.step, beta)
+    assert [eager.epoch()["loss"] for _ in range(3)] == pytest.approx(
+        [row[0] for row in rows], rel=1e-5
+    )  # without a graph
     x = parts[1][:4].to(gpu)
     model = on_gpu.model.eval().requires_grad_(False)
     found = run_attack(model, x, x.flip(0), torch.tensor([0.1, 1.0]), batch_size=16)
@@ -185,7 +204,7 @@ def test_a_gpu_trains_resumes_and_measures_as_the_cpu_does(spec, digits, tmp_pat
 
 def test_progress_is_a_line_per_epoch_with_loss_and_time_left(spec, digits, tmp_path):
     arguments = ["--data", digits, "--out", tmp_path / "m.safetensors", "--history", tmp_path / "h.csv"]
-    done = run_stage("train", "--spec", json.dumps(spec), *arguments)
+    done = run_stage("train", "--spec", spec.to_json(), *arguments)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 6 and lines[2].startswith("epoch 3/6: loss ") and lines[2].endswith("s left")
@@ -207,7 +226,7 @@ def test_the_cosine_goes_from_the_learning_rate_to_nothing(spec, digits):
 
 def test_every_image_is_seen_once_in_an_epoch(spec, digits):
     x = torch.arange(130, dtype=torch.float32)[:, None].expand(130, 4).contiguous()
-    points = spec | {"model": spec["model"] | {"likelihood": "gaussian"}}
+    points = vary(spec, model={"likelihood": "gaussian"})
     trainer = Trainer(points, Resident(x), Resident(x), CPU)
     seen = []
     inner = trainer.model.infer
@@ -218,15 +237,15 @@ def test_every_image_is_seen_once_in_an_epoch(spec, digits):
 
 
 def test_beta_rises_from_one_to_its_value(spec, digits):
-    warm = spec | {"beta": 9.0, "train": spec["train"] | {"beta_warmup": 3}}
+    warm = vary(spec, beta=9.0, train={"beta_warmup": 3})
     trainer = Trainer(warm, *(Resident.read(digits, p) for p in ("train", "test")), CPU)
     assert [trainer._beta(epoch) for epoch in range(6)] == [3.0, 5.0, 7.0, 9.0, 9.0, 9.0]
-    trainer.options["beta_warmup"] = 0
-    assert trainer._beta(0) == 9.0
+    cold = Trainer(vary(spec, beta=9.0), *(Resident.read(digits, p) for p in ("train", "test")), CPU)
+    assert cold._beta(0) == 9.0
 
 
 def test_steps_cut_the_last_epoch_short(spec, digits, tmp_path):
-    few = spec | {"train": spec["train"] | {"steps": 50, "epochs": 1}}
+    few = vary(spec, train={"steps": 50, "epochs": 1})
     trainer = Trainer(few, *(Resident.read(digits, p) for p in ("train", "test")), CPU)
     taken, inner = [], trainer.adam.step
     trainer.adam.step = lambda: (taken.append(1), inner())
@@ -237,10 +256,13 @@ def test_steps_cut_the_last_epoch_short(spec, digits, tmp_path):
 
 
 def test_clipping_bounds_the_gradient_that_adam_sees(spec, digits):
-    clipped = spec | {"train": spec["train"] | {"clip": 1e-3}}
+    clipped = vary(spec, train={"clip": 1e-3})
     trainer = Trainer(clipped, *(Resident.read(digits, p) for p in ("train", "test")), CPU)
     norms, inner = [], trainer.adam.step
-    trainer.adam.step = lambda: (norms.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).norm()), inner())
+    trainer.adam.step = lambda: (
+        norms.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).norm()),
+        inner(),
+    )
     trainer.epoch()
     assert max(norms) <= 1e-3 * 1.001
 
@@ -248,7 +270,7 @@ def test_clipping_bounds_the_gradient_that_adam_sees(spec, digits):
 @pytest.mark.parametrize("family", ["ae", "seatbelt"])
 def test_the_other_families_train_and_resume_too(spec, digits, tmp_path, family):
     layers = {"layers": 2} if family == "seatbelt" else {}
-    other = spec | {"family": family, "model": spec["model"] | layers, "train": spec["train"] | {"free_bits": 0.1}}
+    other = vary(spec, family=family, model=layers, train={"free_bits": 0.1})
     parts = [Resident.read(digits, p) for p in ("train", "test")]
     first, second = Trainer(other, *parts, CPU), Trainer(other, *parts, CPU)
     rows = [first.epoch() for _ in range(4)]
@@ -258,18 +280,24 @@ def test_the_other_families_train_and_resume_too(spec, digits, tmp_path, family)
     third.restore(*second.state())
     assert [third.epoch() for _ in range(2)] == rows[2:]
     assert rows[3]["loss"] < rows[0]["loss"]
-    assert all(torch.equal(a, b) for a, b in zip(first.model.state_dict().values(), third.model.state_dict().values()))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(first.model.state_dict().values(), third.model.state_dict().values())
+    )
 
 
 def test_convolutions_continue_with_the_same_bits_too(spec, digits):
-    conv = spec | {"model": spec["model"] | {"network": "conv"}}
+    conv = vary(spec, model={"network": "conv"})
     parts = [Resident.read(digits, p) for p in ("train", "test")]
     whole, first, second = (Trainer(conv, *parts, CPU) for _ in range(3))
     rows = [whole.epoch() for _ in range(2)]
     first.epoch()
     second.restore(*first.state())
     assert second.epoch() == rows[1]
-    assert all(torch.equal(a, b) for a, b in zip(whole.model.state_dict().values(), second.model.state_dict().values()))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.model.state_dict().values(), second.model.state_dict().values())
+    )
     assert whole.model.encoder[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -278,7 +306,7 @@ def test_bfloat16_trains_to_the_same_quality(spec, digits, network):
     parts = [Resident.read(digits, p) for p in ("train", "test")]
     found = {}
     for precision in ("float32", "bfloat16"):
-        its = spec | {"model": spec["model"] | {"network": network}, "train": spec["train"] | {"precision": precision}}
+        its = vary(spec, model={"network": network}, train={"precision": precision})
         trainer = Trainer(its, *parts, CPU)
         before = trainer.held_out()
         found[precision] = [trainer.epoch()["held_out_elbo"] for _ in range(3)]
@@ -292,4 +320,7 @@ def test_bfloat16_trains_to_the_same_quality(spec, digits, network):
 def test_the_precision_follows_the_hardware_unless_it_is_given(monkeypatch, flags, fast):
     monkeypatch.setattr(precision.Path, "read_text", lambda self, **_: f"flags: {flags}")
     assert precision.choose_precision("auto", CPU) == fast
-    assert precision.choose_precision("float32", CPU) == "float32" and precision.choose_precision("bfloat16", CPU) == "bfloat16"
+    assert (
+        precision.choose_precision("float32", CPU) == "float32"
+        and precision.choose_precision("bfloat16", CPU) == "bfloat16"
+    )

@@ -28,7 +28,9 @@ def count_active(mean: Tensor, resamples: int = 200) -> Estimate:
     """How many dimensions are active, and the standard error of the count by a bootstrap over images; ``mean`` (N, D)."""
     N = len(mean)
     random = torch.Generator().manual_seed(0)
-    count = torch.stack([torch.randint(N, (N,), generator=random).bincount(minlength=N) for _ in range(resamples)])
+    count = torch.stack(
+        [torch.randint(N, (N,), generator=random).bincount(minlength=N) for _ in range(resamples)]
+    )
     weights = (count.double() / N).to(mean.device)  # r n
     centred = mean.double() - mean.double().mean(0)
     variance = weights @ centred.square() - (weights @ centred).square()  # r k

@@ -35,7 +35,9 @@ class Decomposition(NamedTuple):
 
 
 @torch.no_grad()
-def decompose(mean: Tensor, log_std: Tensor, samples: Tensor, rows: Tensor | None = None, *, block: int = BLOCK) -> Decomposition:
+def decompose(
+    mean: Tensor, log_std: Tensor, samples: Tensor, rows: Tensor | None = None, *, block: int = BLOCK
+) -> Decomposition:
     """Split the KL of N posteriors; exact but for the expectation over q(z), which is a mean over the samples.
 
     The standard errors take the samples for independent draws from q(z), and the N posteriors for all there are: I cannot
@@ -68,7 +70,9 @@ def pointwise_information(
     """
     if rows is None:
         if len(samples) != len(mean):
-            raise ValueError(f"{len(samples)} samples of {len(mean)} posteriors need rows, the posterior of each sample")
+            raise ValueError(
+                f"{len(samples)} samples of {len(mean)} posteriors need rows, the posterior of each sample"
+            )
         rows = torch.arange(len(mean), device=mean.device)
     mean, log_std, z = (t.double().T.contiguous() for t in (mean, log_std, samples))  # k j, k j, k i
     precision, level = (-log_std).exp() / math.sqrt(2), -log_std - 0.5 * LOG_2PI
@@ -76,7 +80,9 @@ def pointwise_information(
     log_N = torch.full_like(z[0], N).log()  # as many as samples: rounded as the sums' logarithms are
     joint, marginals, log_q = torch.empty_like(z[0]), torch.empty_like(z), torch.empty_like(z)
     for i in torch.arange(len(rows), device=z.device).split(max(1, block // N)):
-        ratio = z.new_zeros(len(i), N)  # i j: log q(z_i|x_j) − log q(z_i|x_own), which is 0 for the own component
+        ratio = z.new_zeros(
+            len(i), N
+        )  # i j: log q(z_i|x_j) − log q(z_i|x_own), which is 0 for the own component
         for k in range(D):
             scaled = (z[k, i, None] - mean[k]).mul_(precision[k])  # i j
             term = torch.addcmul(level[k], scaled, scaled, value=-1)

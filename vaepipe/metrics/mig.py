@@ -49,7 +49,10 @@ def mutual_information_gap(
 
     N, D = mean.shape
     whole = information(slice(None))  # i k
-    table, gaps = whole.new_full((factors.shape[1], D), torch.nan), whole.new_full(factors.shape[1:], torch.nan)
+    table, gaps = (
+        whole.new_full((factors.shape[1], D), torch.nan),
+        whole.new_full(factors.shape[1:], torch.nan),
+    )
     shares = []  # (N,) each: what every sample adds to a factor's gap
     for v, values in enumerate(factors.T):
         classes, counts = values.unique(return_counts=True)
@@ -63,7 +66,9 @@ def mutual_information_gap(
         # a dimension of no information beside them: the second of a model with one dimension
         best = torch.cat([table[v].clamp(min=0), table.new_zeros(1)]).topk(2)
         gaps[v] = (best.values[0] - best.values[1]) / entropy
-        first, second = (pointwise[:, k] if value > 0 else 0 * whole[:, 0] for k, value in zip(best.indices, best.values))
+        first, second = (
+            pointwise[:, k] if value > 0 else 0 * whole[:, 0] for k, value in zip(best.indices, best.values)
+        )
         shares.append((first - second) / entropy)
     error = estimate(torch.stack(shares).mean(0)).standard_error if shares else math.nan
     return MutualInformationGap(float(gaps.nanmean()), error, gaps, table)

@@ -1,46 +1,68 @@
-"""Models: built from a spec, saved to and loaded from safetensors. A model gives ``posterior(x)`` and ``decode(z)``."""
+"""Models made from what decides them: with random weights to train, or with the weights of a finished training."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import importlib
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-from vaepipe.models import external
 from vaepipe.models.family import find_family
-from vaepipe.models.vae import VAE
-from vaepipe.storage.errors import DataError
-from vaepipe.storage.weights import read_weights
+
+if TYPE_CHECKING:
+    from vaepipe.models.external import External
+    from vaepipe.models.interface import ExternalSettings, TrainedSpec
+    from vaepipe.models.vae import VAE
 
 
-def build(spec: dict, shape) -> VAE:
-    """A model with random weights drawn from the spec's seed. ``spec``: family, seed, d_z and model, as in the config."""
-    with torch.random.fork_rng(devices=[]):  # the weights are drawn on the CPU; other GPUs are not ours to touch
-        torch.manual_seed(spec["seed"])
-        return find_family(spec["family"]).network(shape, spec["d_z"], **spec["model"])
+def build_model(spec: TrainedSpec, shape: tuple[int, ...]) -> VAE:
+    """A model with random weights drawn from the spec's seed; the global random generators do not change.
+
+    Args:
+        shape: of one image (C, H, W) or point (n,).
+    """
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # weights are drawn on the CPU; generators of GPUs stay as they are
+        torch.manual_seed(spec.seed)
+        return find_family(spec.family).network(shape, spec.d_z, spec.model)
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[VAE, dict]:
-    """(trained model in eval mode without gradients, its spec with the data's ``shape``).
+def restore_model(spec: TrainedSpec, shape: tuple[int, ...], weights: dict[str, Tensor]) -> VAE:
+    """The trained model, in eval mode and without gradients.
 
     Raises:
-        DataError: missing or damaged file, or weights that are not finite.
+        RuntimeError: the weights are those of another model.
     """
-    tensors, meta = read_weights(path)
-    try:
-        spec = json.loads(meta["spec"])
-        if "external" in spec:
-            return external.build(spec["external"], tensors, spec["shape"]).to(device).requires_grad_(False), spec
-        model = build(spec, spec["shape"])
-        model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise DataError(f"{path}: not weights that this version can load; delete it to have it made again") from error
-    if not all(torch.isfinite(t).all() for t in tensors.values()):
-        raise DataError(f"{path}: holds weights that are not finite")
-    return model.to(device).eval().requires_grad_(False), spec
+    model = build_model(spec, shape)
+    model.load_state_dict(weights)
+    return model.eval().requires_grad_(False)
 
 
-def as_float(x: torch.Tensor) -> torch.Tensor:
-    """uint8 images in [0,255] → floats in [0,1]; points stay as they are."""
+def restore_external_model(
+    settings: ExternalSettings, shape: tuple[int, ...], weights: dict[str, Tensor]
+) -> External:
+    """A model trained elsewhere, in eval mode and without gradients.
+
+    `vaepipe.models.external` is imported by name, so that its code is part of the digests of such models only.
+
+    Raises:
+        DataError: the user's code fails or gives something else than a model.
+    """
+    external = importlib.import_module("vaepipe.models.external")
+    return external.build(settings, weights, shape).requires_grad_(False)
+
+
+def load(path, device="cpu"):
+    from vaepipe.stages.trained_model import read_trained_model
+
+    model, spec = read_trained_model(path, device)
+    return model, spec.model_dump(mode="json")
+
+
+def as_float(x: Tensor) -> Tensor:
     return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+
+build = build_model  # old names, go

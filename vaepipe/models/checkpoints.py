@@ -29,6 +29,5 @@ def delete_finished_checkpoint(weights: Path) -> None:
     Weights that were trained elsewhere have none. In a folder that cannot be written the checkpoint stays.
     """
     meta = read_weights(weights)[1]
-    spec = {key: value for key, value in json.loads(meta["spec"]).items() if key != "shape"}
     with contextlib.suppress(OSError, KeyError):
-        checkpoint_path(weights, spec, meta["data"], meta["code"]).unlink()
+        checkpoint_path(weights, json.loads(meta["spec"]), meta["data"], meta["code"]).unlink()

@@ -38,7 +38,9 @@ class DiagonalNormal(NamedTuple):
             return 0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std
         log_ratio = self.log_std - other.log_std
         scaled = (self.mean - other.mean) * (-other.log_std).exp()
-        return 0.5 * ((2 * log_ratio).expm1() - 2 * log_ratio + scaled.square())  # exact to the last bits near 0
+        return 0.5 * (
+            (2 * log_ratio).expm1() - 2 * log_ratio + scaled.square()
+        )  # exact to the last bits near 0
 
     def kl(self, other: DiagonalNormal | None = None) -> Tensor:
         """(B,) KL(self ‖ other), summed over dimensions."""

@@ -39,7 +39,14 @@ class _Folded(torch.autograd.Function):
     def backward(ctx, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         wanted = [False, ctx.needs_input_grad[1], False]
-        halving = ([2, 2], [1, 1], [1, 1], False, [0, 0], 1)  # stride, padding, dilation, transposed, output padding, groups
+        halving = (
+            [2, 2],
+            [1, 1],
+            [1, 1],
+            False,
+            [0, 0],
+            1,
+        )  # stride, padding, dilation, transposed, output padding, groups
         return (
             F.conv2d(g, weight, stride=2, padding=1) if ctx.needs_input_grad[0] else None,
             torch.ops.aten.convolution_backward(x, g, weight, None, *halving, wanted)[1],

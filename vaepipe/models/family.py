@@ -6,16 +6,18 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from vaepipe.models.vae import VAE
 
 COLOURS_OF_OTHERS = ("#CC79A7", "#E69F00", "#56B4E9")
 """Of models trained elsewhere, from Okabe & Ito 2008; no family of this package has one of them."""
 
 
-def _not_trained_here(*_arguments: object, **_keywords: object) -> Tensor:
+def _not_trained_here(*_arguments: object, **_keywords: object) -> Any:
     raise ValueError("a model trained elsewhere has no objective and no network in this package")
 
 
@@ -28,10 +30,10 @@ class Family:
         label: the name in figures.
         colour, marker: of lines and points in figures; colours from Okabe & Ito 2008.
         order: place among the families in legends and tables, lowest first.
-        objective: (`vaepipe.models.objectives.Terms`, β, number of training images, settings) → scalar loss to minimise,
-            nats per image. The settings are those of the config's section ``train``.
-        network: (shape of one image or point, d_z, and the config's section ``model`` as keywords) → module with
-            ``posterior`` and ``decode``.
+        objective: (`vaepipe.models.objectives.Terms`, β, number of training images, the section ``train``) → scalar
+            loss to minimise, nats per image.
+        network: (shape of one image or point, d_z, the section ``model``) → module with the methods of
+            `vaepipe.models.interface.Model`.
         fixed_beta: the β of the family's one cell, where the grid's β do not apply to it.
         shares_beta_one: at β = 1 the family is the VAE, which the grid trains once.
         has_width: posteriors have a standard deviation above 0, so that a KL divergence between them is finite.
@@ -45,7 +47,7 @@ class Family:
     marker: str
     order: int = 100
     objective: Callable[..., Tensor] = _not_trained_here
-    network: Callable[..., nn.Module] = _not_trained_here
+    network: Callable[..., VAE] = _not_trained_here
     fixed_beta: float | None = None
     shares_beta_one: bool = False
     has_width: bool = True

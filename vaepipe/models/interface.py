@@ -1,10 +1,15 @@
-"""What the rest of the package asks of a model. Images are (B, C, H, W) in [0,1], latents one (B, D_l) per stochastic layer."""
+"""What a model offers, and which settings it is built and trained from: protocols for type checkers.
+
+Images are (B, C, H, W) in [0,1], points (B, n); latents are one (B, D_l) per stochastic layer, the bottom one first.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from vaepipe.models.distributions import DiagonalNormal
@@ -22,7 +27,7 @@ class Likelihood(Protocol):
 
 
 class Model(Protocol):
-    """A trained latent-variable model."""
+    """A latent-variable model."""
 
     latent_sizes: tuple[int, ...]
     """Dimensions D_l of each stochastic layer, the bottom one first."""
@@ -33,10 +38,93 @@ class Model(Protocol):
     def infer(
         self, x: Tensor, noise: Tensor | None = None
     ) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
-        """(posteriors, samples) of each layer, with standard normal ``noise`` (…, B, Σ D_l); without noise, the means."""
+        """(posteriors, samples) of each layer, with standard normal ``noise`` (…, B, Σ D_l) or at the means."""
 
     def priors(self, *samples: Tensor) -> tuple[DiagonalNormal | None, ...]:
         """p(z_l|z_{l+1}) of each layer; None is N(0, I)."""
 
     def decode(self, *samples: Tensor) -> Likelihood:
         """p(x|z) of a sample of every layer."""
+
+
+class Images(Protocol):
+    """Images or points in memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image or point."""
+
+    def to(self, device: torch.device) -> Images:
+        """The same on another device."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> Tensor: ...
+
+
+class ModelSettings(Protocol):
+    """The section ``model`` of the configuration."""
+
+    @property
+    def network(self) -> str: ...
+    @property
+    def hidden(self) -> Sequence[int]: ...
+    @property
+    def likelihood(self) -> str: ...
+    @property
+    def sigma_x(self) -> float: ...
+    @property
+    def layers(self) -> int: ...
+
+
+class TrainSettings(Protocol):
+    """The section ``train`` of the configuration."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def steps(self) -> int | None: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def schedule(self) -> str: ...
+    @property
+    def estimator(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def beta_warmup(self) -> int: ...
+    @property
+    def clip(self) -> float | None: ...
+    @property
+    def free_bits(self) -> float: ...
+
+
+class TrainedSpec(Protocol):
+    """What decides a model's weights: a cell of the grid, and the two sections."""
+
+    @property
+    def family(self) -> str: ...
+    @property
+    def beta(self) -> float: ...
+    @property
+    def d_z(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def model(self) -> ModelSettings: ...
+    @property
+    def train(self) -> TrainSettings: ...
+
+
+class ExternalSettings(Protocol):
+    """The keys of the section ``external`` that a model trained elsewhere is rebuilt from."""
+
+    @property
+    def entry(self) -> str: ...
+    @property
+    def range(self) -> Sequence[float]: ...
+    @property
+    def d_z(self) -> int: ...

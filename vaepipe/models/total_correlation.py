@@ -39,7 +39,9 @@ def log_weights(batch_size: int, dataset_size: int, estimator: str) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _cached_weights(batch_size: int, dataset_size: int, estimator: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _cached_weights(
+    batch_size: int, dataset_size: int, estimator: str, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """Made once, not in every step."""
     return log_weights(batch_size, dataset_size, estimator).to(device, dtype)
 
@@ -77,7 +79,12 @@ class _LogAggregatePosterior(torch.autograd.Function):
     def forward(ctx, z: Tensor, mean: Tensor, log_std: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         joint, marginals = weights.clone(), []
         for k in _blocks(z):
-            log_q = _scaled(z, mean, log_std, k).square_().mul_(-0.5).sub_((log_std[:, k] + 0.5 * LOG_2PI).T[:, None])  # k i j
+            log_q = (
+                _scaled(z, mean, log_std, k)
+                .square_()
+                .mul_(-0.5)
+                .sub_((log_std[:, k] + 0.5 * LOG_2PI).T[:, None])
+            )  # k i j
             joint += log_q.sum(0)
             marginals.append(_logsumexp(log_q.add_(weights)))  # k i
         log_qz, log_qz_k = _logsumexp(joint), torch.cat(marginals)
@@ -88,7 +95,9 @@ class _LogAggregatePosterior(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, g_joint: Tensor, g_marginals: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         z, mean, log_std, weights, joint, log_qz, log_qz_k = ctx.saved_tensors
-        shared = _exp(joint - log_qz[:, None]).mul_(g_joint[:, None])  # i j: responsibilities of the components, times g
+        shared = _exp(joint - log_qz[:, None]).mul_(
+            g_joint[:, None]
+        )  # i j: responsibilities of the components, times g
         g_z, g_mean, g_log_std = (torch.empty_like(z) for _ in range(3))
         for k in _blocks(z):
             u = _scaled(z, mean, log_std, k)  # k i j
@@ -127,7 +136,9 @@ def _logsumexp(v: Tensor) -> Tensor:
     return _exp(v - largest).sum(-1).log_().add_(largest[..., 0])
 
 
-def total_correlation(z: Tensor, mean: Tensor, log_std: Tensor, dataset_size: int, estimator: str = "mss") -> Tensor:
+def total_correlation(
+    z: Tensor, mean: Tensor, log_std: Tensor, dataset_size: int, estimator: str = "mss"
+) -> Tensor:
     """Minibatch estimate of KL(q(z) ‖ Π_k q(z_k)), a scalar in nats; arguments as `log_aggregate_posterior`."""
     log_qz, log_qz_marginals = log_aggregate_posterior(z, mean, log_std, dataset_size, estimator)
     return (log_qz - log_qz_marginals).mean()

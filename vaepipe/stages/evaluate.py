@@ -6,7 +6,6 @@ python -m vaepipe.stages.evaluate --spec JSON --data data.h5 --model model.safet
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -15,36 +14,38 @@ from vaepipe.compute.device import setup_device
 from vaepipe.datasets.prepared import read_digest, read_split
 from vaepipe.metrics.evaluation import evaluate_model
 from vaepipe.metrics.registry import LATENT_METRICS
-from vaepipe.models.build import load
 from vaepipe.models.checkpoints import delete_finished_checkpoint
-from vaepipe.storage import provenance
+from vaepipe.stages.trained_model import read_trained_model
+from vaepipe.storage.digests import file_digest
 from vaepipe.storage.errors import run_stage
 from vaepipe.storage.h5 import write_h5
+from vaepipe.study.digests import evaluate_code
+from vaepipe.study.specs import EvaluateSpec
 
 
-def evaluate(spec: dict, data: Path, weights: Path, out: Path, device: torch.device) -> None:
+def evaluate(spec: EvaluateSpec, data: Path, weights: Path, out: Path, device: torch.device) -> None:
     """Evaluate the model of ``weights`` on the held-out images of ``data`` and write the quantities to ``out``.
 
     The checkpoint of the training that wrote the weights is deleted: the workflow has seen the training end.
     """
-    model, model_spec = load(weights, device)
-    test = read_split(data, "test")[slice(spec["max_images"])]
+    model, model_spec = read_trained_model(weights, device)
+    test = read_split(data, "test")[slice(spec.max_images)]
     evaluation = evaluate_model(
         model,
         torch.from_numpy(test.x).to(device),
-        model_spec["seed"],
+        model_spec.seed,
         LATENT_METRICS,
         factors=None if test.factors is None else torch.from_numpy(test.factors).to(device),
-        keep=spec["keep"],
-        importance_samples=spec["importance_samples"],
-        aggregate_samples=spec["aggregate_samples"],
+        keep=spec.keep,
+        importance_samples=spec.importance_samples,
+        aggregate_samples=spec.aggregate_samples,
     )
     attributes = {
-        "spec": spec,
-        "model": model_spec,
-        "weights": provenance.file_digest(weights),
+        "spec": spec.model_dump(mode="json"),
+        "model": model_spec.model_dump(mode="json"),
+        "weights": file_digest(weights),
         "state": evaluation.state,
-        "code": provenance.code_digest("stages.evaluate"),
+        "code": evaluate_code(model_spec),
         "data": read_digest(data),
     }
     write_h5(out, "evaluation", evaluation.arrays, attributes)
@@ -59,13 +60,13 @@ def main(argv: list[str] | None = None) -> None:
         prog="python -m vaepipe.stages.evaluate",
         description="Evaluate one trained model on the held-out images.",
     )
-    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: the config's section evaluate")
+    parser.add_argument("--spec", required=True, help="JSON: the config's section evaluate")
     parser.add_argument("--data", required=True, type=Path, help="prepared data set (.h5)")
     parser.add_argument("--model", required=True, type=Path, help="trained weights (.safetensors)")
     parser.add_argument("--out", required=True, type=Path, help="file to write (.h5)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     args = parser.parse_args(argv)
-    evaluate(args.spec, args.data, args.model, args.out, setup_device(args.threads))
+    evaluate(EvaluateSpec.from_json(args.spec), args.data, args.model, args.out, setup_device(args.threads))
 
 
 if __name__ == "__main__":

@@ -9,20 +9,21 @@ from vaepipe.models.family import Family
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vaepipe.models.interface import ModelSettings, TrainSettings
     from vaepipe.models.objectives import Terms
     from vaepipe.models.vae import AE
 
 
-def objective(terms: Terms, beta: float, dataset_size: int, settings: dict) -> Tensor:
+def objective(terms: Terms, beta: float, dataset_size: int, settings: TrainSettings) -> Tensor:
     """−log p(x|z), mean over images."""
     return -terms.log_likelihood.mean()
 
 
-def network(shape: tuple[int, ...], d_z: int, **settings: object) -> AE:
+def network(shape: tuple[int, ...], d_z: int, settings: ModelSettings) -> AE:
     """The VAE's networks with a posterior of no width."""
     from vaepipe.models.vae import AE
 
-    return AE(shape, d_z, **settings)
+    return AE(shape, d_z, settings)
 
 
 FAMILY = Family(

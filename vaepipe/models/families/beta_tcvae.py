@@ -9,22 +9,23 @@ from vaepipe.models.family import Family
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vaepipe.models.interface import ModelSettings, TrainSettings
     from vaepipe.models.objectives import Terms
     from vaepipe.models.vae import VAE
 
 
-def objective(terms: Terms, beta: float, dataset_size: int, settings: dict) -> Tensor:
+def objective(terms: Terms, beta: float, dataset_size: int, settings: TrainSettings) -> Tensor:
     """−ELBO + (β − 1) TC, mean over images; the total correlation is the minibatch estimate."""
     from vaepipe.models.objectives import weighted_tc
 
-    return -terms.elbo.mean() + weighted_tc(terms, beta, dataset_size, settings["estimator"])
+    return -terms.elbo.mean() + weighted_tc(terms, beta, dataset_size, settings.estimator)
 
 
-def network(shape: tuple[int, ...], d_z: int, **settings: object) -> VAE:
+def network(shape: tuple[int, ...], d_z: int, settings: ModelSettings) -> VAE:
     """One stochastic layer."""
     from vaepipe.models.vae import VAE
 
-    return VAE(shape, d_z, **settings)
+    return VAE(shape, d_z, settings)
 
 
 FAMILY = Family(

@@ -9,20 +9,21 @@ from vaepipe.models.family import Family
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vaepipe.models.interface import ModelSettings, TrainSettings
     from vaepipe.models.objectives import Terms
     from vaepipe.models.vae import VAE
 
 
-def objective(terms: Terms, beta: float, dataset_size: int, settings: dict) -> Tensor:
+def objective(terms: Terms, beta: float, dataset_size: int, settings: TrainSettings) -> Tensor:
     """−log p(x|z) + β KL, mean over images."""
     return -(terms.log_likelihood - beta * terms.kl).mean()
 
 
-def network(shape: tuple[int, ...], d_z: int, **settings: object) -> VAE:
+def network(shape: tuple[int, ...], d_z: int, settings: ModelSettings) -> VAE:
     """One stochastic layer."""
     from vaepipe.models.vae import VAE
 
-    return VAE(shape, d_z, **settings)
+    return VAE(shape, d_z, settings)
 
 
 FAMILY = Family(

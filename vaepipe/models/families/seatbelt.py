@@ -9,11 +9,12 @@ from vaepipe.models.family import Family
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vaepipe.models.interface import ModelSettings, TrainSettings
     from vaepipe.models.objectives import Terms
     from vaepipe.models.seatbelt import Seatbelt
 
 
-def objective(terms: Terms, beta: float, dataset_size: int, settings: dict) -> Tensor:
+def objective(terms: Terms, beta: float, dataset_size: int, settings: TrainSettings) -> Tensor:
     """−log p(x|z₁…z_L) + Σ_l KL_l + (β − 1) TC of the top layer, mean over images; with one layer, the β-TCVAE's objective.
 
     Free bits (Kingma et al. 2016): a dimension pays no KL below the allowance, averaged over the batch.
@@ -23,17 +24,17 @@ def objective(terms: Terms, beta: float, dataset_size: int, settings: dict) -> T
     from vaepipe.models.objectives import weighted_tc
 
     if len(terms.kl_terms) == 1:
-        return -terms.elbo.mean() + weighted_tc(terms, beta, dataset_size, settings["estimator"])
-    rate = sum(torch.clamp(kl.mean(0), min=settings["free_bits"]).sum() for kl in terms.kl_terms)
+        return -terms.elbo.mean() + weighted_tc(terms, beta, dataset_size, settings.estimator)
+    rate = sum(torch.clamp(kl.mean(0), min=settings.free_bits).sum() for kl in terms.kl_terms)
     loss = -terms.log_likelihood.mean() + rate
-    return loss + weighted_tc(terms, beta, dataset_size, settings["estimator"])
+    return loss + weighted_tc(terms, beta, dataset_size, settings.estimator)
 
 
-def network(shape: tuple[int, ...], d_z: int, **settings: object) -> Seatbelt:
+def network(shape: tuple[int, ...], d_z: int, settings: ModelSettings) -> Seatbelt:
     """L stochastic layers."""
     from vaepipe.models.seatbelt import Seatbelt
 
-    return Seatbelt(shape, d_z, **settings)
+    return Seatbelt(shape, d_z, settings)
 
 
 FAMILY = Family(

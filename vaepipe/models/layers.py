@@ -1,0 +1,23 @@
+"""Parts that several networks share."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import nn
+
+
+def dense_layers(widths: list[int], activation: type[nn.Module]) -> nn.Sequential:
+    """Linear layers from each width to the next, with the activation between them."""
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Linear(before, after), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def halved_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Heights and widths from ``size`` down, halved and rounded down while both stay at 4 or more."""
+    sizes = [size]
+    while min(sizes[-1]) >= 8:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    return sizes

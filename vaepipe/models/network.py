@@ -1,0 +1,33 @@
+"""What a network is: facts, and a function that builds an encoder and a decoder. Imports without torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Network:
+    """An architecture; ``vaepipe/models/networks/<name>.py`` holds one as ``NETWORK``.
+
+    Attributes:
+        name: as in the configuration.
+        build: (shape, code, latent, hidden) → (encoder, decoder): modules from (B, *shape) to (B, code), and from
+            (B, latent) to (B, *shape). ``shape`` is (C, H, W) with H, W ≥ 8, or (n,); ``hidden`` holds the widths of
+            hidden layers, for networks that leave them open.
+        needs_images: whether points (n,) have no place in it.
+    """
+
+    name: str
+    build: Callable[[tuple[int, ...], int, int, list[int]], tuple[nn.Module, nn.Module]]
+    needs_images: bool = True
+
+
+def find_network(name: str) -> Network:
+    """The network of ``vaepipe/models/networks/<name>.py``."""
+    return importlib.import_module(f"vaepipe.models.networks.{name.replace('-', '_')}").NETWORK

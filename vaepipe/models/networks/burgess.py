@@ -1,0 +1,38 @@
+"""Burgess et al. 2018's convolutions: 32 channels down to 4 to 7 pixels, then two dense layers of 256, ReLU."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+from vaepipe.models.network import Network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(shape: tuple[int, ...], code: int, latent: int, hidden: list[int]) -> tuple[nn.Module, nn.Module]:
+    """The encoder and the decoder; ``hidden`` is not used."""
+    from torch import nn
+
+    from vaepipe.models.doubling import Doubling
+    from vaepipe.models.layers import dense_layers, halved_sizes
+
+    sizes = halved_sizes((shape[1], shape[2]))
+    channels = [shape[0], *[32] * len(sizes)][: len(sizes)]
+    smallest = (channels[-1], *sizes[-1])
+    down: list[nn.Module] = []
+    for before, after in itertools.pairwise(channels):
+        down += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU(inplace=True)]
+    up: list[nn.Module] = [
+        dense_layers([latent, 256, 256, math.prod(smallest)], nn.ReLU),
+        nn.Unflatten(1, smallest),
+    ]
+    for i in range(len(sizes) - 1, 0, -1):
+        up += [nn.ReLU(inplace=True), Doubling(channels[i], channels[i - 1], sizes[i], sizes[i - 1])]
+    code_layers = dense_layers([math.prod(smallest), 256, 256, code], nn.ReLU)
+    return nn.Sequential(*down, nn.Flatten(), code_layers), nn.Sequential(*up)
+
+
+NETWORK = Network("burgess", build)

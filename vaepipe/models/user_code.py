@@ -1,0 +1,106 @@
+"""Code and weights of users: entry points, checkpoints read without executing pickles, errors as one line."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaepipe.storage.errors import DataError
+from vaepipe.storage.weights import read_weights
+
+MAX_MESSAGE_LENGTH = 300
+"""Characters of an exception of the user's code that an error message repeats."""
+
+
+@contextlib.contextmanager
+def user_code(entry: str, failure: str) -> Iterator[None]:
+    """Turn any exception of the user's code into one line that names the code.
+
+    `torch.OutOfMemoryError` passes unchanged, as attacks then try fewer rows.
+
+    Args:
+        entry: the entry point.
+        failure: what failed, for the message.
+
+    Raises:
+        DataError: ``entry``, ``failure``, and the type and text of the exception.
+    """
+    try:
+        yield
+    except (DataError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", MAX_MESSAGE_LENGTH).rstrip(": ")
+        raise DataError(f"{entry}: {failure} ({reason})") from error
+
+
+def read_checkpoint(path: str | Path, key: str | None) -> dict[str, Tensor]:
+    """Tensors of a .safetensors file, or of a file written by torch.save, whose pickles are not executed.
+
+    Args:
+        key: place of the weights in a dictionary of several things, such as ``state_dict``; dots go deeper.
+
+    Raises:
+        DataError: the file is missing, holds something else, or could only be read by executing code.
+    """
+    if Path(path).suffix == ".safetensors":
+        return read_weights(path)[0]
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except Exception as error:  # torch and pickle raise many kinds
+        rule = "write them with torch.save(model.state_dict(), …) or as safetensors"
+        raise DataError(f"{path}: damaged, or holds more than weights; {rule}") from error
+    for part in key.split(".") if key else ():
+        if not isinstance(content, dict) or part not in content:
+            names = ", ".join(map(str, content)) if isinstance(content, dict) else "no names"
+            raise DataError(f"{path}: has no {key!r}; it has {names}")
+        content = content[part]
+    is_dict = isinstance(content, dict)
+    if not is_dict or not content or not all(isinstance(t, Tensor) for t in content.values()):
+        names = ", ".join(map(str, content)) if is_dict else type(content).__name__
+        raise DataError(
+            f"{path}: holds {names}, not names with tensors; say with `key` where the weights are"
+        )
+    return {str(name): t.clone() for name, t in content.items()}
+
+
+def entry_point(entry: str) -> Callable:
+    """The function that ``file.py:function`` or ``package.module:function`` names; files lie below the working directory.
+
+    Raises:
+        DataError: the module cannot be imported or has no such function.
+    """
+    place, _, name = entry.rpartition(":")
+    with user_code(entry, "could not be imported"):
+        if place.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(f"vaepipe_external_{Path(place).stem}", place)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(place)
+    if not callable(getattr(module, name, None)):
+        raise DataError(f"{entry}: {place} has no function {name!r}")
+    return getattr(module, name)
+
+
+def source_digest(entry: str) -> str:
+    """Digest of the file that holds an entry point."""
+    source = inspect.getsourcefile(entry_point(entry))
+    assert source is not None
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]
+
+

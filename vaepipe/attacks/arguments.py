@@ -65,7 +65,6 @@ def check_posterior(layers: Any, count: int, loss: Loss) -> None:
         if not q.mean.isfinite().all() or not (q.log_std < torch.inf).all():
             raise Refused(f"{where}: holds values that are not finite")
         if loss.needs_width and q.log_std.isneginf().any():
-            without = [name for name in available_losses() if not find_loss(name).needs_width]
-            raise Refused(
-                f"loss: {loss.name!r} is infinite for a posterior without width; expected one of {', '.join(without)}"
-            )
+            others = ", ".join(name for name in available_losses() if not find_loss(name).needs_width)
+            reason = "is infinite for a posterior without width"
+            raise Refused(f"loss: {loss.name!r} {reason}; expected one of {others}")

@@ -1,6 +1,6 @@
-"""Attacks of bounded size: minimise φ(x + d) over ‖d‖ ≤ ε with x + d in [0,1], the norm L2 or L∞, from several starts.
+"""Attacks of bounded size: minimise φ(x + d) over ‖d‖ ≤ ε with x + d in [0,1].
 
-Each start is a descent by `vaepipe.attacks.solvers`; the best point on the way counts.
+The norm is L2 or L∞. Each pair is attacked from several starts; the best point of all descents counts.
 """
 
 from __future__ import annotations
@@ -66,21 +66,23 @@ def run_ball_attack(
 ) -> BallResult:
     """Minimise loss(x + d, target) over d with ‖d‖ ≤ ε and x + d in [0,1], for each radius ε and pair.
 
-    Each start of each (ε, pair) is a row, independent of the other rows as in `vaepipe.attacks.run_attack`; the best start of
-    a pair is kept. A distortion that is better at a smaller radius of the call is taken at the larger radii too.
+    Each start of each (ε, pair) is a row, independent of the other rows as in `vaepipe.attacks.run_attack`;
+    the best start of a pair is kept. A distortion that is better at a smaller radius of the call is taken at
+    the larger radii too.
 
     Args:
         model, x, target, loss, draws, batch_size, precision: as in `vaepipe.attacks.run_attack`.
         radii: (E,) positive, in any order; ‖d‖ is over all pixels, which are in [0,1].
         norm: ``l2`` or ``linf``.
-        restarts: starts beside d = 0, projected: first the target, if the loss has one, then points uniform in the ball.
-        seed: of the noise in losses that sample z, and of the starts. Both depend on the seed and the images of the pair;
-            the starts also depend on the radius and the number of the start.
+        restarts: starts beside d = 0, projected: first the target, if the loss has one, then points uniform
+            in the ball.
+        seed: of the noise in losses that sample z, and of the starts. Both depend on the seed and the images
+            of the pair; the starts also depend on the radius and the number of the start.
         steps: of each start.
 
     Raises:
-        Refused: as `vaepipe.attacks.run_attack`; an unknown norm, no steps, fewer than 0 restarts, or none for a loss
-            that is stationary at d = 0.
+        Refused: as `vaepipe.attacks.run_attack`; an unknown norm, no steps, fewer than 0 restarts, or none
+            for a loss that is stationary at d = 0.
     """
     loss = find_loss(loss)
     check_arguments(model, x, target, radii, loss, "radii")
@@ -170,7 +172,12 @@ def solve_all_starts(
 
 
 def best_of_starts(d: Tensor, divergence: Tensor, radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return d (E, P, n), divergence (E, P) and start (E, P): the best of all starts (E, P, S, …) at this radius or a smaller one.
+    """Return the best of all starts at each radius or a smaller one.
+
+    Returns d (E, P, n), divergence (E, P) and number of the start (E, P).
+
+    Args:
+        d, divergence: (E, P, S, n) and (E, P, S).
 
     If no start has a finite divergence, d is 0 and the divergence NaN.
     """
@@ -241,9 +248,9 @@ def project_linf(v: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor
 def project_l2(v: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
     """The nearest d to each ``v`` (B, n) with ‖d‖₂ ≤ radius (B,) and low ≤ d ≤ high, which hold 0.
 
-    It is clip(s v, low, high) for the largest s ≤ 1 that the ball allows. Its squared norm, Σ min(t v², bound²), is concave and
-    piecewise linear in t = s², so Newton's steps from t = 0 rise to the solution and end there: in float64, each row until no
-    more of its entries meet their bound.
+    It is clip(s v, low, high) for the largest s ≤ 1 that the ball allows. Its squared norm, Σ min(t v²,
+    bound²), is concave and piecewise linear in t = s², so Newton's steps from t = 0 rise to the solution and
+    end there: in float64, each row until no more of its entries meet their bound.
     """
     radius = radius.double() * (1 - MARGIN * torch.finfo(v.dtype).eps)
     w, least, most = v.double(), low.double(), high.double()

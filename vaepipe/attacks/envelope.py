@@ -1,14 +1,14 @@
 """The lower envelope over λ: a distortion found at one λ is a candidate at every other λ of the same pair.
 
-The best objective is concave and non-decreasing in λ: it is the lower envelope of the lines φ(x + d) + λ‖d‖₂ over all d.
-Each distortion that is found gives one such line, as does d = 0, and a row takes the lowest line at its λ. Then rows are
-solved again, in `ROUNDS` rounds:
+The best objective is concave and non-decreasing in λ: it is the lower envelope of the lines φ(x + d) + λ‖d‖₂
+over all d. Each distortion that is found gives one such line, as does d = 0, and a row takes the lowest line
+at its λ. Then rows are solved again, in `ROUNDS` rounds:
 
-1. Rows that are solved on their own all start at x, and some end in a poor local minimum. The rows of every STRIDE-th λ are
-   solved again from the target, where the divergence is zero.
-2. All other rows are solved again. Where the objective is small beside φ(x), which the stopping rule of a row compares it
-   with, the row starts at its line and stops at a tolerance nearer to its objective. Elsewhere it starts at the distortion
-   of the next smaller λ.
+1. Rows that are solved on their own all start at x, and some end in a poor local minimum. The rows of every
+   STRIDE-th λ are solved again from the target, where the divergence is zero.
+2. All other rows are solved again. Where the objective is small beside φ(x), which the stopping rule of a row
+   compares it with, the row starts at its line and stops at a tolerance nearer to its objective. Elsewhere it
+   starts at the distortion of the next smaller λ.
 3. Rows for which another line is lower are solved again from that line.
 
 Rows of different pairs do not meet.
@@ -27,8 +27,8 @@ GAIN, LEAST = 1e-2, 1e-5
 STRIDE = 4
 """The rows of every STRIDE-th λ, in increasing order, are solved again from the target."""
 SMALL, COARSER, FLOOR = 0.1, 2, 0.005
-"""Rows with an objective below SMALL × φ(x) are solved again with COARSER × the tolerance. The stopping rule then counts
-φ(x) only by the factor FLOOR."""
+"""Rows with an objective below SMALL × φ(x) are solved again with COARSER × the tolerance. The stopping rule
+then counts φ(x) only by the factor FLOOR."""
 FINER = 0.1
 """The other rows are solved again with FINER × the tolerance."""
 SHARE = 0.5
@@ -100,7 +100,8 @@ def lowest_lines(lambdas: Tensor, rows: Rows, gain: float = 0, least: float = 0)
         gain, least: a line counts as lower from gain × the row's objective + least × φ(x) on.
 
     Returns:
-        Where another line is lower (L, P); rows (L, P) with distortion, divergence and norm of the lowest line.
+        Where another line is lower (L, P); rows (L, P) with distortion, divergence and norm of the lowest
+        line.
     """
     undistorted = {name: torch.zeros_like(value[:1]) for name, value in vars(rows).items()}
     undistorted |= {"divergence": rows.initial_divergence[:1]}  # a line even if d = 0 is not stationary

@@ -54,7 +54,7 @@ class Objective:
         return in_batches(lambda row: self.value(self.x[pair[row]], pair[row]), rows, self.batch_size)
 
     def batch_sizes_with_identical_rounding(self) -> list[int]:
-        """Return halves, quarters, … of the batch size that give every row the bits that it has in a whole batch.
+        """Return the halves, quarters, … of the batch size in which every row has the bits of a whole batch.
 
         The list increases, and is empty on a GPU, where small batches take as long as large ones.
         """
@@ -72,7 +72,7 @@ class Objective:
         return sizes[::-1]
 
     def _rounds_identically(self, u: Tensor, pair: Tensor, whole: tuple[Tensor, Tensor], size: int) -> bool:
-        """Return whether all full batches of ``size`` rows give the values and gradients ``whole``, bit for bit."""
+        """Return whether batches of ``size`` rows give the values and gradients ``whole``, bit for bit."""
         for part_u, part_pair, *expected in zip(*(t.split(size) for t in (u, pair, *whole))):
             if len(part_u) == size:
                 parts = self.value_and_grad(part_u, part_pair)
@@ -101,7 +101,7 @@ def posteriors(model: Any, x: Tensor, batch_size: int, loss: Loss) -> list[Diago
 
 
 def pair_noise(x: Tensor, target: Tensor, draws: int, size: int, seed: int) -> Tensor:
-    """Return (S, P, D) standard normal noise; the noise of a pair depends on its images and the seed alone."""
+    """Return (S, P, D) standard normal noise; that of a pair depends on its images and the seed alone."""
     generators = [
         seeded_generator("cpu", "pair", seed, *(image.cpu().numpy().tobytes() for image in pair))
         for pair in zip(x, target)

@@ -42,7 +42,8 @@ def choose_pairs(part: Part, wanted: int | Sequence[Sequence[int]], seed: int) -
     """Return (P, 2) rows of ``part``, image and target: ``wanted`` random pairs, or the pairs that it lists.
 
     Raises:
-        DataError: fewer images than pairs, no target for an image, or a row that does not exist or is its own target.
+        DataError: fewer images than pairs, no target for an image, or a row that does not exist or is its own
+            target.
     """
     if isinstance(wanted, int):
         return draw_pairs(part, wanted, seed)
@@ -58,8 +59,9 @@ def choose_pairs(part: Part, wanted: int | Sequence[Sequence[int]], seed: int) -
 def draw_pairs(part: Part, count: int, seed: int) -> np.ndarray:
     """Return (count, 2) random rows of ``part``: image and target.
 
-    No image is attacked twice. If the split has labels, the target has another label; if it has factors, more than half of
-    them differ; otherwise the target is any other image. A longer list begins with the shorter ones.
+    No image is attacked twice. If the split has labels, the target has another label; if it has factors, more
+    than half of them differ; otherwise the target is any other image. A longer list begins with the shorter
+    ones.
 
     Raises:
         DataError: fewer images than pairs, or no target for an image.

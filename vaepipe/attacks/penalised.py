@@ -61,31 +61,34 @@ def run_attack(
 ) -> AttackResult:
     """Minimise loss(x + d, target) + λ‖d‖₂ over d with x + d in [0,1], for each λ and pair.
 
-    Each row (λ, pair) is solved independently of the other rows: bit for bit the same result if the matrix library rounds a
-    row identically in every place of a batch, as MKL does with MKL_CBWR=AVX2,STRICT, which the package sets. Then a
-    distortion found at one λ of a pair is tried at its other λ, see `vaepipe.attacks.envelope`.
+    Each row (λ, pair) is solved independently of the other rows: bit for bit the same result if the matrix
+    library rounds a row identically in every place of a batch, as MKL does with MKL_CBWR=AVX2,STRICT, which
+    the package sets. Then a distortion found at one λ of a pair is tried at its other λ, see
+    `vaepipe.attacks.envelope`.
 
     Args:
-        model: in eval mode, with ``posterior(x)``: a sequence of `DiagonalNormal`, one per stochastic layer; for the losses
-            ``output`` and ``max-damage`` also with ``decode(*z)``, a likelihood with ``mean`` and ``log_prob(x)``.
+        model: in eval mode, with ``posterior(x)``: a sequence of `DiagonalNormal`, one per stochastic layer;
+            for the losses ``output`` and ``max-damage`` also with ``decode(*z)``, a likelihood with ``mean``
+            and ``log_prob(x)``.
         x, target: (P, C, H, W) in [0,1], on the device of the model.
         lambdas: (L,) positive.
         loss: a name of `vaepipe.attacks.registry.LOSSES`, or a `vaepipe.attacks.loss.Loss`.
-        seed: of the noise in losses that sample z; the noise of a pair depends on the seed and the images of the pair.
+        seed: of the noise in losses that sample z; the noise of a pair depends on the seed and the images of
+            the pair.
         draws: of z in losses that sample it.
         solver: ``lbfgs``, see `vaepipe.attacks.solvers.lbfgs`, or ``scipy``, as in the papers, see
             `vaepipe.attacks.solvers.scipy_lbfgsb`.
-        max_iterations, tolerance: bound and stopping rule of each row, see `vaepipe.attacks.solvers.lbfgs.minimise`; the
-            solver ``scipy`` takes those of the papers.
-        batch_size: rows that the network sees at once; it affects the last bits of the numbers. If the memory of a GPU is
-            too small, it is halved.
+        max_iterations, tolerance: bound and stopping rule of each row, see
+            `vaepipe.attacks.solvers.lbfgs.minimise`; the solver ``scipy`` takes those of the papers.
+        batch_size: rows that the network sees at once; it affects the last bits of the numbers. If the memory
+            of a GPU is too small, it is halved.
         precision: ``float32`` or ``float64``, of everything.
         envelope: False leaves every row as it is solved on its own.
         own: rows solved before with ``envelope=False``, in any blocks of λ; they are not solved again.
 
     Raises:
-        Refused: images or λ out of range, shapes that do not match, a model in training mode or with weights that are not
-            finite, a posterior of the wrong type, an unknown loss.
+        Refused: images or λ out of range, shapes that do not match, a model in training mode or with weights
+            that are not finite, a posterior of the wrong type, an unknown loss.
     """
     loss = find_loss(loss)
     check_arguments(model, x, target, lambdas, loss)

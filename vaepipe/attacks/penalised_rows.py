@@ -1,4 +1,4 @@
-"""The rows (λ, pair) of a penalised attack: their starts, and how they are solved, each independent of the others."""
+"""The rows (λ, pair) of a penalised attack: their starts and solutions, independent of each other."""
 
 from __future__ import annotations
 

@@ -28,8 +28,7 @@ ROWS: Quantities = (
     Quantity("iterations", "evaluations of the network", axes="L,P"),
     Quantity(
         "converged",
-        "whether the row stopped because five steps lowered objective + 10 % of initial_divergence by little, "
-        "not by the bound on the evaluations",
+        "stopped as five steps gained little beside objective + 10 % of initial_divergence, not by the bound",
         axes="L,P",
     ),
     Quantity("residual", "2-norm of the projected gradient step at the end", axes="L,P"),
@@ -54,7 +53,7 @@ ATTACK: Quantities = (
 
 BALL: Quantities = (
     Quantity(
-        "ball", "norm of the distortion that is bounded: l2, over all pixels, or linf, the largest", axes="E"
+        "ball", "bounded norm of the distortion: l2, over all pixels, or linf, the largest pixel", axes="E"
     ),
     Quantity("radius", "bound of that norm, images in [0,1]", axes="E"),
     *PAIRS,
@@ -68,7 +67,7 @@ BALL: Quantities = (
     Quantity("norm", "norm of the distortion, the one that is bounded", axes="E,P"),
     Quantity(
         "restart",
-        "start that the distortion comes from: 0 is d = 0, 1 the target (of a loss that has one), the others are random",
+        "start of the distortion: 0 is d = 0, 1 the target (if the loss has one), others are random",
         axes="E,P",
     ),
     Quantity("iterations", "evaluations of the network, all starts together", axes="E,P"),

@@ -50,7 +50,7 @@ def posterior_noise(model: Model, count: int, samples: int, seed: int, device: t
 
 
 def decode_samples(model: Model, images: Tensor, noise: Tensor) -> Decoding:
-    """Return the decoded samples of the posteriors of ``images`` (P, C, H, W) with ``noise`` (S, P, Σ D_l)."""
+    """Return decoded samples of the posteriors of ``images`` (P, C, H, W), with noise (S, P, Σ D_l)."""
     latents = model.infer(images, noise)[1]
     likelihood = model.decode(*(z.flatten(0, 1) for z in latents))
     return Decoding(likelihood, likelihood.mean.unflatten(0, noise.shape[:2]))
@@ -73,7 +73,8 @@ def measure_trials(
         x, target: (P, C, H, W) in [0,1].
         distortion: (L, P, C, H, W), in any precision.
         metrics: names of files in ``vaepipe/metrics/trial``.
-        seed, samples: of the posterior samples. All images of a pair are decoded with the same noise, at every λ.
+        seed, samples: of the posterior samples. All images of a pair are decoded with the same noise, at
+            every λ.
     """
     chosen = [find_trial_metric(name) for name in metrics]
     noise = posterior_noise(model, len(x), samples, seed, x.device)

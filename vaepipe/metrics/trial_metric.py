@@ -1,6 +1,7 @@
 """What a trial metric is: a measurement of what an attack does to reconstructions. Imports without torch.
 
-A trial is one distortion of one pair: of one λ of a penalised attack, or of one radius of an attack of bounded size.
+A trial is one distortion of one pair: of one λ of a penalised attack, or of one radius of an attack of
+bounded size.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class TrialMetric:
     """Quantities that one computation gives; ``vaepipe/metrics/trial/<name>.py`` holds one as ``METRIC``.
 
     Attributes:
-        quantities: in the order of the columns. Axes "L,P" are those of a number per trial, "P" per pair. In the files of
-            attacks of bounded size the radii take the place of the λ.
+        quantities: in the order of the columns. Axes "L,P" are those of a number per trial, "P" per pair. In
+            the files of attacks of bounded size the radii take the place of the λ.
         measure: `Trial` → the quantities that differ between trials, by name, (P, …).
         measure_pairs: `Pairs` → the quantities of the pairs alone, by name, (P, …).
         in_ball_table: whether the quantities are columns of the table of attacks of bounded size.

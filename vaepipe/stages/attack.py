@@ -1,6 +1,7 @@
 """Stage: attack one model at all λ, or at a block of λ whose rows a later call joins.
 
-python -m vaepipe.stages.attack --spec JSON --data data.h5 --model model.safetensors --out attack.h5 [--own | --blocks …]
+python -m vaepipe.stages.attack --spec JSON --data data.h5 --model model.safetensors --out attack.h5
+                         [--own | --blocks …]
 """
 
 from __future__ import annotations

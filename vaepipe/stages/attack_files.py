@@ -1,4 +1,4 @@
-"""What the stages attack, ball and measure share: the attacked model, its pairs, and files of arrays that describe themselves."""
+"""What the stages attack, ball and measure share: inputs, errors, and files that describe themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.pairs import ImagePairs, select_pairs
 from vaepipe.datasets.prepared import read_digest, read_split
 from vaepipe.models.build import as_float, load
-from vaepipe.storage import provenance
+from vaepipe.storage.digests import file_digest
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import write_h5
 from vaepipe.storage.quantity import Quantity
@@ -41,7 +41,7 @@ def read_inputs(data: Path, weights: Path, device: torch.device) -> Inputs:
         DataError: a file that is missing, damaged or of another kind.
     """
     model, model_spec = load(weights, device)
-    digests = {"weights": provenance.file_digest(weights), "data": read_digest(data)}
+    digests = {"weights": file_digest(weights), "data": read_digest(data)}
     return Inputs(model, model_spec, digests)
 
 

@@ -29,7 +29,7 @@ from vaepipe.study.specs import BallSpec
 
 
 def ball(spec: BallSpec, data: Path, weights: Path, out: Path, device: torch.device) -> None:
-    """Attack all pairs in the balls of ``spec``, of radii that increase in each norm, and write the rows (ball, pair)."""
+    """Attack all pairs in the balls of ``spec`` and write the rows (ball, pair), by norm and radius."""
     inputs, pairs = read_inputs(data, weights, device), read_pairs(spec, data)
     x, target = to_images(pairs.x, device), to_images(pairs.target, device)
     balls = {"l2": sorted(spec.l2), "linf": sorted(spec.linf)}
@@ -54,8 +54,8 @@ def ball(spec: BallSpec, data: Path, weights: Path, out: Path, device: torch.dev
             results.append(vars(result))
     seconds = time.monotonic() - start
     arrays = {name: torch.cat([result[name] for result in results]).cpu().numpy() for name in results[0]}
-    norms = [norm for norm, radii in balls.items() for _ in radii]
-    arrays |= {"ball": np.array(norms, dtype="S"), "radius": np.array(sum(balls.values(), []), dtype=float)}
+    norms, radii = zip(*((norm, radius) for norm, radii in balls.items() for radius in radii))
+    arrays |= {"ball": np.array(norms, dtype="S"), "radius": np.array(radii, dtype=float)}
     code = ball_code(inputs.model_spec, spec.loss)
     write_arrays(out, "ball", arrays | pairs.arrays(), describe(BALL), inputs, spec, code)
     rows, evaluations = arrays["norm"].size, arrays["iterations"].mean()

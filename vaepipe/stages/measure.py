@@ -1,7 +1,7 @@
 """Stage: measure what the attacks on one model with one loss do, and whether they can be believed.
 
-python -m vaepipe.stages.measure --spec JSON --data data.h5 --model model.safetensors [--attack A.h5] [--ball B.h5]
-                          [--source S.h5] --out measure.h5
+python -m vaepipe.stages.measure --spec JSON --data data.h5 --model model.safetensors --out measure.h5
+                          [--attack A.h5] [--ball B.h5] [--source S.h5]
 """
 
 from __future__ import annotations

@@ -22,13 +22,14 @@ class AttackedModel:
         x, target: (P, C, H, W) in [0,1], on the device of the model.
         distortion: (L, P, C, H, W), in any precision.
         norm: (L, P) 2-norms of the distortions.
-        distances: ``adversarial_distance`` (L, P), and ``target_distance``, ``original_distance`` and ``input_distance``
-            (P,), as `vaepipe.metrics.trial.distances` gives them.
+        distances: ``adversarial_distance`` (L, P), and ``target_distance``, ``original_distance`` and
+            ``input_distance`` (P,), as `vaepipe.metrics.trial.distances` gives them.
         seed: of the noise in losses that sample z, and of all checks.
         draws, batch_size: as in the attack.
 
     Attributes:
-        row: (B, P) number of the strongest row of each pair within each budget of `robustness.BUDGETS`, −1 if there is none.
+        row: (B, P) number of the strongest row of each pair within each budget of `robustness.BUDGETS`, −1 if
+            there is none.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class AttackedModel:
         return seeded_generator(self.x.device, "check", self.seed, *purpose)
 
     def strongest(self, budget: int) -> tuple[Tensor, Tensor]:
-        """Return the strongest distortions (P, C, H, W) within a budget and their norms (P,); zero if there is none."""
+        """Return the strongest distortions (P, C, H, W) within a budget and their norms (P,); 0 if none."""
         row = torch.from_numpy(self.row[budget]).to(self.x.device)
         d = self.distortion[row.clamp(min=0), torch.arange(len(row))]
         d = torch.where((row >= 0).view(-1, *[1] * (d.ndim - 1)), d, 0.0)

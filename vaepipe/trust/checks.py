@@ -1,6 +1,7 @@
-"""Checks of an attack: other distortions of the same size, which should not do better; a classifier; a defence.
+"""Checks of an attack: other distortions of the same size, a classifier, and a defence.
 
-Each check returns arrays of `vaepipe.trust.quantities.CHECKS`, by name.
+Other distortions should not do better than those of the attack. Each check returns arrays of
+`vaepipe.trust.quantities.CHECKS`, by name.
 """
 
 from __future__ import annotations

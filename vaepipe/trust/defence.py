@@ -1,6 +1,7 @@
-"""The defence of Kuzina et al. 2022: before decoding, z moves from q(z|x+d) towards p(z|x+d) ∝ p(x+d|z) p(z) by MCMC.
+"""The defence of Kuzina et al. 2022: before decoding, z moves towards p(z|x+d) ∝ p(x+d|z) p(z) by MCMC.
 
-An attack moves the encoder's answer; the decoder still knows which z explain the picture that is seen.
+It starts at a sample of q(z|x+d). An attack moves the encoder's answer; the decoder still knows which z
+explain the picture that is seen.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class DefenceCheck:
     def distance(
         self, u: Tensor, purpose: str, seed: int, steps: int | None = None, differentiable: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Return the distances (P,) for the inputs ``u`` (P, C, H, W), and the mean acceptance rate of the chains.
+        """Return the distances (P,) for inputs ``u`` (P, C, H, W), and the mean acceptance of the chains.
 
         Args:
             purpose: of the random starts of the chains, "evaluate" or "attack".

@@ -54,7 +54,7 @@ def encode(model: Any, x: Tensor) -> np.ndarray:
 def check_probe(
     attacked: AttackedModel, train: Part, test: Part, pairs: np.ndarray, images: int
 ) -> dict[str, np.ndarray]:
-    """Fit a linear classifier to the latents of training images, and apply it to clean and to attacked images.
+    """Fit a linear classifier to the latents of training images; apply it to clean and attacked images.
 
     Args:
         train, test: splits with labels.

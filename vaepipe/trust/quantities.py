@@ -40,7 +40,7 @@ CHECKS: tuple[Quantity, ...] = (
     Quantity("defended_ratio", "(A - T)/(O - T) of that row behind the defence", axes="B,P"),
     Quantity(
         "adaptive_ratio",
-        "(A - T)/(O - T) behind the defence of a distortion of at most the norm of that row, made to pass the defence",
+        "the same for a distortion of at most the norm of that row, made to pass the defence",
         axes="B,P",
     ),
     Quantity("acceptance", "mean acceptance rate of the chains of the defence"),

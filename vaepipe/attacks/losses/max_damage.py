@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def build(setting: Setting) -> Divergence:
-    """Return the negative mean distance, over samples of z, from the reconstruction at the clean posterior mean."""
+    """Return the negative distance from the reconstruction at the clean posterior mean; a mean over samples."""
     import torch
 
     model = setting.model

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def measure(trial: Trial) -> dict[str, Tensor]:
-    """Return MS-SSIM of x and x + d, and of the reconstruction of x + d and those of x and x_t, first samples."""
+    """Return MS-SSIM of x and x + d, and of the reconstructions of x + d and of x or x_t, first samples."""
     from vaepipe.metrics.ms_ssim import ms_ssim
 
     pairs, picture = trial.pairs, trial.adversarial.first_picture

@@ -9,7 +9,8 @@ from vaepipe.figures.registry import FIGURES
 from vaepipe.storage.digests import folder_digest
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
-from vaepipe.study.config import ConfigError, Study
+from vaepipe.study.study import Study
+from vaepipe.study.validation import ConfigError
 
 try:
     study = Study(config)

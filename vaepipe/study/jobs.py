@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaepipe.storage.errors import DataError
 from vaepipe.storage.digests import spec_digest
+from vaepipe.storage.errors import DataError
 from vaepipe.study import drawings
 from vaepipe.study.cells import CELL, Cell
 

@@ -21,9 +21,9 @@ from snakemake.utils import update_config
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.storage.errors import DataError, run_stage
+from vaepipe.study.jobs import STAGES, Job, jobs
 from vaepipe.study.study import Study
 from vaepipe.study.validation import ConfigError
-from vaepipe.study.jobs import STAGES, Job, jobs
 
 ROOT = Path(__file__).parent.parent.parent
 COUNTED = tuple(stage for stage in STAGES if STAGES[stage].benchmark)

@@ -11,7 +11,7 @@ from scipy.ndimage import convolve1d
 from sklearn.metrics import auc
 
 from vaepipe.analysis import robustness
-from vaepipe.metrics.similarity import WEIGHTS, ms_ssim, window_and_scales
+from vaepipe.metrics.ms_ssim import WEIGHTS, ms_ssim, window_and_scales
 
 
 def test_ratio_is_one_undistorted_zero_at_the_targets_floor_and_undefined_without_a_span():

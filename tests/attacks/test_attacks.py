@@ -8,13 +8,13 @@ import torch
 from conftest import make_encoder, make_images
 from scipy.optimize import fmin_l_bfgs_b, minimize_scalar
 
-from vaepipe.attacks.losses import LOSSES, Setting
-from vaepipe.attacks.objective import Problem
-from vaepipe.attacks.pairs import choose_pairs, draw_pairs
+from vaepipe.attacks.loss import Setting, find_loss
+from vaepipe.attacks.objective import Objective
+from vaepipe.attacks.pairs import choose_pairs, draw_pairs, select_pairs
 from vaepipe.attacks.penalised import AttackResult, run_attack
+from vaepipe.attacks.penalised_rows import PenalisedProblem
 from vaepipe.attacks.solvers.lbfgs import minimise
 from vaepipe.datasets.part import Part
-from vaepipe.metrics.outcome import outcome
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.storage.errors import DataError
 
@@ -22,7 +22,8 @@ LAMBDAS = torch.tensor([2.0**k for k in range(-12, 13, 3)])
 
 
 def divergence_of(model, target):
-    return LOSSES["latent-kl"](Setting(model, target, target, model.posterior(target), None, len(target)))
+    setting = Setting(model, target, target, model.posterior(target), None, len(target))
+    return find_loss("latent-kl").build(setting)
 
 
 class Linear:
@@ -247,23 +248,6 @@ def test_bad_input_is_refused_at_once(change, message):
         run_attack(**arguments)
 
 
-def test_outcome_measures_distances_over_samples():
-    torch.manual_seed(0)
-    model = Linear(torch.randn(2, 4), std=0.1)
-    x, target = torch.rand(3, 1, 2, 2), torch.rand(3, 1, 2, 2)
-    distortion = torch.stack([torch.zeros_like(x), target - x])
-    found = outcome(model, x, target, distortion, seed=0, samples=64)
-    torch.testing.assert_close(found["adversarial_distance"][0], found["original_distance"])
-    torch.testing.assert_close(found["adversarial_distance"][1], found["target_distance"], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found["input_distance"], (x - target).flatten(1).norm(dim=1))
-    # E ‖W'(Wx + sε) − x_t‖² = ‖W'Wx − x_t‖² + s²‖W‖²_F; the mean distance lies just below its root
-    rec = (x.flatten(1) @ model.weight.T) @ model.weight - target.flatten(1)
-    bound = (rec.square().sum(1) + 0.01 * model.weight.square().sum()).sqrt()
-    assert (found["original_distance"] <= bound * 1.1).all() and (found["original_distance"] >= 0.7 * rec.norm(dim=1)).all()
-    again = outcome(model, x, target, distortion[1:], seed=0, samples=64)
-    assert torch.equal(again["adversarial_distance"][0], found["adversarial_distance"][1])
-
-
 def test_pairs_have_targets_of_another_kind_and_longer_lists_begin_with_shorter_ones():
     random = np.random.default_rng(0)
     images = np.zeros((50, 1, 2, 2), np.uint8)
@@ -288,6 +272,11 @@ def test_listed_pairs_are_those_and_no_others():
     part = Part(np.zeros((6, 1, 8, 8), np.uint8))
     assert choose_pairs(part, [[5, 0], [5, 1]], seed=3).tolist() == [[5, 0], [5, 1]]
     assert np.array_equal(choose_pairs(part, 4, seed=3), draw_pairs(part, 4, seed=3))
+    images = Part(np.arange(6 * 64, dtype=np.uint8).reshape(6, 1, 8, 8), label=np.arange(6) % 2)
+    chosen = select_pairs(images, [[5, 0], [4, 1]], seed=3)
+    assert np.array_equal(chosen.x, images.x[[5, 4]]) and np.array_equal(chosen.target, images.x[[0, 1]])
+    assert chosen.pair_labels.tolist() == [[1, 0], [0, 1]]
+    assert "pair_labels" not in select_pairs(part, 2, seed=3).arrays()
     for bad in ([6, 0], [2, 2]):
         with pytest.raises(DataError, match=r"attack.pairs: \[\d, \d\] is not two of the 6 held-out images"):
             choose_pairs(part, [[0, 1], bad], seed=0)
@@ -328,11 +317,12 @@ def test_few_rows_are_evaluated_in_small_batches_only_where_these_round_as_whole
             (q,) = model.posterior(images)
             return (DiagonalNormal(q.mean + 1e-6 * (len(images) < 16), q.log_std),)
 
-    problem = Problem(Fickle(), x, target, "latent-kl", 0, 1, "lbfgs", max_iterations=50, tolerance=1e-4, batch_size=64)
-    assert problem.sizes == [16, 32]
-    problem.sizes = []
+    objective = Objective(Fickle(), x, target, find_loss("latent-kl"), seed=0, draws=1, batch_size=64)
+    problem = PenalisedProblem(objective, solver="lbfgs", max_iterations=50, tolerance=1e-4)
+    assert problem.batch_sizes == [16, 32]
+    problem.batch_sizes = []
     whole = problem.solve(LAMBDAS[:3])
-    problem.sizes = [16, 32]
+    problem.batch_sizes = [16, 32]
     seen.clear()
     assert torch.equal(problem.solve(LAMBDAS[:3]).d, whole.d) and min(seen) == 16
 

@@ -1,15 +1,19 @@
-"""config.yaml: what it resolves to, and the one line that each mistake gives."""
+"""config.yaml: what it resolves to, the one line that each mistake gives, and the generated reference."""
 
 import copy
 import itertools
+import json
+import subprocess
+import sys
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from vaepipe.study import config as module
-from vaepipe.study.config import ConfigError, Study
-from vaepipe.study.grid import lambdas
+from vaepipe.study.study import Study
+from vaepipe.study.types import lambda_values
+from vaepipe.study.validation import ConfigError
+from vaepipe.tools import reference
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 SEED = yaml.safe_load((ROOT / "configs" / "seed.yaml").read_text(encoding="utf-8"))
@@ -19,7 +23,11 @@ def merge(base, overlay):
     """As snakemake merges --configfile."""
     merged = copy.deepcopy(base)
     for key, value in overlay.items():
-        merged[key] = merge(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+        merged[key] = (
+            merge(merged[key], value)
+            if isinstance(value, dict) and isinstance(merged.get(key), dict)
+            else value
+        )
     return merged
 
 
@@ -29,7 +37,11 @@ MISTAKES = [
     ({"train": {"epochs": "ten"}}, "train.epochs: 'ten'", "an integer ≥ 1"),
     ({"train": {"epochs": 2.5}}, "train.epochs: 2.5", "an integer"),
     ({"train": {"epochs": True}}, "train.epochs: True", "an integer"),
-    ({"train": {"learning_rate": "1e-3"}}, "train.learning_rate: '1e-3'", "YAML reads 1e-3 as text: write 1.000000e-03"),
+    (
+        {"train": {"learning_rate": "1e-3"}},
+        "train.learning_rate: '1e-3'",
+        "YAML reads 1e-3 as text: write 1.000000e-03",
+    ),
     ({"train": {"learning_rate": float("inf")}}, "train.learning_rate: inf", "a finite number"),
     ({"train": {"schedule": "linear"}}, "train.schedule: 'linear'", "one of constant, cosine"),
     ({"train": None}, "train: None", "a mapping"),
@@ -38,7 +50,11 @@ MISTAKES = [
     ({"grid": {"betas": []}}, "grid.betas: []", "a non-empty list"),
     ({"grid": {"betas": [1, 1.0]}}, "grid.betas: [1, 1.0]", "without duplicates"),
     ({"grid": {"betas": [1, float("nan")]}}, "grid.betas[1]: nan", "a finite number"),
-    ({"datasets": {"digits": {"grid": {"betas": [2, 2.0000001]}}}}, "datasets.digits.grid.betas: two values", "both written 2"),
+    (
+        {"datasets": {"digits": {"grid": {"betas": [2, 2.0000001]}}}},
+        "datasets.digits.grid.betas: two values",
+        "both written 2",
+    ),
     ({"grid": {"d_z": [4.0]}}, "grid.d_z[0]: 4.0", "an integer ≥ 1"),
     ({"grid": {"d_z": [0]}}, "grid.d_z[0]: 0", "an integer ≥ 1"),
     ({"grid": {"families": ["tcvae"]}}, "grid.families[0]: 'tcvae'", "beta-tcvae"),
@@ -46,18 +62,42 @@ MISTAKES = [
     ({"attack": {"lambdas": [1.0, -2.0]}}, "attack.lambdas: [1.0, -2.0]", "a number ≥ 1e-30"),
     ({"attack": {"lambdas": [0]}}, "attack.lambdas: [0]", "a number ≥ 1e-30"),
     ({"attack": {"lambdas": [1e39]}}, "attack.lambdas: [1e+39]", "≤ 1e+30"),
-    ({"attack": {"lambdas": {"log2_min": -20, "log2_max": 2000, "count": 5}}}, "attack.lambdas", "a mapping with log2_min"),
-    ({"attack": {"lambdas": {"log2_min": 2, "log2_max": 1, "count": 5}}}, "attack.lambdas: log2_min 2 is above", "log2_max 1"),
+    (
+        {"attack": {"lambdas": {"log2_min": -20, "log2_max": 2000, "count": 5}}},
+        "attack.lambdas",
+        "a mapping with log2_min",
+    ),
+    (
+        {"attack": {"lambdas": {"log2_min": 2, "log2_max": 1, "count": 5}}},
+        "attack.lambdas: log2_min 2 is above",
+        "log2_max 1",
+    ),
     ({"grid": {"seeds": [2**70]}}, "grid.seeds[0]", "≤ 9.22337e+18"),
     ({"datasets": {5: {}}}, "datasets.5: unknown", "known: swissroll"),
     ({"datasets": {"digits": {"plot": {"beta": 2}}}}, "datasets.digits.plot: unknown key", "known: path"),
     ({"attack": {"lambdas_per_job": 0}}, "attack.lambdas_per_job: 0", "all, or an integer ≥ 1"),
     ({"attack": {"pairs": 0}}, "attack.pairs: 0", "an integer ≥ 1"),
     ({"attack": {"pairs": [[1, 2, 3]]}}, "attack.pairs: [[1, 2, 3]]", "a list of 2, each an integer ≥ 0"),
-    ({"study": ["mine"], "datasets": {"mine": {"kind": "foldr"}}}, "datasets.mine.kind: 'foldr'", "did you mean folder"),
-    ({"study": ["mine"], "datasets": {"mine": {"kind": "folder"}}}, "datasets.mine.path: None", "file or folder"),
-    ({"study": ["mnist"], "datasets": {"mnist": {"key": "x"}}}, "datasets.mnist.key: 'x'", "mnist takes path, checksum"),
-    ({"study": ["mnist"], "datasets": {"mnist": {"checksum": "md5:0"}}}, "datasets.mnist.checksum: 'md5:0'", "like (md5:"),
+    (
+        {"study": ["mine"], "datasets": {"mine": {"kind": "foldr"}}},
+        "datasets.mine.kind: 'foldr'",
+        "did you mean folder",
+    ),
+    (
+        {"study": ["mine"], "datasets": {"mine": {"kind": "folder"}}},
+        "datasets.mine.path: None",
+        "file or folder",
+    ),
+    (
+        {"study": ["mnist"], "datasets": {"mnist": {"key": "x"}}},
+        "datasets.mnist.key: 'x'",
+        "mnist takes path, checksum",
+    ),
+    (
+        {"study": ["mnist"], "datasets": {"mnist": {"checksum": "md5:0"}}},
+        "datasets.mnist.checksum: 'md5:0'",
+        "like (md5:",
+    ),
     ({"datasets": {"a/b": {"kind": "folder"}}}, "datasets: 'a/b'", "a text like"),
     ({"data_dir": 3}, "data_dir: 3", "null or a text"),
     ({"study": ["digit"]}, "study: 'digit' is not a data set", "did you mean digits"),
@@ -70,7 +110,11 @@ MISTAKES = [
         "does not exist",
     ),
     ({"datasets": {"digits": {"path": "config.yaml"}}}, "datasets.digits.path", "is generated"),
-    ({"datasets": {"swissroll": {"model": {"network": "conv"}}}}, "datasets.swissroll.model.network: 'conv'", "needs images"),
+    (
+        {"datasets": {"swissroll": {"model": {"network": "conv"}}}},
+        "datasets.swissroll.model.network: 'conv'",
+        "needs images",
+    ),
     ({"model": {"network": "burgess"}}, "datasets.swissroll.model.network: 'burgess'", "needs images"),
     ({"device": "gpu"}, "device: 'gpu'", "one of auto, cpu, cuda"),
 ]
@@ -87,13 +131,19 @@ def test_a_mistake_gives_one_line_with_key_value_and_what_is_allowed(overlay, st
 
 
 def test_precedence_is_schema_then_data_set_then_top_then_section():
-    study = Study({"study": ["swissroll", "digits"], "train": {"epochs": 7}, "datasets": {"digits": {"train": {"epochs": 3}}}})
-    assert study.specs["swissroll"]["train"]["epochs"] == 7
-    assert study.specs["digits"]["train"]["epochs"] == 3
-    assert study.specs["swissroll"]["model"]["sigma_x"] == 0.35  # the data set's own
-    assert study.specs["digits"]["train"]["batch_size"] == 1024  # the schema's
+    study = Study(
+        {
+            "study": ["swissroll", "digits"],
+            "train": {"epochs": 7},
+            "datasets": {"digits": {"train": {"epochs": 3}}},
+        }
+    )
+    assert study.settings["swissroll"].train.epochs == 7
+    assert study.settings["digits"].train.epochs == 3
+    assert study.settings["swissroll"].model.sigma_x == 0.35  # the data set's own
+    assert study.settings["digits"].train.batch_size == 1024  # the schema's
     top = Study({"study": ["swissroll"], "model": {"sigma_x": 2.0}})
-    assert top.specs["swissroll"]["model"]["sigma_x"] == 2.0
+    assert top.settings["swissroll"].model.sigma_x == 2.0
 
 
 def test_points_are_never_attacked():
@@ -106,7 +156,7 @@ def test_the_seeds_study_has_the_papers_axes_and_counts():
     per_set = 6 + 2 * 5 * 6  # β = 1 shared, then two families at five β, at six d_z
     assert len([c for c in study.cells if c.dataset == "chairs"]) == per_set
     assert len(study.attacks()) == 3 * per_set
-    values = study.specs["faces"]["attack"]["lambdas"]
+    values = study.settings["faces"].attack.lambdas
     assert len(values) == 50 and values[0] == 2.0**-20 and values[-1] == 2.0**20
     ratios = [b / a for a, b in itertools.pairwise(values)]
     assert max(ratios) - min(ratios) < 1e-12 and abs(ratios[0] - 1.7609) < 1e-4
@@ -114,7 +164,7 @@ def test_the_seeds_study_has_the_papers_axes_and_counts():
     assert len(one_each.blocks("faces")) == 50 and study.blocks("faces") == {}
     cell = study.attacks()[0][0]
     spec = one_each.attack_spec(cell, "latent-kl", list(one_each.blocks(cell.dataset))[7])
-    assert spec == study.attack_spec(cell, "latent-kl") | {"lambdas": values[7:8]}
+    assert spec == study.attack_spec(cell, "latent-kl").model_copy(update={"lambdas": values[7:8]})
 
 
 def test_runtime_choices_are_not_part_of_what_decides_a_model():
@@ -123,30 +173,78 @@ def test_runtime_choices_are_not_part_of_what_decides_a_model():
 
 
 def test_lambdas_are_sorted_and_may_be_one():
-    assert lambdas([4, 1, 2.5]) == [1.0, 2.5, 4.0]
-    assert lambdas({"log2_min": -3, "log2_max": 5, "count": 1}) == [0.125]
+    assert lambda_values([4, 1, 2.5]) == (1.0, 2.5, 4.0)
+    assert lambda_values({"log2_min": -3, "log2_max": 5, "count": 1}) == (0.125,)
 
 
-def test_every_leaf_of_the_schema_has_a_description():
-    def leaves(node, key=""):
-        for name, sub in node.get("properties", {}).items():
-            yield f"{key}.{name}", sub
-            yield from leaves(sub, f"{key}.{name}")
+def test_every_key_has_a_meaning_and_a_default():
+    schema = reference.described_schema()
+    keys = {
+        f"{name}.{key}": node
+        for name, section in [("Settings", schema), *schema["$defs"].items()]
+        for key, node in section["properties"].items()
+        if name != "Geometric" and "$ref" not in node and "$ref" not in str(node.get("additionalProperties"))
+    }
+    assert len(keys) > 60
+    of_data_set = {f"Model.{key}" for key in ("network", "hidden", "likelihood", "sigma_x")}
+    required = {f"External.{key}" for key in schema["$defs"]["External"]["required"]}
+    optional = {
+        f"DatasetSettings.{key}"
+        for key in ("kind", "checksum", "size", "crop", "channels", "key", "labels", "axes")
+    }
+    assert {key for key, node in keys.items() if "default" not in node} == of_data_set | required | optional
+    assert all(node["description"].endswith(".") for node in keys.values())
 
-    sections = [(s, sub) for s, sub in module.schema()["$defs"].items() if s != "names"]
-    found = [pair for name, node in [("", module.schema()), *sections] for pair in leaves(node, name)]
-    assert len(found) > 30
-    own = {"model.network", "model.hidden", "model.likelihood", "model.sigma_x"}  # the data set's
-    for key, node in found:
-        if "$ref" in node and not key.startswith(".datasets"):
-            assert "description" in node, key
-        elif "$ref" not in node and ".lambdas." not in key:
-            assert node.get("description"), key
-            assert "default" in node or key in own, key
+
+@pytest.mark.parametrize(
+    ("path", "text"), [(reference.DOCUMENT, reference.document), (reference.SCHEMA, reference.schema_text)]
+)
+def test_the_reference_is_generated_from_the_settings(path, text):
+    assert (ROOT / path).read_text(encoding="utf-8") == text(), "run: make reference"
 
 
-def test_the_documentation_is_generated_from_the_schema():
-    assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == module.markdown(), "run: make docs"
+def test_every_row_of_the_documentation_has_four_cells():
+    rows = [line for line in reference.document().splitlines() if line.startswith("|")]
+    assert len(rows) > 70 and {row.replace("\\|", "").count("|") for row in rows} == {5}
+
+
+def test_the_effective_configuration_is_one_and_is_read_back_as_it_is(tmp_path):
+    (tmp_path / "w.pt").touch()
+    own = {"kind": "folder", "path": str(tmp_path), "size": None}
+    model = {
+        "entry": "m:load",
+        "weights": str(tmp_path / "w.pt"),
+        "dataset": "mine",
+        "shape": [3, 8, 8],
+        "d_z": 4,
+    }
+    change = {
+        "study": ["swissroll", "digits", "mine"],
+        "datasets": {"mine": own},
+        "external": {"theirs": model},
+    }
+    study = Study(merge(DEFAULT, change))
+    assert study.prepare_spec("mine").options == {"size": None} and study.prepare_spec("digits").options == {}
+    assert study.external["theirs"].dataset == "mine"  # a data set is known by its kind, not by its name
+    again = Study(json.loads(json.dumps(study.effective())))
+    (tmp_path / "config.json").write_text(json.dumps(study.effective()), encoding="utf-8")
+    (tmp_path / "w.pt").unlink()
+    for other in (again, Study.read(tmp_path / "config.json")):
+        assert other.effective() == study.effective() and other.cells == study.cells
+        assert other.prepare_spec("mine") == study.prepare_spec("mine")
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"config.json: not readable"):
+        Study.read(tmp_path / "config.json")
+
+
+def test_a_study_is_read_without_pytorch_hdf5_or_pandas():
+    code = "import sys, vaepipe.study.study; print(*{'torch', 'h5py', 'pandas'} & set(sys.modules))"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout
+        == "\n"
+    )
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
@@ -163,8 +261,17 @@ HOSTILE = ["$(touch x)", "`id`", "a;b", "a'b", 'a"b', "<script>", "../x", "{a}",
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_that_reach_paths_shells_and_pages_are_letters_digits_and_dots(tmp_path, name):
     (tmp_path / "w.pt").touch()
-    given = {"entry": "m:load", "weights": str(tmp_path / "w.pt"), "dataset": "digits", "shape": [1, 8, 8], "d_z": 4}
-    for change in ({"datasets": {name: {"kind": "folder", "path": str(tmp_path)}}, "study": [name]}, {"external": {name: given}}):
+    given = {
+        "entry": "m:load",
+        "weights": str(tmp_path / "w.pt"),
+        "dataset": "digits",
+        "shape": [1, 8, 8],
+        "d_z": 4,
+    }
+    for change in (
+        {"datasets": {name: {"kind": "folder", "path": str(tmp_path)}}, "study": [name]},
+        {"external": {name: given}},
+    ):
         with pytest.raises(ConfigError, match="is not allowed"):
             Study(merge(DEFAULT, change))
         harmless = {key: {"ok": value[name]} if key != "study" else ["ok"] for key, value in change.items()}

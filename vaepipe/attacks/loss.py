@@ -1,7 +1,7 @@
 """What an attack loss is: the contract of the files in `vaepipe/attacks/losses`. Imports without torch.
 
 A loss is built once from the `Setting` of P pairs and gives a function of inputs (B, C, H, W) and of their
-numbers of pairs (B,), with values (B,) in the unit of the loss, summed over layers. A loss needs only
+pairs, numbers (B,), with values (B,) in the unit of the loss, summed over layers. A loss needs only
 ``posterior(x)`` of the model, a sequence of diagonal normals with one per stochastic layer, and, where
 pictures count, ``decode(*z)``. Latent losses of a hierarchical model take the posteriors of upper layers at
 the means of the lower ones; `output` and `max-damage` sample all layers, by ``infer(x, noise)`` where the

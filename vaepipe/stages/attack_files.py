@@ -15,12 +15,14 @@ from torch import Tensor
 from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.pairs import ImagePairs, select_pairs
 from vaepipe.datasets.prepared import read_digest, read_split
-from vaepipe.models.build import as_float, load
+from vaepipe.datasets.scale import to_unit_interval
+from vaepipe.models.interface import Model
+from vaepipe.stages.trained_model import read_trained_model
 from vaepipe.storage.digests import file_digest
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import write_h5
 from vaepipe.storage.quantity import Quantity
-from vaepipe.study.specs import AttackSpec, BallSpec, MeasureSpec
+from vaepipe.study.specs import AttackSpec, BallSpec, ExternalSpec, MeasureSpec, ModelSpec
 
 CELL = ("dataset", "family", "beta", "d_z", "seed")
 
@@ -29,8 +31,8 @@ CELL = ("dataset", "family", "beta", "d_z", "seed")
 class Inputs:
     """A trained model, its spec, and the digests of the files that a job reads."""
 
-    model: Any
-    model_spec: dict[str, Any]
+    model: Model
+    model_spec: ModelSpec | ExternalSpec
     digests: dict[str, str]
 
 
@@ -40,7 +42,7 @@ def read_inputs(data: Path, weights: Path, device: torch.device) -> Inputs:
     Raises:
         DataError: a file that is missing, damaged or of another kind.
     """
-    model, model_spec = load(weights, device)
+    model, model_spec = read_trained_model(weights, device)
     digests = {"weights": file_digest(weights), "data": read_digest(data)}
     return Inputs(model, model_spec, digests)
 
@@ -52,17 +54,17 @@ def read_pairs(spec: AttackSpec | BallSpec, data: Path) -> ImagePairs:
 
 def to_images(array: np.ndarray, device: torch.device) -> Tensor:
     """Return stored images as floats in [0,1] on ``device``."""
-    return as_float(torch.from_numpy(array).to(device))
+    return to_unit_interval(torch.from_numpy(array).to(device))
 
 
 @contextlib.contextmanager
-def refusals_name_the_key(key: str, model_spec: Mapping[str, Any]) -> Iterator[None]:
+def refusals_name_the_key(key: str, model_spec: ModelSpec | ExternalSpec) -> Iterator[None]:
     """Turn `Refused` into a `DataError` that names the key of the configuration and the model."""
     try:
         yield
     except Refused as error:
-        family = model_spec["family"]
-        place = f"or external.{family}.losses" if "external" in model_spec else f"of {family}"
+        family = model_spec.family
+        place = f"or external.{family}.losses" if isinstance(model_spec, ExternalSpec) else f"of {family}"
         raise DataError(f"{key}, {place}: {error}") from error
 
 
@@ -90,8 +92,9 @@ def write_arrays(
     code: str,
 ) -> None:
     """Write arrays with their descriptions, the cell, the loss, and what they are made from."""
-    attributes = {key: inputs.model_spec[key] for key in CELL} | inputs.digests
-    attributes |= {"model": inputs.model_spec, "loss": spec.loss, "spec": spec.model_dump(mode="json")}
+    model_spec = inputs.model_spec.model_dump(mode="json")
+    attributes = {key: model_spec[key] for key in CELL} | inputs.digests
+    attributes |= {"model": model_spec, "loss": spec.loss, "spec": spec.model_dump(mode="json")}
     described = {name: (_to_numpy(array), descriptions[name]) for name, array in arrays.items()}
     write_h5(out, kind, described, attributes | {"code": code})
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from vaepipe.study.types import (
     Count,
@@ -24,8 +24,11 @@ from vaepipe.study.types import (
     Seed,
     Solver,
     Unique,
+    lambda_values,
     of_data_set,
 )
+
+LAMBDAS: dict[str, JsonValue] = {"log2_min": -20, "log2_max": 20, "count": 50}
 
 
 class Grid(Section):
@@ -47,18 +50,18 @@ class Grid(Section):
 class Model(Section):
     """Networks and likelihood."""
 
-    network: NetworkName = Field("mlp", json_schema_extra=of_data_set)
+    network: NetworkName = Field(default="mlp", json_schema_extra=of_data_set)
     """`mlp` or `conv` after Chen et al. (2018), or `burgess`, the convolutions of Burgess et al. (2018).
     `conv` and `burgess` need images. The default depends on the data set."""
     hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
-        (128, 128), json_schema_extra=of_data_set
+        default=(128, 128), json_schema_extra=of_data_set
     )
     """Widths of the hidden layers of the MLP encoder. The decoder has one more layer, of the first width, as
     in Chen et al. (2018). The default depends on the data set."""
-    likelihood: Literal["bernoulli", "gaussian"] = Field("bernoulli", json_schema_extra=of_data_set)
+    likelihood: Literal["bernoulli", "gaussian"] = Field(default="bernoulli", json_schema_extra=of_data_set)
     """p(x|z). Assumption, as the paper does not say: Bernoulli for binary and grey images, Gaussian for
     colour images and for points. The default depends on the data set."""
-    sigma_x: Positive = Field(0.1, json_schema_extra=of_data_set)
+    sigma_x: Positive = Field(default=0.1, json_schema_extra=of_data_set)
     """Standard deviation of a Gaussian likelihood, in the scale of the data (images lie in [0,1]).
     Assumption. The default depends on the data set."""
     layers: Count = 4
@@ -73,7 +76,7 @@ class TrainOptions(Section):
     steps: Count | None = None
     """Number of optimiser steps, instead of a number of epochs; the last epoch may be cut short. Null: train
     for `epochs` epochs."""
-    batch_size: int = Field(1024, ge=2)
+    batch_size: int = Field(default=1024, ge=2)
     """Images per step. Assumption. The total-correlation estimator depends on it, so use one value for all
     β."""
     learning_rate: Positive = 0.001
@@ -87,12 +90,12 @@ class TrainOptions(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the matrix products and convolutions in training: `float32`, `bfloat16` (weights, losses
     and sums stay float32), or `auto`: bfloat16 where the GPU or the CPU (AMX) has units for it. Assumption.
-    Evaluation and attacks do not depend on it."""
+    Evaluation is always in float32; for attacks see `attack.precision`."""
     beta_warmup: Natural = 0
     """Epochs over which β rises from 1 to its value. Assumption."""
     clip: Positive | None = None
     """Bound on the 2-norm of the gradient of all weights; null sets no bound. Assumption."""
-    free_bits: float = Field(0.125, ge=0)
+    free_bits: float = Field(default=0.125, ge=0)
     """Free bits of a Seatbelt-VAE with more than one layer: nats per latent dimension and image that training
     does not penalise. Assumption, read from the file names of the paper's figures."""
 
@@ -107,11 +110,11 @@ class Train(TrainOptions):
 class Evaluate(Section):
     """Evaluation of a trained model on the held-out split."""
 
-    max_images: int = Field(10000, ge=2)
+    max_images: int = Field(default=10000, ge=2)
     """Number of held-out images that are evaluated: the first ones of the split."""
     importance_samples: Count = 16
     """Posterior samples per image, k, of the importance-weighted bound."""
-    aggregate_samples: int = Field(2000, ge=2)
+    aggregate_samples: int = Field(default=2000, ge=2)
     """Samples of the aggregate posterior for the exact total correlation. Each is compared with all
     images."""
     keep: Count = 256
@@ -130,7 +133,7 @@ class Attack(Section):
     them."""
     pair_seed: Natural = 0
     """Seed that draws the pairs, unless `pairs` is a list."""
-    lambdas: Lambdas = Field({"log2_min": -20, "log2_max": 20, "count": 50})
+    lambdas: Lambdas = Field(default=lambda_values(LAMBDAS), json_schema_extra={"default": LAMBDAS})
     """Weights of the penalty λ‖d‖₂: `count` values, geometric from 2^`log2_min` to 2^`log2_max`, or a list of
     values."""
     lambdas_per_job: Literal["all"] | Count = "all"
@@ -192,7 +195,7 @@ class Checks(Section):
     """Steps of that descent. Assumption."""
     probe: bool = False
     """Fit a linear classifier to the latents of the training images and attack it. Needs labels."""
-    probe_images: int = Field(10000, ge=2)
+    probe_images: int = Field(default=10000, ge=2)
     """Number of training images that the classifier is fitted to: the first ones."""
     mcmc_steps: Natural = 0
     """Defend by this many proposals of Hamiltonian Monte Carlo towards p(z|x+d) before decoding (Kuzina et
@@ -201,7 +204,7 @@ class Checks(Section):
     """Initial step size of the leapfrog steps of the defence; the defence adapts it."""
     mcmc_leapfrogs: Count = 5
     """Leapfrog steps per proposal of the defence."""
-    mcmc_acceptance: float = Field(0.9, gt=0, le=1)
+    mcmc_acceptance: float = Field(default=0.9, gt=0, le=1)
     """Acceptance rate that the step size of the defence is adapted towards."""
     adaptive_steps: Natural = 0
     """Attack the defence itself, through this many of its proposals; 0 skips this attack. Assumption."""
@@ -223,9 +226,9 @@ class Plot(Section):
     """d_z of the models in those two figures; the grid's nearest value is taken."""
     pairs: Count = 4
     """Number of pairs in the attack montage: the first ones."""
-    resamples: int = Field(2000, ge=100)
+    resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of every interval."""
-    explorer_megabytes: float = Field(30, ge=6)
+    explorer_megabytes: float = Field(default=30, ge=6)
     """Bound on the size of the explorer page, in megabytes. If all pictures do not fit, the page keeps in
     turn every second λ and the first half of the pairs, then only the lowest training seed, then only the
     models of the montage."""

@@ -67,27 +67,29 @@ class DatasetSettings(Section):
     path: Text | None = None
     """File or folder with the official data or with your own. Null: download the data, where that is
     possible."""
-    kind: str = Field("", json_schema_extra=of_data_set)
+    kind: str = Field(default="", json_schema_extra=of_data_set)
     """Kind of a data set with a name of your own: `folder` (a tree of images, a .zip or a .tar), `array`
     (.npy, .npz, .h5, .mat), or one of the known data sets."""
     checksum: str | None = Field(
-        None,
+        default=None,
         pattern="^(md5:[0-9A-Fa-f]{32}|sha1:[0-9A-Fa-f]{40}|sha256:[0-9A-Fa-f]{64})$",
         json_schema_extra=of_data_set,
     )
     """Checksum of the file at `path`, verified before use: `md5:…`, `sha1:…` or `sha256:…`. Optional."""
-    size: Annotated[int, Field(ge=8, le=1024)] | None = Field(None, json_schema_extra=of_data_set)
+    size: Annotated[int, Field(ge=8, le=1024)] | None = Field(default=None, json_schema_extra=of_data_set)
     """`folder`: side in pixels that images are scaled to. Null: images stay as they are and must all have one
     size. Not given: 64 (assumption)."""
-    crop: Annotated[int, Field(ge=8)] | None = Field(None, json_schema_extra=of_data_set)
+    crop: Annotated[int, Field(ge=8)] | None = Field(default=None, json_schema_extra=of_data_set)
     """`folder`: side in pixels of the square cut from the middle before scaling. Null: the largest square."""
-    channels: Literal[1, 3] = Field(3, json_schema_extra=of_data_set)
+    channels: Literal[1, 3] = Field(default=3, json_schema_extra=of_data_set)
     """`folder`: 3 for colour images, 1 for grey ones. Not given: 3 (assumption)."""
-    key: str = Field("", json_schema_extra=of_data_set)
+    key: str = Field(default="", json_schema_extra=of_data_set)
     """`array`: name of the array of images in the file. Not needed if the file holds one array."""
-    labels: str = Field("", json_schema_extra=of_data_set)
+    labels: str = Field(default="", json_schema_extra=of_data_set)
     """`array`: name of an array of whole numbers in the same file, the classes. Optional."""
-    axes: Literal["NHW", "HWN", "NCHW", "NHWC", "HWCN", "NCWH"] = Field("NHW", json_schema_extra=of_data_set)
+    axes: Literal["NHW", "HWN", "NCHW", "NHWC", "HWCN", "NCWH"] = Field(
+        default="NHW", json_schema_extra=of_data_set
+    )
     """`array`: order of the axes, such as NHWC. Not given: N is the first, and the axis of channels is the
     one of length 1 or 3."""
     grid: Grid = Grid()
@@ -135,5 +137,5 @@ class Settings(Section):
     ball: Ball = Ball()
     checks: Checks = Checks()
     plot: Plot = Plot()
-    external: dict[str, External] = Field({})
-    datasets: dict[DatasetName, DatasetSettings] = Field({})
+    external: dict[str, External] = Field(default={})
+    datasets: dict[DatasetName, DatasetSettings] = Field(default={})

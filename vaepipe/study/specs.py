@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
@@ -38,7 +38,7 @@ class Spec(Section):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The spec that a command line gives.
+        """Return the spec that a command line gives.
 
         Raises:
             DataError: one line that names the first key that is wrong.
@@ -52,7 +52,7 @@ class Spec(Section):
             raise DataError(f"--spec: {key + ': ' if key else ''}{first['msg']}{given}"[:1000]) from error
 
     def to_json(self) -> str:
-        """The spec as a command line takes it."""
+        """Return the spec as a command line takes it."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
 
 
@@ -67,6 +67,7 @@ class CellSpec(Spec):
 
     @property
     def cell(self) -> Cell:
+        """The cell that the spec names."""
         return Cell(self.dataset, self.family, self.beta, self.d_z, self.seed)
 
 
@@ -77,7 +78,7 @@ class PrepareSpec(Spec):
     kind: str
     path: str | None = None
     checksum: str | None = None
-    options: dict[str, int | str | None] = Field({})
+    options: dict[str, int | str | None] = Field(default={})
 
     @model_validator(mode="before")
     @classmethod
@@ -167,7 +168,7 @@ class FigureSpec(Spec):
 
     plot: Plot = Plot()
     cells: tuple[Cell, ...] = ()
-    things: dict[str, Literal["images", "points"]] = Field({})
+    things: dict[str, str] = Field(default={})
 
 
 @cache

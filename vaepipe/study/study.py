@@ -137,7 +137,7 @@ class Study:
         if cell.family in self.external:
             options = self.external[cell.family].model_dump(exclude={"losses"})
             return ExternalSpec.model_validate({**vars(cell), "external": options})
-        own, others = self.settings[cell.dataset], settings_of_others(cell.family)
+        own, others = self.settings[cell.dataset], set(settings_of_others(cell.family))
         model = own.model.model_dump(exclude=others)
         train = own.train.model_dump(exclude=others | {"threads"})
         return ModelSpec.model_validate({**vars(cell), "model": model, "train": train})

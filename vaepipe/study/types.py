@@ -34,7 +34,7 @@ class Unique:
         return handler(core) | {"uniqueItems": True}
 
     @staticmethod
-    def check(values: tuple) -> tuple:
+    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) < len(values):
             raise ValueError("expected no duplicates")
         return values
@@ -71,8 +71,8 @@ class Geometric(Section):
     count: Count
 
 
-def lambda_values(lambdas: Mapping[str, float] | Sequence[float]) -> tuple[float, ...]:
-    """The values of λ, increasing: those of a list, or the geometric ones of a mapping like `Geometric`."""
+def lambda_values(lambdas: Mapping[str, Any] | Sequence[float]) -> tuple[float, ...]:
+    """Return the values of λ, increasing: those of a list or of a mapping like `Geometric`."""
     if not isinstance(lambdas, Mapping):
         return tuple(sorted(float(lambda_) for lambda_ in lambdas))
     grid = Geometric.model_validate(lambdas)

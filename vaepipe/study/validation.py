@@ -17,7 +17,8 @@ import jsonschema
 
 from vaepipe.attacks.loss import find_loss
 from vaepipe.datasets.registry import DATASETS
-from vaepipe.models.registry import FAMILIES
+from vaepipe.models.network import find_network
+from vaepipe.models.registry import FAMILIES, NETWORKS
 from vaepipe.study.cells import clashes
 from vaepipe.study.schema import config_schema, resolve
 from vaepipe.study.settings import DatasetSettings, External, Settings
@@ -230,10 +231,10 @@ def check_source(name: str, settings: DatasetSettings) -> None:
 def check_sections(name: str, settings: DatasetSettings) -> None:
     """Raise `ConfigError` for settings of a data set that do not fit each other."""
     network, ball = settings.model.network, settings.ball
-    if not DATASETS[settings.kind].images and network != "mlp":
-        raise ConfigError(
-            f"datasets.{name}.model.network: {network!r} needs images; {name} has points: use mlp"
-        )
+    if find_network(network).needs_images and not DATASETS[settings.kind].images:
+        usable = " or ".join(other for other in NETWORKS if not find_network(other).needs_images)
+        rule = f"{network!r} needs images; {name} has points: use {usable}"
+        raise ConfigError(f"datasets.{name}.model.network: {rule}")
     if ball.losses and not ball.l2 + ball.linf:
         raise ConfigError(
             f"datasets.{name}.ball: l2 and linf are [], but there are losses; expected a radius in either"

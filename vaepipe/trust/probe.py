@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaepipe.models.build import as_float
+from vaepipe.datasets.scale import to_unit_interval
 from vaepipe.trust.attacked_model import AttackedModel
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class Probe:
 @torch.no_grad()
 def encode(model: Any, x: Tensor) -> np.ndarray:
     """Return the posterior means (N, Σ D_l) of all layers side by side."""
-    parts = [torch.cat([q.mean for q in model.posterior(as_float(batch))], 1) for batch in x.split(BATCH)]
+    parts = [
+        torch.cat([q.mean for q in model.posterior(to_unit_interval(batch))], 1) for batch in x.split(BATCH)
+    ]
     return torch.cat(parts).cpu().numpy()
 
 

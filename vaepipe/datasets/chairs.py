@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vaepipe.datasets.array import Source, as_bytes
-from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
+from vaepipe.datasets.part import LazyImages, Part, hold_out_tenth
+from vaepipe.datasets.sources.array_file import ArrayFile, as_bytes
 from vaepipe.datasets.sources.fetch import fetch
-from vaepipe.datasets.sources.tree import Tree
+from vaepipe.datasets.sources.tree import ImageTree
 from vaepipe.storage.errors import DataError
 
 ADDRESS = "https://www.di.ens.fr/willow/research/seeing3Dchairs/data/rendered_chairs.tar"
@@ -31,18 +31,26 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
     path = path or fetch(name, downloads, "rendered_chairs.tar", None, [ADDRESS])
     if path.suffix == ".npz":
         return hold_out_tenth(Part(_prepared(path)))
-    tree = Tree(path)
+    tree = ImageTree(path)
     found = {file: NAME.search(file) for file in tree.names}
     names = [file for file in tree.names if found[file]]
     if not names:
-        raise DataError(f"{path}: has no <chair>/renders/image_NNN_pPPP_tTTT_rRRR.png; give the official rendered_chairs.tar")
+        raise DataError(
+            f"{path}: has no <chair>/renders/image_NNN_pPPP_tTTT_rRRR.png; give the official rendered_chairs.tar"
+        )
     columns = np.array([found[file].groups() for file in names])
-    factors = np.stack([np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns.T], axis=1)
+    factors = np.stack(
+        [np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns.T], axis=1
+    )
     return hold_out_tenth(Part(tree.images(names, 1, CROP, SIZE), factors=factors, factor_names=FACTORS))
 
 
-def _prepared(path: Path) -> Lazy:
-    source = Source(path, "imgs")
+def _prepared(path: Path) -> LazyImages:
+    source = ArrayFile(path, "imgs")
     if source.shape[1:] != (SIZE, SIZE):
         raise DataError(f"{source}: expected images (N,{SIZE},{SIZE}), found {source.shape}")
-    return Lazy(lambda rows: as_bytes(source.take(rows), rows, source)[:, None], (1, SIZE, SIZE), np.arange(source.shape[0]))
+    return LazyImages(
+        lambda rows: as_bytes(source.take(rows), rows, source)[:, None],
+        (1, SIZE, SIZE),
+        np.arange(source.shape[0]),
+    )

@@ -35,7 +35,7 @@ class Refused(Exception):
     """An address that does not have the file."""
 
 
-def cache() -> Path:
+def download_folder() -> Path:
     """Where fetched files are kept, for all studies: ``VAEPIPE_DATA_DIR`` (the config's ``data_dir``), else the user's cache."""
     return Path(os.environ.get("VAEPIPE_DATA_DIR") or pooch.os_cache("vaepipe"))
 
@@ -63,8 +63,16 @@ def fetch(name: str, folder: Path, file: str, checksum: str | None, addresses: l
                     return path
                 try:
                     _retrieve(address, path, checksum)
-                except (Refused, Interrupted, ValueError) as error:  # ValueError: pooch found another checksum
-                    wrong = f"wrong checksum, expected {checksum}" if isinstance(error, ValueError) else str(error)
+                except (
+                    Refused,
+                    Interrupted,
+                    ValueError,
+                ) as error:  # ValueError: pooch found another checksum
+                    wrong = (
+                        f"wrong checksum, expected {checksum}"
+                        if isinstance(error, ValueError)
+                        else str(error)
+                    )
                     failures.append(f"{address}: {' '.join(wrong.split())}")
             if _is_there(path, checksum):
                 return path
@@ -76,7 +84,7 @@ def fetch(name: str, folder: Path, file: str, checksum: str | None, addresses: l
     raise DataError(f"{name}: could not fetch {'; '.join(failures)}; {where}")
 
 
-def verify(path: Path, checksum: str | None, what: str) -> None:
+def verify_checksum(path: Path, checksum: str | None, what: str) -> None:
     """Compare a user's own file with the checksum that the config gives.
 
     Raises:
@@ -153,7 +161,9 @@ def _save(answer: requests.Response, part: Path, have: int) -> None:
     calm = {} if sys.stderr.isatty() else {"delay": 5, "mininterval": 10, "ncols": 100}
     with (
         open(part, "ab" if have else "wb") as file,
-        tqdm(desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, unit_divisor=1024, **calm) as bar,
+        tqdm(
+            desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, unit_divisor=1024, **calm
+        ) as bar,
     ):
         for block in answer.raw.stream(CHUNK, decode_content=False):
             file.write(block)
@@ -166,4 +176,8 @@ def _reason(error: Exception) -> str:
     """The innermost reason: the libraries wrap it in pages of their own state."""
     while inner := error.__cause__ or error.__context__:
         error = inner
-    return re.sub(r"^.*?>?: ", "", str(error)) if "object at 0x" in str(error) else str(error) or type(error).__name__
+    return (
+        re.sub(r"^.*?>?: ", "", str(error))
+        if "object at 0x" in str(error)
+        else str(error) or type(error).__name__
+    )

@@ -58,7 +58,9 @@ def _raw_files(name: str, kind: type[MNIST], folder: Path) -> list[Path]:
         if all((place / file).is_file() for file in names):
             for file, md5 in kind.resources:
                 if not check_integrity(place / file, md5):
-                    raise DataError(f"{place / file}: wrong checksum, not the official file of {name} (md5 {md5})")
+                    raise DataError(
+                        f"{place / file}: wrong checksum, not the official file of {name} (md5 {md5})"
+                    )
             return [place / file for file in names]
     for place in places:
         extracted = [place / file.removesuffix(".gz") for file in names]

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vaepipe.datasets.part import Lazy
+from vaepipe.datasets.part import LazyImages
 from vaepipe.storage.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -22,9 +22,26 @@ LARGEST = 2**28
 """Bytes of one file in an archive; more is taken for a bomb."""
 PIXELS = 2**27
 """Pixels of one image; more is taken for a bomb."""
-DAMAGED = (OSError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error)
+DAMAGED = (
+    OSError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+)
 """What zipfile, tarfile and their decompressors raise on archives that are cut short or are something else."""
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError)
+UNREADABLE = (
+    UnidentifiedImageError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 """What Pillow raises on images that are cut short or are something else."""
 
 
@@ -44,7 +61,9 @@ class Tree:
             try:
                 self._read, found = _open_zip(path) if zipfile.is_zipfile(path) else _open_tar(path)
             except DAMAGED as error:
-                raise DataError(f"{path}: damaged, or neither a folder nor a .zip nor an uncompressed .tar of images") from error
+                raise DataError(
+                    f"{path}: damaged, or neither a folder nor a .zip nor an uncompressed .tar of images"
+                ) from error
         else:
             raise DataError(f"{path}: no such file or folder")
         self._members = {name: found[name] for name in sorted(found) if _is_image(name)}
@@ -57,9 +76,11 @@ class Tree:
         try:
             return self._read(self._members[name])
         except DAMAGED as error:
-            raise DataError(f"{self.path}/{name}: damaged ({_words(error)}); fetch or unpack it again") from error
+            raise DataError(
+                f"{self.path}/{name}: damaged ({_words(error)}); fetch or unpack it again"
+            ) from error
 
-    def images(self, names: list[str], channels: int, crop: int | None, size: int | None) -> Lazy:
+    def images(self, names: list[str], channels: int, crop: int | None, size: int | None) -> LazyImages:
         """The images of some of the names as `decode` gives them; where there is no ``size`` all must have the first one's."""
         first = self.image(names[0], channels, crop, size).shape
 
@@ -69,11 +90,13 @@ class Tree:
                 image = self.image(names[row], channels, crop, size)
                 if image.shape != first:
                     sizes = [f"{width}×{height}" for _, height, width in (image.shape, first)]
-                    raise DataError(f"{self.path}/{names[row]}: {sizes[0]}, but the first image has {sizes[1]}; say which size")
+                    raise DataError(
+                        f"{self.path}/{names[row]}: {sizes[0]}, but the first image has {sizes[1]}; say which size"
+                    )
                 x[i] = image
             return x
 
-        return Lazy(read, first, np.arange(len(names)))
+        return LazyImages(read, first, np.arange(len(names)))
 
     def image(self, name: str, channels: int, crop: int | None, size: int | None) -> np.ndarray:
         """One image (C,H,W) uint8.
@@ -85,7 +108,9 @@ class Tree:
         try:
             return decode(data, channels, crop, size)
         except UNREADABLE as error:
-            raise DataError(f"{self.path}/{name}: not a readable image ({_words(error)}); repair or remove it") from error
+            raise DataError(
+                f"{self.path}/{name}: not a readable image ({_words(error)}); repair or remove it"
+            ) from error
 
 
 def decode(data: bytes, channels: int, crop: int | None, size: int | None) -> np.ndarray:
@@ -101,7 +126,9 @@ def decode(data: bytes, channels: int, crop: int | None, size: int | None) -> np
             raise ValueError(f"{image.width}×{image.height} pixels, more than {PIXELS}")
         mode = "L" if channels == 1 else "RGB"
         if size and not crop:
-            image.draft(mode, (2 * size, 2 * size))  # JPEG: decode at the half, quarter … that still has twice the size
+            image.draft(
+                mode, (2 * size, 2 * size)
+            )  # JPEG: decode at the half, quarter … that still has twice the size
         image = _eight_bits(ImageOps.exif_transpose(image)).convert(mode)
         side = crop or (min(image.size) if size else None)
         if side and side > min(image.size):
@@ -182,7 +209,9 @@ def _refuse(path: Path, name: str, link: bool, size: int) -> None:
 
 def _is_image(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return name.lower().endswith(SUFFIXES) and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return name.lower().endswith(SUFFIXES) and not any(
+        part.startswith(".") or part == "__MACOSX" for part in parts
+    )
 
 
 def _words(error: Exception) -> str:

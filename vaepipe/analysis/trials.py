@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
 from vaepipe.analysis import robustness
 from vaepipe.analysis.intervals import Interval, clustered_interval
-from vaepipe.attacks.loss import find_loss
 
 PAIR = ["dataset", "loss", "family", "beta", "d_z", "seed", "pair"]
 """Columns that name one attacked pair of one model."""
 
 
-def targeted(attacks: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials whose loss has a target."""
-    losses = [loss for loss in attacks["loss"].unique() if find_loss(loss).has_target]
+def of_losses(attacks: pd.DataFrame, kept: Callable[[str], bool]) -> pd.DataFrame:
+    """Return the trials of the losses that are kept, for example those that have a target."""
+    losses = [loss for loss in attacks["loss"].unique() if kept(loss)]
     return attacks[attacks["loss"].isin(losses)]
 
 

@@ -17,7 +17,8 @@ import pandas as pd
 from vaepipe.analysis.families import label
 from vaepipe.analysis.formatting import count
 from vaepipe.analysis.intervals import Interval
-from vaepipe.analysis.trials import targeted
+from vaepipe.analysis.trials import of_losses
+from vaepipe.attacks.loss import find_loss
 
 HOLDS, FAILS = "holds", "does not hold"
 UNDECIDED, UNTESTABLE = "undecided at this n", "not testable with this config"
@@ -207,7 +208,8 @@ def _part2() -> list[Claim]:
 
 def judge(evidence: Evidence) -> pd.DataFrame:
     """Return the table of claims, `COLUMNS`, one row per claim, data set and attack."""
-    evidence = replace(evidence, attacks=targeted(evidence.attacks))
+    targeted = of_losses(evidence.attacks, lambda loss: find_loss(loss).has_target)
+    evidence = replace(evidence, attacks=targeted)
     with np.errstate(all="ignore"):  # NaN and infinity are findings: their rows tell them
         rows = [row for claim in claims() for row in claim.rows(evidence)]
     return pd.DataFrame(rows, columns=COLUMNS)

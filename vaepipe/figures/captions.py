@@ -46,7 +46,7 @@ def _fields(config: dict) -> dict[str, object]:
             first, last = attack["lambdas"][0], attack["lambdas"][-1]
             size = f"{_number(attack['pairs'])} pairs × {len(attack['lambdas'])} λ"
             attacks.append(f"{size} from {first:.3g} to {last:.3g} ({name})")
-        if name == "swissroll":
+        if (section.get("kind") or name) == "swissroll":
             roll_betas = [f"{beta:g}" for beta in section["grid"]["betas"]]
     intervals = (
         f"Bands and bars are 95 % intervals from {plot['resamples']:,} resamples of what is independent, image pairs "

@@ -164,8 +164,11 @@ def against_beta(
 
 
 def label_y(ax: Axes, text: str) -> None:
-    """Label the y axis, and name its scale if it is logarithmic."""
-    ax.set_ylabel(text + (" (log scale)" if ax.get_yscale() == "log" else ""))
+    """Label the y axis, and name its scale if it is logarithmic: in the first line, as the unit in a second one is long."""
+    if ax.get_yscale() == "log":
+        first, comma, unit = text.partition(",\n")
+        text = f"{first} (log scale){comma}{unit}"
+    ax.set_ylabel(text)
 
 
 def title(where: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from vaepipe.analysis.trials import of_losses
+from vaepipe.attacks.loss import find_loss
 from vaepipe.study.cells import Cell
 
 if TYPE_CHECKING:
@@ -39,6 +41,11 @@ class Data:
     robustness: pd.DataFrame | None = None
     arrays: list[CellArrays] = field(default_factory=list)
     things: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def targeted_attacks(self) -> pd.DataFrame:
+        """The trials of attacks whose loss has a target."""
+        return of_losses(self.attacks, lambda loss: find_loss(loss).has_target)
 
     def rows_called(self, dataset: str) -> str:
         """Return the plural of what a row of a data set is."""

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from vaepipe.analysis.correlation import FEWEST_MODELS, rank_correlation, robustness_and_disentanglement
 from vaepipe.analysis.families import label, ordered
 from vaepipe.analysis.formatting import count
-from vaepipe.analysis.trials import targeted
 from vaepipe.figures import curves, flags, notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
@@ -36,7 +35,7 @@ EMPTY = (
 def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss with known factors: AUDDC against the mutual information gap, a point per model."""
     known = data.models.dropna(subset=["mig"])["dataset"].unique()
-    attacks = targeted(data.attacks)
+    attacks = data.targeted_attacks
     groups = list(attacks[attacks["dataset"].isin(known)].groupby(["dataset", "loss"], sort=False))
     if not groups:
         return style.message(EMPTY)

@@ -14,7 +14,7 @@ from vaepipe.analysis.families import label, ordered
 from vaepipe.analysis.formatting import count, interval_text
 from vaepipe.analysis.intervals import Interval
 from vaepipe.analysis.means import TRIAL_CLUSTERS, pair_and_seed_interval
-from vaepipe.analysis.trials import areas, mean_curve, relative, targeted
+from vaepipe.analysis.trials import areas, mean_curve, relative
 from vaepipe.figures import curves, flags, notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
@@ -40,7 +40,7 @@ def draw(data: Data, options: Plot) -> style.Page:
     A, O, T: distance to the target x_t of the reconstruction of x + d, of x, of x_t. The area under a pair's curve is its
     AUDDC.
     """
-    return curves.by_attack(targeted(data.attacks), _panel, options, 2.9, EMPTY)
+    return curves.by_attack(data.targeted_attacks, _panel, options, 2.9, EMPTY)
 
 
 def _panel(

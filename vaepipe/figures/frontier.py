@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from vaepipe.analysis.families import label, ordered, varying_with_beta, with_posterior_width
 from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.analysis.means import TRIAL_CLUSTERS
-from vaepipe.analysis.trials import areas, targeted
+from vaepipe.analysis.trials import areas
 from vaepipe.figures import curves, flags, notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
@@ -39,7 +39,7 @@ def draw(data: Data, options: Plot) -> style.Page:
 
     Filled: no other point is better in both. Up and to the right is better.
     """
-    attacks = with_posterior_width(targeted(data.attacks))
+    attacks = with_posterior_width(data.targeted_attacks)
     groups = list(attacks.groupby(["dataset", "loss"], sort=False))
     if not groups:
         return style.message(EMPTY)

@@ -123,4 +123,4 @@ def _note(frame: pd.DataFrame) -> str:
         + (f" {flags.SIGN}: too weak by its checks, do not call robust." if is_flagged(frame).any() else ""),
     ]
     scale = "Δ grows with the number of latents and their scale: compare along β, not along $d_z$. β = 1 is the VAE."
-    return " ".join(lines) + "\n" + scale
+    return notes.joined([f"{lines[0]} {lines[2]}", lines[1], scale])

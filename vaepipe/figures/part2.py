@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.artist import Artist
 
 from vaepipe.analysis.means import Measure
-from vaepipe.analysis.trials import targeted
 from vaepipe.figures import adversarial_loss, curves, elbo, quality, style, target_nll
 from vaepipe.figures.data import Data
 
@@ -43,7 +42,7 @@ def draw(data: Data, options: Plot) -> style.Page:
 
 
 def _panels(data: Data) -> list[Panel]:
-    attacks = targeted(data.attacks)
+    attacks = data.targeted_attacks
     attacks = attacks[attacks["family"].isin(FAMILIES)]
     images = data.images[data.images["family"].isin(FAMILIES)]
     attacked = images["dataset"].isin(attacks["dataset"].unique())

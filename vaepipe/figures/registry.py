@@ -8,9 +8,8 @@ matplotlib figure that carries the numbers it shows, or text. It reads and write
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from vaepipe.analysis.selection import representatives
@@ -81,13 +80,14 @@ FIGURES: dict[str, Entry] = {
 
 
 def cells_for(name: str, dataset: str, cells: Iterable[Cell], options: Plot) -> list[Cell]:
-    """Return the cells whose arrays a figure shows, for the figures that show some; else none."""
-    if isinstance(options, Mapping):  # TODO: until Study is typed
-        options = SimpleNamespace(**options)
+    """Return the cells of a data set whose arrays a figure shows; none for a figure that shows none.
+
+    The data set of the figure swissroll must be one of points on a swiss roll.
+    """
     cells = [cell for cell in cells if cell.dataset == dataset]
     if name == "montage":
         return representatives(cells, options.beta, options.d_z)
     if name == "swissroll":
-        flat = [cell for cell in cells if dataset == "swissroll" and cell.d_z == 2]
+        flat = [cell for cell in cells if cell.d_z == 2]
         return [cell for cell in flat if cell.seed == min(other.seed for other in flat)]
     return []

@@ -13,7 +13,7 @@ from vaepipe.analysis.families import label, ordered
 from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.analysis.means import TRIAL_CLUSTERS
 from vaepipe.analysis.robustness import SUCCESS
-from vaepipe.analysis.trials import areas, targeted
+from vaepipe.analysis.trials import areas
 from vaepipe.figures import curves, flags, notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
@@ -34,7 +34,7 @@ EMPTY = "No image data set of this study was attacked: there is no success to sh
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: share of pairs that some λ fooled with a distortion of at most ‖d‖₂."""
-    return curves.by_attack(targeted(data.attacks), _panel, options, 2.8, EMPTY)
+    return curves.by_attack(data.targeted_attacks, _panel, options, 2.8, EMPTY)
 
 
 def _panel(

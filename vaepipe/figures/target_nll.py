@@ -9,7 +9,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from vaepipe.analysis.means import Measure
-from vaepipe.analysis.trials import targeted
 from vaepipe.figures import curves, style
 from vaepipe.figures.data import Data
 
@@ -31,7 +30,7 @@ def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: mean over pairs, λ, d_z and seeds; z* ~ q(z|x + d)."""
     by = ["dataset", "loss"]
     return curves.against_beta(
-        targeted(data.attacks), by, MEASURE, options, empty=EMPTY, quantity="target_nll", more=_direction
+        data.targeted_attacks, by, MEASURE, options, empty=EMPTY, quantity="target_nll", more=_direction
     )
 
 

@@ -97,7 +97,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if wrong := [path for path in args.out if path.suffix not in (".csv", ".md", ".txt")]:
         raise DataError(f"{wrong[0]}: claims are written as .csv, .md or .txt")
-    evidence = read(FigureSpec.from_json(args.spec), {table: getattr(args, table) for table in TABLES}, args.arrays)
+    evidence = read(
+        FigureSpec.from_json(args.spec), {table: getattr(args, table) for table in TABLES}, args.arrays
+    )
     table = judge(evidence)
     for path in args.out:
         if path.suffix == ".csv":

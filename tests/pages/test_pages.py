@@ -22,7 +22,7 @@ from vaepipe.storage.h5 import open_h5, write_h5
 from vaepipe.storage.tables import write_table
 from vaepipe.study.grid import Cell
 
-# --- what is packed ------------------------------------------------------------------------------------------------------
+# --- what is packed ---------------------------------------------------------------------------------
 
 L, P, SHAPE = 6, 3, (3, 4, 5)
 PLOTLY = pages.plotly
@@ -31,11 +31,20 @@ PLOTLY = pages.plotly
 def write_attack(path, seed=0, lambdas=tuple(2.0**k for k in range(L)), pairs=P, shape=SHAPE):
     """An attack file of random numbers."""
     random = np.random.default_rng(seed)
-    grid, images = (len(lambdas), pairs), lambda *first: random.integers(0, 256, (*first, *shape), dtype=np.uint8)
-    arrays = {name: random.random(grid) * 100 for name in explore.BY_LAMBDA} | {"converged": random.random(grid) < 0.5}
-    arrays |= {name: random.random(pairs) for name in explore.BY_PAIR} | {name: images(pairs) for name in explore.STILLS}
+    grid, images = (
+        (len(lambdas), pairs),
+        lambda *first: random.integers(0, 256, (*first, *shape), dtype=np.uint8),
+    )
+    arrays = {name: random.random(grid) * 100 for name in explore.BY_LAMBDA} | {
+        "converged": random.random(grid) < 0.5
+    }
+    arrays |= {name: random.random(pairs) for name in explore.BY_PAIR} | {
+        name: images(pairs) for name in explore.STILLS
+    }
     arrays |= {"lambdas": np.array(lambdas), "pairs": random.integers(0, 999, (pairs, 2))}
-    arrays |= {"distortion": random.normal(size=(*grid, *shape)).astype("float32") * 10 ** random.uniform(-4, 0)}
+    arrays |= {
+        "distortion": random.normal(size=(*grid, *shape)).astype("float32") * 10 ** random.uniform(-4, 0)
+    }
     arrays |= {"adversarial_reconstruction": images(*grid)}
     write_h5(path, "attack", {name: (array, "") for name, array in arrays.items()}, {"loss": "latent-kl"})
     return arrays
@@ -60,7 +69,9 @@ def test_the_packed_pictures_give_back_the_arrays(tmp_path):
             d = arrays["distortion"][row, p]
             reach = np.abs(d).max()
             np.testing.assert_allclose((got[4 + i] / 1.0 - 128) / 127 * reach, d, atol=reach / 254 * 1.001)
-            np.testing.assert_array_equal(got[4 + len(rows) + i], arrays["adversarial_reconstruction"][row, p])
+            np.testing.assert_array_equal(
+                got[4 + len(rows) + i], arrays["adversarial_reconstruction"][row, p]
+            )
 
 
 def test_no_distortion_and_numbers_that_are_not_finite_are_packed_as_nothing(tmp_path):
@@ -73,11 +84,16 @@ def test_no_distortion_and_numbers_that_are_not_finite_are_packed_as_nothing(tmp
     assert explore._digits(np.array([np.nan, np.inf, 123456789.0])) == [None, None, 123457000.0]
 
 
-# --- what is left out ------------------------------------------------------------------------------------------------------
+# --- what is left out -------------------------------------------------------------------------------
 
 
 def many(seeds, betas=(1, 2, 4), d_z=(4, 8)):
-    cells = [Cell("digits", "beta-vae" if b > 1 else "vae", float(b), z, s) for b in betas for z in d_z for s in range(seeds)]
+    cells = [
+        Cell("digits", "beta-vae" if b > 1 else "vae", float(b), z, s)
+        for b in betas
+        for z in d_z
+        for s in range(seeds)
+    ]
     return [explore.Source(cell, "latent-kl") for cell in cells]
 
 
@@ -90,7 +106,10 @@ def test_each_level_holds_fewer_pictures_than_the_one_before(seeds, lambdas, pai
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes[:-2])) == len(sizes[:-2])
     last = found[-1]
     assert last.pairs == 1 and len(explore.shown(lambdas, last.step)) <= 2 * explore.FEWEST_LAMBDAS
-    assert {source.cell for source in last.sources} == {Cell("digits", "vae", 1, 8, 0), Cell("digits", "beta-vae", 4, 8, 0)}
+    assert {source.cell for source in last.sources} == {
+        Cell("digits", "vae", 1, 8, 0),
+        Cell("digits", "beta-vae", 4, 8, 0),
+    }
     for level in found:
         rows = explore.shown(lambdas, level.step)
         assert rows[0] == 0 and rows[-1] == lambdas - 1 and rows == sorted(set(rows))
@@ -98,7 +117,8 @@ def test_each_level_holds_fewer_pictures_than_the_one_before(seeds, lambdas, pai
 
 @pytest.fixture
 def large(tmp_path, monkeypatch):
-    """Two seeds, two β, two d_z of attacks that cannot be compressed, 8 pairs and 9 λ; a page whose library weighs nothing."""
+    """Two seeds, two β, two d_z of attacks that cannot be compressed, 8 pairs and 9 λ; a page whose library
+    weighs nothing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pages, "plotly", lambda: pages.Markup(""))
     lambdas = [2.0**k for k in range(9)]
@@ -122,8 +142,16 @@ def test_a_study_too_large_for_the_page_is_thinned_and_the_page_says_how(large):
         (0.9, 8, "To keep the page small it holds pictures of 5 of 9 λ."),
         (0.4, 8, "To keep the page small it holds the first 4 of 8 pairs, pictures of 5 of 9 λ."),
         (0.1, 8, "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ."),
-        (0.07, 4, "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ, 4 of 8 attacked models."),
-        (0.03, 2, "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ, 2 of 8 attacked models."),
+        (
+            0.07,
+            4,
+            "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ, 4 of 8 attacked models.",
+        ),
+        (
+            0.03,
+            2,
+            "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ, 2 of 8 attacked models.",
+        ),
     ):
         page = explore.explore(large, frame + int(part * data))
         assert len(page.encode()) <= frame + part * data
@@ -143,8 +171,12 @@ def test_a_model_trained_elsewhere_is_shown_under_its_name(large):
 
 def test_the_page_says_of_each_attack_why_it_is_too_weak(large, tmp_path):
     flagged, *_ = explore.sources(large["study"])
-    rows = [vars(source.cell) | {"loss": source.loss, "masked": ""} for source in explore.sources(large["study"])]
-    rows[0]["masked"] = why = 'random restarts do better for 25 % of pairs; </script><img src=x onerror="window.bad=1">'
+    rows = [
+        vars(source.cell) | {"loss": source.loss, "masked": ""} for source in explore.sources(large["study"])
+    ]
+    rows[0]["masked"] = why = (
+        'random restarts do better for 25 % of pairs; </script><img src=x onerror="window.bad=1">'
+    )
     write_table(tmp_path / "robustness.csv", pd.DataFrame(rows))
     masked = explore.reasons(tmp_path / "robustness.csv")
     assert masked == {(flagged.cell.name, "latent-kl"): why}
@@ -156,7 +188,10 @@ def test_the_page_says_of_each_attack_why_it_is_too_weak(large, tmp_path):
 
 def test_the_reason_stands_below_the_choice_of_a_flagged_model_only(browser, large, tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "plotly", PLOTLY)
-    (flagged, other), why = explore.sources(large["study"])[:2], '<img src=x onerror="window.bad=1"> do better'
+    (flagged, other), why = (
+        explore.sources(large["study"])[:2],
+        '<img src=x onerror="window.bad=1"> do better',
+    )
     page = tmp_path / "explorer.html"
     page.write_text(explore.explore(large, 2**30, {(flagged.cell.name, "latent-kl"): why}), encoding="utf-8")
     for source, said in (
@@ -166,7 +201,9 @@ def test_the_reason_stands_below_the_choice_of_a_flagged_model_only(browser, lar
         cell = source.cell
         browser.open(page, f"#family={cell.family}&beta={cell.beta:g}&d_z={cell.d_z}&seed={cell.seed}")
         browser.wait("document.body.dataset.shown !== undefined")
-        shown = browser.wait(f"location.hash.includes('seed={cell.seed}') && [document.getElementById('masked').innerText]")
+        shown = browser.wait(
+            f"location.hash.includes('seed={cell.seed}') && [document.getElementById('masked').innerText]"
+        )
         assert shown == [said]
     assert browser.run("return [document.images.length, window.bad === undefined]") == [0, True]
     browser.wait("document.body.dataset.opened")
@@ -181,7 +218,7 @@ def test_a_page_that_cannot_be_small_enough_and_a_study_without_attacks_are_erro
         explore.explore(large, 2**30)
 
 
-# --- what is written is text ---------------------------------------------------------------------------------------------
+# --- what is written is text ------------------------------------------------------------------------
 
 
 class Elements(HTMLParser):
@@ -207,7 +244,9 @@ class Elements(HTMLParser):
             self.tables[-1][-1][-1] += data.strip()
 
 
-HOSTILE = st.text(st.sampled_from("<>&\"'/!-{}% \u2028ab")) | st.sampled_from(["</script><script>", "<!--<script>", "{{ 7*7 }}"])
+HOSTILE = st.text(st.sampled_from("<>&\"'/!-{}% \u2028ab")) | st.sampled_from(
+    ["</script><script>", "<!--<script>", "{{ 7*7 }}"]
+)
 
 
 @given(HOSTILE)
@@ -225,7 +264,9 @@ def test_everything_that_a_page_shows_is_escaped(text):
     assert Elements(page).names == Elements(plain).names
     part = {"columns": [text], "rows": [[text, 1.5]], "title": text}
     rendered = Elements(pages.render("page.html", title=text, intro=text, parts=[part]))
-    assert rendered.names.count("td") == 2 and "script" not in rendered.names and rendered.text.count(text) >= 5
+    assert (
+        rendered.names.count("td") == 2 and "script" not in rendered.names and rendered.text.count(text) >= 5
+    )
 
 
 def test_times_leave_out_the_jobs_without_a_benchmark_and_say_how_many(tmp_path, monkeypatch):
@@ -235,7 +276,9 @@ def test_times_leave_out_the_jobs_without_a_benchmark_and_say_how_many(tmp_path,
     for seconds, (stage, cell, _, _, benchmark) in enumerate(report.jobs(study)):
         if (stage, cell.d_z) != ("attack", 3):
             benchmark.parent.mkdir(parents=True, exist_ok=True)
-            benchmark.write_text(json.dumps({"s": seconds + 0.25, "cpu_time": 2 * seconds, "max_rss": 100 + seconds}) + "\n")
+            benchmark.write_text(
+                json.dumps({"s": seconds + 0.25, "cpu_time": 2 * seconds, "max_rss": 100 + seconds}) + "\n"
+            )
     page = report.times(study)
     table, slowest = Elements(page).tables
     assert "1 jobs have no benchmark file" in page
@@ -248,9 +291,16 @@ def test_times_leave_out_the_jobs_without_a_benchmark_and_say_how_many(tmp_path,
     assert [row[0] for row in slowest[1:]] == ["evaluate", "train", "attack", "evaluate", "train"]
 
 
-# --- in a browser ----------------------------------------------------------------------------------------------------------
+# --- in a browser -----------------------------------------------------------------------------------
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 FLAGS += ["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1280,860"]
 
 
@@ -268,7 +318,9 @@ class Browser:
         """The value of a script as soon as it is true."""
         from selenium.webdriver.support.ui import WebDriverWait
 
-        return WebDriverWait(self.driver, 120, 0.05).until(lambda driver: driver.execute_script(f"return {script}"))
+        return WebDriverWait(self.driver, 120, 0.05).until(
+            lambda driver: driver.execute_script(f"return {script}")
+        )
 
     def run(self, script: str, *arguments):
         return self.driver.execute_script(script, *arguments)
@@ -279,7 +331,9 @@ class Browser:
     def click_text(self, text: str):
         """Click the link with this text."""
         self.wait(f"[...document.querySelectorAll('a')].some(a => a.innerText.trim() === {json.dumps(text)})")
-        self.run("[...document.querySelectorAll('a')].find(a => a.innerText.trim() === arguments[0]).click()", text)
+        self.run(
+            "[...document.querySelectorAll('a')].find(a => a.innerText.trim() === arguments[0]).click()", text
+        )
 
     def errors(self) -> list[str]:
         """What the console has that is worse than a warning, and every address outside the page."""
@@ -287,8 +341,12 @@ class Browser:
             message = json.loads(row["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 self.asked.append(message["params"]["request"]["url"])
-        outside = [url for url in self.asked if not url.startswith(("file:", "data:", "blob:", "chrome:", "about:"))]
-        return [row["message"] for row in self.driver.get_log("browser") if row["level"] == "SEVERE"] + outside
+        outside = [
+            url for url in self.asked if not url.startswith(("file:", "data:", "blob:", "chrome:", "about:"))
+        ]
+        return [
+            row["message"] for row in self.driver.get_log("browser") if row["level"] == "SEVERE"
+        ] + outside
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +372,9 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tables(finished):
     """The smoke study's folder and table of attacks."""
-    return SimpleNamespace(folder=finished, attacks=pd.read_parquet(finished / "results/tables/attacks.parquet"))
+    return SimpleNamespace(
+        folder=finished, attacks=pd.read_parquet(finished / "results/tables/attacks.parquet")
+    )
 
 
 @pytest.fixture
@@ -325,7 +385,14 @@ def explorer(browser, tables):
 
 
 KEYS = ("dataset", "family", "beta", "d_z", "seed", "loss")
-NUMBERS = ("norm", "divergence", "objective", "initial_divergence", "adversarial_distance", "original_distance")
+NUMBERS = (
+    "norm",
+    "divergence",
+    "objective",
+    "initial_divergence",
+    "adversarial_distance",
+    "original_distance",
+)
 NUMBERS += ("target_distance", "input_distance", "target_nll")
 
 
@@ -342,17 +409,25 @@ def row_shown(browser, tables) -> pd.Series:
     for key in ("beta", "d_z", "seed", "pair"):
         rows = rows[rows[key] == float(now[key])]
     row = rows.sort_values("lambda").iloc[int(now["lambda"])]
-    pair, lambda_ = browser.run("return ['pair', 'lambda'].map(id => document.getElementById(id + '-text').textContent)")
-    assert float(lambda_) == pytest.approx(row["lambda"], rel=1e-4) and pair.split()[0] == str(int(now["pair"]) + 1)
+    pair, lambda_ = browser.run(
+        "return ['pair', 'lambda'].map(id => document.getElementById(id + '-text').textContent)"
+    )
+    assert float(lambda_) == pytest.approx(row["lambda"], rel=1e-4) and pair.split()[0] == str(
+        int(now["pair"]) + 1
+    )
     return row
 
 
 def check_numbers(browser, tables) -> pd.Series:
     row = row_shown(browser, tables)
     names = [*NUMBERS, "converged"]
-    texts = browser.run("return arguments[0].map(name => document.getElementById('number-' + name).textContent)", names)
+    texts = browser.run(
+        "return arguments[0].map(name => document.getElementById('number-' + name).textContent)", names
+    )
     *numbers, converged = texts
-    np.testing.assert_allclose([float(text) for text in numbers], row[list(NUMBERS)].astype(float), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        [float(text) for text in numbers], row[list(NUMBERS)].astype(float), rtol=1e-4, atol=1e-6
+    )
     assert (converged == "converged") == row["converged"]
     return row
 
@@ -368,7 +443,10 @@ def pixels(browser, name: str) -> np.ndarray:
 
 
 def test_the_explorer_opens_offline_at_the_models_of_the_montage(explorer, tables, capsys):
-    opened, size = explorer.run("return document.body.dataset.opened"), (tables.folder / "results/explorer.html").stat().st_size
+    opened, size = (
+        explorer.run("return document.body.dataset.opened"),
+        (tables.folder / "results/explorer.html").stat().st_size,
+    )
     with capsys.disabled():
         print(f"\nexplorer: {size / 2**20:.1f} MB, opened in {opened} ms")
     assert explorer.errors() == [] and size < 30 * 2**20
@@ -425,7 +503,9 @@ def test_the_pictures_are_those_of_the_attack_files(explorer, tables):
             d = file["distortion"][at, p, 0]
             reach = np.abs(d).max()
             adversarial = np.clip(file["x"][p, 0] / 255 + d, 0, 1) * 255
-            np.testing.assert_allclose(pixels(explorer, "adversarial"), adversarial, atol=0.51 + 255 * reach / 254)
+            np.testing.assert_allclose(
+                pixels(explorer, "adversarial"), adversarial, atol=0.51 + 255 * reach / 254
+            )
             np.testing.assert_allclose(pixels(explorer, "d"), 127.5 + 127.5 * d / (reach or 1), atol=1.1)
         explorer.find("#lambda").send_keys(Keys.ARROW_RIGHT)
 
@@ -435,8 +515,12 @@ def test_the_curve_has_all_lambdas_and_marks_the_chosen_one(explorer, tables):
 
     explorer.find("#lambda").send_keys(Keys.END)
     row = row_shown(explorer, tables)
-    same = tables.attacks[(tables.attacks[["family", "beta", "pair"]] == row[["family", "beta", "pair"]]).all(axis=1)]
-    traces = explorer.run("return document.getElementById('curve').data.map(t => ({name: t.name, x: [...t.x], y: [...t.y]}))")
+    same = tables.attacks[
+        (tables.attacks[["family", "beta", "pair"]] == row[["family", "beta", "pair"]]).all(axis=1)
+    ]
+    traces = explorer.run(
+        "return document.getElementById('curve').data.map(t => ({name: t.name, x: [...t.x], y: [...t.y]}))"
+    )
     [curve] = [trace for trace in traces if trace["name"] == "β-TCVAE, β = 4"]
     same = same.sort_values("norm")
     np.testing.assert_allclose(curve["x"], same["norm"], rtol=1e-5)
@@ -444,7 +528,9 @@ def test_the_curve_has_all_lambdas_and_marks_the_chosen_one(explorer, tables):
     [marked] = [trace for trace in traces if trace["name"].startswith("λ = ")]
     np.testing.assert_allclose([*marked["x"], *marked["y"]], [row["norm"], row["divergence"]], rtol=1e-5)
     assert {"VAE, β = 1", "β-VAE, β = 4"} < {trace["name"] for trace in traces}
-    assert len(explorer.driver.find_elements("css selector", "#curve .points path")) >= 4  # and they are drawn
+    assert (
+        len(explorer.driver.find_elements("css selector", "#curve .points path")) >= 4
+    )  # and they are drawn
 
 
 def test_a_click_on_the_curve_and_the_address_choose_an_attack(explorer, tables):
@@ -500,15 +586,27 @@ def made_report(tables):
 def test_the_report_has_every_figure_and_asks_nothing_of_the_network(browser, made_report, tables):
     browser.open(made_report)
     browser.wait("typeof results === 'object' && document.querySelector('#app a')")
-    shown = browser.run("return Object.fromEntries(Object.entries(results).map(([path, r]) => [path, r.caption.length]))")
-    figures = {path.relative_to(tables.folder).as_posix() for path in (tables.folder / "results/figures").rglob("*.png")}
+    shown = browser.run(
+        "return Object.fromEntries(Object.entries(results).map(([path, r]) => [path, r.caption.length]))"
+    )
+    figures = {
+        path.relative_to(tables.folder).as_posix()
+        for path in (tables.folder / "results/figures").rglob("*.png")
+    }
     assert figures <= shown.keys() and len(figures) == 16
-    assert min(shown.values()) > 80 and "None" not in browser.run("return Object.values(results).map(r => r.caption).join()")
+    assert min(shown.values()) > 80 and "None" not in browser.run(
+        "return Object.values(results).map(r => r.caption).join()"
+    )
     listed = browser.run("return Object.values(categories).flatMap(c => Object.values(c)).flat()")
     assert sorted(listed) == sorted(shown)
     for path in figures:  # each is a picture that the browser can decode
         script = "const [uri, done] = arguments; const i = new Image(); i.onload = () => done(i.naturalWidth); i.src = uri;"
-        assert browser.driver.execute_async_script(script, browser.run("return results[arguments[0]].data_uri", path)) > 300
+        assert (
+            browser.driver.execute_async_script(
+                script, browser.run("return results[arguments[0]].data_uri", path)
+            )
+            > 300
+        )
     assert browser.errors() == []
 
 
@@ -516,7 +614,9 @@ def test_a_switch_of_the_report_goes_from_a_picture_to_its_numbers(browser, made
     browser.open(made_report)
     browser.click_text("2 All data sets")
     browser.wait("document.querySelector('input[type=radio][value=table]')")
-    browser.run("[...document.querySelectorAll('tbody tr')].find(r => r.innerText.includes('elbo')).querySelector('a').click()")
+    browser.run(
+        "[...document.querySelectorAll('tbody tr')].find(r => r.innerText.includes('elbo')).querySelector('a').click()"
+    )
     assert browser.wait("document.querySelector('#app img[src^=\"data:image/png\"]')").is_displayed()
     assert browser.find("input[value=picture]").is_selected()
     browser.find("input[value=table]").find_element("xpath", "..").click()
@@ -527,7 +627,9 @@ def test_a_switch_of_the_report_goes_from_a_picture_to_its_numbers(browser, made
     assert shown[0] == list(numbers.columns) and len(shown) == 1 + len(numbers)
     for column in numbers.select_dtypes("number"):
         values = [row[shown[0].index(column)].replace("–", "nan") for row in shown[1:]]
-        np.testing.assert_allclose([float(value) for value in values], numbers[column], rtol=1e-5, err_msg=column)
+        np.testing.assert_allclose(
+            [float(value) for value in values], numbers[column], rtol=1e-5, err_msg=column
+        )
     assert browser.errors() == []
 
 
@@ -535,15 +637,31 @@ def test_the_report_opens_with_the_claims(browser, made_report, tables):
     browser.open(made_report)
     browser.wait("document.querySelector('#app table')")
     claims = pd.read_csv(tables.folder / "results/tables/claims.csv")
-    shown = browser.run("return [...document.querySelectorAll('#app tbody tr')].map(r => [...r.cells].map(c => c.innerText))")
-    assert [row[0] for row in shown] == claims["claim"].to_list() and [row[-1] for row in shown] == claims["verdict"].to_list()
+    shown = browser.run(
+        "return [...document.querySelectorAll('#app tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
+    )
+    assert [row[0] for row in shown] == claims["claim"].to_list() and [row[-1] for row in shown] == claims[
+        "verdict"
+    ].to_list()
     first = browser.run("return Object.keys(categories).sort((a, b) => a.localeCompare(b))[0]")
     assert first == "1 Claims"
 
 
 def test_a_damaged_configuration_is_one_line_that_names_it(tmp_path):
     (tmp_path / "config.json").write_text('{"a": 1')
-    words = ["--spec", "{}", "--config", tmp_path / "config.json", "--claims", tmp_path / "c.csv", "--out", tmp_path / "out"]
+    words = [
+        "--spec",
+        "{}",
+        "--config",
+        tmp_path / "config.json",
+        "--claims",
+        tmp_path / "c.csv",
+        "--out",
+        tmp_path / "out",
+    ]
     done = run_stage("report", *words)
     assert done.returncode == 1 and not (tmp_path / "out").exists()
-    assert done.stderr == f"error: {tmp_path}/config.json: not readable as JSON; delete it to have it made again\n"
+    assert (
+        done.stderr
+        == f"error: {tmp_path}/config.json: not readable as JSON; delete it to have it made again\n"
+    )

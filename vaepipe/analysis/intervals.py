@@ -113,14 +113,16 @@ def pooled_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     resamples it takes their limit: the normal quantiles with the correction for skewness (Hall 1992, The
     Bootstrap and Edgeworth Expansion, section 3.5).
     """
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    mean = float(np.mean(values)) if len(values) else np.nan
-    if len(values) < 2 or not np.isfinite(mean):
+    rows = np.asarray(values, dtype=float)
+    rows = rows[~np.isnan(rows)]
+    mean = float(np.mean(rows)) if len(rows) else np.nan
+    if len(rows) < 2 or not np.isfinite(mean):
         return Interval(mean, np.nan, np.nan)
-    deviation = values - mean
-    error = np.sqrt(np.mean(deviation**2) / len(values))
-    skew = np.mean(deviation**3) / np.mean(deviation**2) ** 1.5 / np.sqrt(len(values)) if error > 0 else 0.0
+    deviation = rows - mean
+    error = np.sqrt(np.mean(deviation**2) / len(rows))
+    skew = 0.0
+    if error > 0:
+        skew = np.mean(deviation**3) / np.mean(deviation**2) ** 1.5 / np.sqrt(len(rows))
     z = ndtri(0.5 + level / 2)
     shift = skew * (z**2 - 1) / 6
     return Interval(mean, float(mean + error * (shift - z)), float(mean + error * (shift + z)))
@@ -174,7 +176,7 @@ def _statistic(name: str, paired: bool, compare: str) -> Callable:
 
 
 def _sums(ids: list[np.ndarray], sizes: list[int], weight: np.ndarray | None) -> np.ndarray:
-    if not ids:
+    if not ids and weight is not None:
         return np.array(weight.sum())
     return np.bincount(np.ravel_multi_index(ids, sizes), weight, int(np.prod(sizes))).reshape(sizes)
 

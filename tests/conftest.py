@@ -68,9 +68,10 @@ def vary(spec, **changes):
 def digits(tmp_path_factory):
     """The prepared digits, as a file."""
     from vaepipe.stages.prepare import prepare
+    from vaepipe.study.specs import PrepareSpec
 
     path = tmp_path_factory.mktemp("data") / "digits.h5"
-    prepare({"dataset": "digits", "path": None}, path)
+    prepare(PrepareSpec(dataset="digits"), path)
     return path
 
 
@@ -183,3 +184,13 @@ def study(studies):
 def finished(studies):
     """A copy of the smoke study's folder, for the tests that read it."""
     return studies[2]
+
+
+@pytest.fixture
+def changed(study):
+    """The folder of the finished study, whose sources are restored after the test."""
+    folder, _ = study
+    yield folder
+    for part in ("vaepipe", "rules"):
+        shutil.rmtree(folder / part)
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))

@@ -224,15 +224,15 @@ def child(options) -> None:
 
 
 def matrix_rate(options) -> float:
-    """GFLOP/s of a 2048³ matrix product in the precision of ours, the best of ten."""
+    """GFLOP/s of a 2048³ matrix product in the precision of vaepipe, the best of ten."""
     import torch
 
+    from vaepipe.compute.precision import choose_precision
 
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    a = torch.randn(
-        2048, 2048, device=device, dtype=getattr(torch, choose_precision(options.precision, device))
-    )
+    dtype = getattr(torch, choose_precision(options.precision, device))
+    a = torch.randn(2048, 2048, device=device, dtype=dtype)
     times = []
     for _ in range(10):
         begun = time.perf_counter()
@@ -255,9 +255,8 @@ def flops(network: str) -> float:
 
 def compare(options) -> None:
     work = flops(options.network)
-    print(
-        f"{options.network}, {work / 1e6:.0f} MFLOP per image, {options.threads} threads, {options.rounds} rounds"
-    )
+    size = f"{work / 1e6:.0f} MFLOP per image"
+    print(f"{options.network}, {size}, {options.threads} threads, {options.rounds} rounds")
     for batch in options.batch:
         measured: dict[str, list[dict]] = {way: [] for way in options.ways}
         rates = []
@@ -294,7 +293,8 @@ def compare(options) -> None:
 
 def line(batch: int, way: str, results: list[dict], ours: list[dict], per_image: float) -> str:
     rate, elbos = [r["rate"] for r in results], statistics.median(r["elbo"] for r in results)
-    text = f"  batch {batch:>4} {way:<8}{statistics.median(rate):>7.0f} images/s [{min(rate):.0f}, {max(rate):.0f}]"
+    text = f"  batch {batch:>4} {way:<8}{statistics.median(rate):>7.0f} images/s"
+    text += f" [{min(rate):.0f}, {max(rate):.0f}]"
     text += f", ELBO {elbos:.1f}, {max(r['memory'] for r in results):.0f} MiB"
     if way == "vaepipe":
         return f"{text}, {100 * statistics.median(rate) * per_image:.0f} % of the matrix rate"
@@ -335,9 +335,8 @@ def memory(options) -> None:
             resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20,
             time.monotonic() - begun,
         )
-        print(
-            f"{count} images, batch {options.batch[-1]}, {options.steps} steps: peak {peak:.2f} GiB, {seconds:.0f} s"
-        )
+        steps = f"batch {options.batch[-1]}, {options.steps} steps"
+        print(f"{count} images, {steps}: peak {peak:.2f} GiB, {seconds:.0f} s")
 
 
 def main() -> None:

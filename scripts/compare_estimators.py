@@ -3,8 +3,8 @@
     .venv/bin/python scripts/compare_estimators.py [--batch 64 256 4000]
 
 N = 4,000 isotropic normals, σ² = 0.25, with means drawn so that q(z) is near N(0, I), D = 10. The script
-prints the mean over minibatches, and its standard error, of TC and of the index-code mutual information, in nats. Exact
-values are sums over all N components.
+prints the mean over minibatches, and its standard error, of TC and of the index-code mutual information, in
+nats. Exact values are sums over all N components.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ from vaepipe.stages.adopt import adopt
 from vaepipe.stages.attack import attack
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5
-from vaepipe.study.config import ConfigError, Study
+from vaepipe.study.study import Study
+from vaepipe.study.validation import ConfigError
 
 PAGE = (ROOT / "docs/your-model.md").read_text(encoding="utf-8")
 
@@ -165,10 +166,12 @@ MODELS = {
     "def load(weights):\n m = Plain().eval(); m.ours.encoder = None; return m": (
         "posterior failed on shape (1, 1, 8, 8) (TypeError: 'NoneType' object is not callable)"
     ),
-    "def load(weights):\n m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.view(1, 1, 8, 8)); return m": (
+    "def load(weights):\n m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.view(1, 1, 8, 8));
+    return m": (
         "posterior failed on shape (3, 1, 8, 8) (RuntimeError: shape"
     ),
-    "def load(weights):\n m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.detach()); return m": (
+    "def load(weights):\n m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.detach()); return
+    m": (
         "posterior: has no gradient"
     ),
     "def load(weights):\n m = Plain().eval(); f = m.decode; m.decode = lambda z: f(z.detach()); return m": (

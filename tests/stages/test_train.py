@@ -1,6 +1,5 @@
 """Training: interruptions that leave no trace, divergence that is said, seeds that decide."""
 
-import json
 import os
 import signal
 import subprocess

@@ -78,9 +78,7 @@ def test_every_metric_gives_the_arrays_that_it_states_and_loads_without_torch(pa
     for name in TRIAL_METRICS:
         measured = measure_trials(model, x, target, torch.zeros(2, *x.shape), [name], seed=0, samples=2)
         sizes = {"L": 2, "P": 3, "C": 1, "H": 2, "W": 2}
-        stated = {
-            q.name: tuple(sizes[a] for a in q.axes.split(",")) for q in find_trial_metric(name).quantities
-        }
+        stated = {q.name: tuple(sizes[a] for a in q.axes.split(",")) for q in find_trial_metric(name).quantities}
         assert {name: array.shape for name, array in measured.items()} == stated
     names = [quantity.name for quantity in trial_quantities(TRIAL_METRICS)]
     assert len(set(names)) == len(names)

@@ -185,7 +185,7 @@ def test_a_seatbelt_at_beta_one_without_free_bits_is_the_hierarchical_elbo():
     assert model.latent_sizes == (8, 4, 2)
     x, noise = batch(model)
     t = terms(model, x, noise)
-    # layer by layer from the definition, the KL by one very large Monte-Carlo estimate of the inner expectation
+    # layer by layer from the definition
     (q1, q2, q3), (z1, z2, z3) = t.posteriors, t.samples
     p1, p2, none = model.priors(z1, z2, z3)
     assert none is None

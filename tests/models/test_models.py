@@ -331,7 +331,8 @@ from vaepipe.metrics.registry import LATENT_METRICS
 from vaepipe.models.family import find_family
 from vaepipe.models.network import find_network
 from vaepipe.models.registry import FAMILIES, NETWORKS
-[find_family(name) for name in FAMILIES], [find_network(name) for name in NETWORKS],
-latent_quantities(LATENT_METRICS) sys.exit("torch" in sys.modules)
+[find_family(name) for name in FAMILIES], [find_network(name) for name in NETWORKS]
+latent_quantities(LATENT_METRICS)
+sys.exit("torch" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

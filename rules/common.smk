@@ -6,8 +6,9 @@ from pathlib import Path
 
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.datasets.registry import DATASETS
+from vaepipe.figures.captions import captions
 from vaepipe.figures.registry import FIGURES
-from vaepipe.storage.provenance import folder_digest
+from vaepipe.storage.digests import folder_digest
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
 from vaepipe.study.config import ConfigError, Study
@@ -22,7 +23,7 @@ if not os.access(STATE, os.W_OK):
     raise SystemExit(
         f"error: {STATE.resolve()}: cannot be written by you; choose a folder of your own with --directory"
     )
-config.update(study.effective())  # the captions of the report quote it
+config.update(study.effective(), captions=captions(study.effective()))  # the report shows both
 
 # jobs run with the interpreter that runs snakemake, unless a conda environment is asked for; envs/vaepipe.post-deploy.sh
 # installs the package there from VAEPIPE_SOURCE

@@ -36,6 +36,7 @@ from vaepipe.models.build import as_float, load
 from vaepipe.stages.prepare import prepare
 from vaepipe.stages.train import train
 from vaepipe.study.grid import lambdas
+from vaepipe.study.specs import PrepareSpec
 
 MODELS = {"vae": 1.0, "beta-tcvae": 8.0}
 STEPS = {"mlp": (900, 256), "conv": (120, 128)}
@@ -47,7 +48,7 @@ def trained(work: Path, mnist: str, network: str, family: str, seed: int = 0) ->
     """(model, x, target): 20 pairs of held-out images of different digits."""
     data, weights = work / "mnist.h5", work / f"{network}-{family}.safetensors"
     if not data.exists():
-        prepare({"dataset": "mnist", "path": mnist}, data)
+        prepare(PrepareSpec(dataset="mnist", path=mnist), data)
     if not weights.exists():
         steps, batch = STEPS[network]
         model = {"network": network, "hidden": [400, 400], "likelihood": "bernoulli", "sigma_x": 0.1}

@@ -28,8 +28,9 @@ sys.path.insert(0, str(ROOT))
 CHILD = """
 import resource, sys, time
 from vaepipe.stages.prepare import prepare
+from vaepipe.study.specs import PrepareSpec
 begun, cpu = time.monotonic(), time.process_time()
-prepare({"dataset": "celeba", "path": sys.argv[1]}, sys.argv[2], threads=int(sys.argv[3]))
+prepare(PrepareSpec(dataset="celeba", path=sys.argv[1]), sys.argv[2], threads=int(sys.argv[3]))
 print(time.monotonic() - begun, time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 

@@ -27,8 +27,8 @@ from vaepipe.analysis import robustness
 from vaepipe.figures.registry import FIGURES
 from vaepipe.stages import attack, check, evaluate
 from vaepipe.stages.collect import AGGREGATE, MEASURES, TABLES
-from vaepipe.storage import checksums as integrity
 from vaepipe.storage.atomic import atomic
+from vaepipe.storage.checksums import write_h5_digest
 from vaepipe.storage.h5 import write_h5
 from vaepipe.study.config import Study
 from vaepipe.tools.plan import merged
@@ -107,7 +107,7 @@ def make(study: Study) -> None:
                         with h5py.File(temporary, "r+") as file:
                             for name, array in rows.items():
                                 file[name][...] = array
-                        integrity.seal(temporary)
+                        write_h5_digest(temporary)
             template = template or path
             if not Path(path := cell.check(loss)).exists():
                 save(path, "check", checked(random, rows), check.DESCRIPTIONS)

@@ -68,9 +68,10 @@ def vary(spec, **changes):
 def digits(tmp_path_factory):
     """The prepared digits, as a file."""
     from vaepipe.stages.prepare import prepare
+    from vaepipe.study.specs import PrepareSpec
 
     path = tmp_path_factory.mktemp("data") / "digits.h5"
-    prepare({"dataset": "digits", "path": None}, path)
+    prepare(PrepareSpec(dataset="digits"), path)
     return path
 
 

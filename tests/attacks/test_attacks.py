@@ -8,13 +8,12 @@ import torch
 from conftest import make_encoder, make_images
 from scipy.optimize import fmin_l_bfgs_b, minimize_scalar
 
-from vaepipe.attacks.losses import LOSSES, Setting
-from vaepipe.attacks.objective import Problem
-from vaepipe.attacks.pairs import choose_pairs, draw_pairs
+from vaepipe.attacks.loss import Setting, find_loss
+from vaepipe.attacks.objective import Objective
+from vaepipe.attacks.pairs import choose_pairs, draw_pairs, select_pairs
 from vaepipe.attacks.penalised import AttackResult, run_attack
-from vaepipe.attacks.solvers.lbfgs import minimise
+from vaepipe.attacks.penalised_rows import PenalisedProblem
 from vaepipe.datasets.part import Part
-from vaepipe.metrics.outcome import outcome
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.storage.errors import DataError
 
@@ -22,7 +21,8 @@ LAMBDAS = torch.tensor([2.0**k for k in range(-12, 13, 3)])
 
 
 def divergence_of(model, target):
-    return LOSSES["latent-kl"](Setting(model, target, target, model.posterior(target), None, len(target)))
+    setting = Setting(model, target, target, model.posterior(target), None, len(target))
+    return find_loss("latent-kl").build(setting)
 
 
 class Linear:
@@ -157,39 +157,6 @@ def test_a_row_is_the_same_bit_for_bit_alone_in_any_company_and_in_any_block(sha
     assert torch.equal(whole.distortion, turned.distortion.flip(0, 1))
 
 
-def test_a_row_that_is_not_finite_is_said_so_and_harms_no_other():
-    def value_and_grad(u, row):
-        value, grad = (u - 0.7).square().sum(-1), 2 * (u - 0.7)
-        return torch.where(row == 1, torch.nan, value), torch.where((row == 3)[:, None], torch.nan, grad)
-
-    found = minimise(value_and_grad, torch.full((4, 4), 0.2), torch.full((4,), 1e-3), slots=2)
-    assert found.converged.tolist() == [True, False, True, False]
-    assert torch.equal(found.u[[1, 3]], torch.full((2, 4), 0.2))
-    assert found.objective[1].isnan() and found.divergence[1].isnan() and found.residual[[1, 3]].isnan().all()
-    torch.testing.assert_close(found.u[0], torch.full((4,), 0.7), atol=1e-3, rtol=0)
-
-
-def test_bounds_hold_where_the_minimum_lies_outside():
-    goal = torch.tensor([1.5, -0.4, 0.3, 0.9])
-    found = minimise(lambda u, _: ((u - goal).square().sum(-1), 2 * (u - goal)), torch.full((1, 4), 0.5), torch.tensor([1e-6]))
-    torch.testing.assert_close(found.u[0], goal.clamp(0, 1), atol=1e-3, rtol=0)
-    assert found.residual[0] < 1e-2
-
-
-def test_a_curved_valley_in_many_dimensions_is_followed_to_its_end():
-    # Rosenbrock shifted into the box, against its known minimum
-    def value_and_grad(u, _):
-        with torch.enable_grad():
-            v = (u * 2 - 0.5).requires_grad_()
-            value = (100 * (v[:, 1:] - v[:, :-1] ** 2) ** 2 + (1 - v[:, :-1]) ** 2).sum(-1)
-            (grad,) = torch.autograd.grad(value.sum(), v)
-        return value.detach(), 2 * grad
-
-    x = torch.full((2, 10), 0.3)
-    found = minimise(value_and_grad, x, torch.tensor([1e-6, 1e-6]), max_iterations=2000, tolerance=1e-6)
-    assert (found.divergence < 1e-3).all() and (found.iterations < 500).all()
-
-
 def test_the_one_dimensional_optimum_by_golden_section():
     model, x, target = make_encoder((1, 1, 1), d_z=1, gain=3.0), torch.tensor([[[[0.5]]]]), torch.tensor([[[[0.9]]]])
     divergence = divergence_of(model, target)
@@ -247,23 +214,6 @@ def test_bad_input_is_refused_at_once(change, message):
         run_attack(**arguments)
 
 
-def test_outcome_measures_distances_over_samples():
-    torch.manual_seed(0)
-    model = Linear(torch.randn(2, 4), std=0.1)
-    x, target = torch.rand(3, 1, 2, 2), torch.rand(3, 1, 2, 2)
-    distortion = torch.stack([torch.zeros_like(x), target - x])
-    found = outcome(model, x, target, distortion, seed=0, samples=64)
-    torch.testing.assert_close(found["adversarial_distance"][0], found["original_distance"])
-    torch.testing.assert_close(found["adversarial_distance"][1], found["target_distance"], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found["input_distance"], (x - target).flatten(1).norm(dim=1))
-    # E ‖W'(Wx + sε) − x_t‖² = ‖W'Wx − x_t‖² + s²‖W‖²_F; the mean distance lies just below its root
-    rec = (x.flatten(1) @ model.weight.T) @ model.weight - target.flatten(1)
-    bound = (rec.square().sum(1) + 0.01 * model.weight.square().sum()).sqrt()
-    assert (found["original_distance"] <= bound * 1.1).all() and (found["original_distance"] >= 0.7 * rec.norm(dim=1)).all()
-    again = outcome(model, x, target, distortion[1:], seed=0, samples=64)
-    assert torch.equal(again["adversarial_distance"][0], found["adversarial_distance"][1])
-
-
 def test_pairs_have_targets_of_another_kind_and_longer_lists_begin_with_shorter_ones():
     random = np.random.default_rng(0)
     images = np.zeros((50, 1, 2, 2), np.uint8)
@@ -288,6 +238,11 @@ def test_listed_pairs_are_those_and_no_others():
     part = Part(np.zeros((6, 1, 8, 8), np.uint8))
     assert choose_pairs(part, [[5, 0], [5, 1]], seed=3).tolist() == [[5, 0], [5, 1]]
     assert np.array_equal(choose_pairs(part, 4, seed=3), draw_pairs(part, 4, seed=3))
+    images = Part(np.arange(6 * 64, dtype=np.uint8).reshape(6, 1, 8, 8), label=np.arange(6) % 2)
+    chosen = select_pairs(images, [[5, 0], [4, 1]], seed=3)
+    assert np.array_equal(chosen.x, images.x[[5, 4]]) and np.array_equal(chosen.target, images.x[[0, 1]])
+    assert chosen.pair_labels.tolist() == [[1, 0], [0, 1]]
+    assert "pair_labels" not in select_pairs(part, 2, seed=3).arrays()
     for bad in ([6, 0], [2, 2]):
         with pytest.raises(DataError, match=r"attack.pairs: \[\d, \d\] is not two of the 6 held-out images"):
             choose_pairs(part, [[0, 1], bad], seed=0)
@@ -328,11 +283,12 @@ def test_few_rows_are_evaluated_in_small_batches_only_where_these_round_as_whole
             (q,) = model.posterior(images)
             return (DiagonalNormal(q.mean + 1e-6 * (len(images) < 16), q.log_std),)
 
-    problem = Problem(Fickle(), x, target, "latent-kl", 0, 1, "lbfgs", max_iterations=50, tolerance=1e-4, batch_size=64)
-    assert problem.sizes == [16, 32]
-    problem.sizes = []
+    objective = Objective(Fickle(), x, target, find_loss("latent-kl"), seed=0, draws=1, batch_size=64)
+    problem = PenalisedProblem(objective, solver="lbfgs", max_iterations=50, tolerance=1e-4)
+    assert problem.batch_sizes == [16, 32]
+    problem.batch_sizes = []
     whole = problem.solve(LAMBDAS[:3])
-    problem.sizes = [16, 32]
+    problem.batch_sizes = [16, 32]
     seen.clear()
     assert torch.equal(problem.solve(LAMBDAS[:3]).d, whole.d) and min(seen) == 16
 

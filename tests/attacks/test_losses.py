@@ -1,15 +1,21 @@
-"""What attacks minimise, against torch.distributions, a matrix formula and sums written out."""
+"""Attack losses against torch.distributions, a matrix formula and sums written out."""
+
+import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
 import torch.nn.functional as F
-from conftest import make_encoder, make_images
+from conftest import ROOT, make_encoder, make_images
 from torch.distributions import Normal, kl_divergence
 
-from vaepipe.attacks.losses import LOSSES, NEED_WIDTH, Setting
+from vaepipe.attacks.errors import Refused
+from vaepipe.attacks.loss import Setting, available_losses, find_loss
 from vaepipe.attacks.penalised import run_attack
+from vaepipe.attacks.registry import LOSSES
 from vaepipe.models.build import build
 from vaepipe.study import grid
 
@@ -28,19 +34,24 @@ def make(family):
 
 def setting(model):
     x, target = make_images(P).double(), make_images(P, seed=2).double()
-    noise = torch.randn(S, P, sum(model.latent_sizes), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise = torch.randn(
+        S, P, sum(model.latent_sizes), generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     return Setting(model, x, target, list(model.posterior(target)), noise, 3)
 
 
 def value(model, loss):
     s = setting(model)
-    return LOSSES[loss](s)(s.x[PAIR] * 0.9, torch.tensor(PAIR)), s
+    return find_loss(loss).build(s)(s.x[PAIR] * 0.9, torch.tensor(PAIR)), s
 
 
 def layers(model, s):
     """(of x + d, of x_t) as torch.distributions.Normal, a layer each."""
     normal = lambda q: Normal(q.mean, q.log_std.exp())  # noqa: E731
-    return [(normal(q), normal(t)) for q, t in zip(model.posterior(s.x[PAIR] * 0.9), model.posterior(s.target[PAIR]))]
+    return [
+        (normal(q), normal(t))
+        for q, t in zip(model.posterior(s.x[PAIR] * 0.9), model.posterior(s.target[PAIR]))
+    ]
 
 
 def w2_squared(q, t):
@@ -75,10 +86,44 @@ def test_latent_losses_sum_a_distance_of_posteriors_over_layers(family, loss):
         torch.testing.assert_close(value(model, "latent-w2-root")[0], found.sqrt())
 
 
+def test_the_files_of_losses_are_the_registry_and_load_without_torch():
+    assert available_losses() == sorted(LOSSES)
+    program = "import sys\nfrom vaepipe.attacks.loss import available_losses, find_loss\n"
+    program += "assert all(find_loss(name).name == name for name in available_losses())\n"
+    program += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+    with pytest.raises(Refused, match="loss: 'kl' is not one of latent-kl, latent-kl-forward"):
+        find_loss("kl")
+    assert find_loss(find_loss("output")) is find_loss("output")
+
+
+class WithoutDecode:
+    def __init__(self, model):
+        self.posterior, self.infer, self.latent_sizes = model.posterior, model.infer, model.latent_sizes
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_facts_of_a_loss_hold(loss):
+    facts, s, pair = find_loss(loss), setting(make("vae")), torch.arange(P)
+    assert facts.title and facts.unit and facts.formula
+    assert (facts.build(s)(s.target, pair).abs().max() < 1e-9) == facts.is_divergence
+    autoencoder = setting(make("ae"))
+    assert facts.build(autoencoder)(autoencoder.x, pair).isfinite().all() != facts.needs_width
+    bare = WithoutDecode(s.model)
+    if facts.needs_decode:
+        with pytest.raises(Refused, match="has no decode"):
+            run_attack(bare, s.x, s.target, torch.tensor([1.0]), facts)
+    else:
+        facts.build(dataclasses.replace(s, model=bare))(s.x, pair)
+    other = dataclasses.replace(s, target=s.x, goals=list(s.model.posterior(s.x)))
+    same = torch.equal(facts.build(s)(s.x, pair), facts.build(other)(s.x, pair))
+    assert same != facts.has_target
+
+
 def test_the_root_has_a_gradient_everywhere():
     s = setting(make("vae"))
     x = s.target.clone().requires_grad_()
-    LOSSES["latent-w2-root"](s)(x, torch.arange(P)).sum().backward()
+    find_loss("latent-w2-root").build(s)(x, torch.arange(P)).sum().backward()
     assert torch.equal(x.grad, torch.zeros_like(x))
 
 
@@ -91,10 +136,16 @@ def test_output_is_the_negative_bound_on_the_target_with_the_pair_s_own_noise(fa
         values = []
         for noise in s.noise[:, pair]:
             posteriors, z = model.infer(s.x[pair : pair + 1] * 0.9, noise[None])
-            total = F.binary_cross_entropy_with_logits(model.decode(*z).logits[0], s.target[pair], reduction="sum")
+            total = F.binary_cross_entropy_with_logits(
+                model.decode(*z).logits[0], s.target[pair], reduction="sum"
+            )
             if family != "ae":
                 for q, p in zip(posteriors, model.priors(*z)):
-                    prior = Normal(torch.zeros_like(q.mean), 1.0) if p is None else Normal(p.mean, p.log_std.exp())
+                    prior = (
+                        Normal(torch.zeros_like(q.mean), 1.0)
+                        if p is None
+                        else Normal(p.mean, p.log_std.exp())
+                    )
                     total = total + kl_divergence(Normal(q.mean, q.log_std.exp()), prior).sum()
             values.append(total)
         expected.append(torch.stack(values).mean())
@@ -123,7 +174,7 @@ def test_a_model_of_one_layer_needs_no_more_than_posterior_and_decode():
     for loss in ("output", "max-damage"):
         s = setting(model)
         bare = Setting(Bare(model), *list(vars(s).values())[1:])
-        whole, alone = (LOSSES[loss](v)(s.x, torch.arange(P)) for v in (s, bare))
+        whole, alone = (find_loss(loss).build(v)(s.x, torch.arange(P)) for v in (s, bare))
         torch.testing.assert_close(whole, alone)
 
 
@@ -131,7 +182,7 @@ def test_a_model_of_one_layer_needs_no_more_than_posterior_and_decode():
 def test_every_loss_s_gradient_is_that_of_its_value(loss):
     s = setting(make("seatbelt"))
     x = (0.2 + 0.6 * s.x).requires_grad_()
-    divergence = LOSSES[loss](s)
+    divergence = find_loss(loss).build(s)
     assert torch.autograd.gradcheck(lambda u: divergence(u, torch.arange(P)), x, fast_mode=True)
 
 
@@ -146,12 +197,15 @@ def test_every_loss_lowers_its_objective_and_rows_keep_apart(loss):
     alone = run_attack(model, x[1:2], target[1:2], lambdas[1:], loss, **options)
     assert torch.equal(alone.distortion[0, 0], whole.distortion[1, 1])
     other = run_attack(model, x[1:2], target[1:2], lambdas[1:], loss, seed=1, **options)
-    assert torch.equal(other.initial_divergence, alone.initial_divergence) == (loss not in ("output", "max-damage"))
+    assert torch.equal(other.initial_divergence, alone.initial_divergence) == (
+        not find_loss(loss).needs_decode
+    )
 
 
 def test_an_autoencoder_is_attacked_by_what_makes_sense_for_it():
     cell = grid.Cell("digits", "ae", 0.0, 4, 0)
-    assert set(LOSSES) - set(grid.losses(cell, list(LOSSES), {})) == set(NEED_WIDTH)
+    needs_width = {loss for loss in LOSSES if find_loss(loss).needs_width}
+    assert set(LOSSES) - set(grid.losses(cell, list(LOSSES), {})) == needs_width
     model, x, target = make("ae").float(), make_images(2), make_images(2, seed=2)
     for loss in grid.losses(cell, list(LOSSES), {}):
         result = run_attack(model, x, target, torch.tensor([1e-3]), loss, batch_size=4, max_iterations=300)

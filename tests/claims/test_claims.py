@@ -270,7 +270,7 @@ def command(tmp_path_factory):
     path = folder / "e.h5"
     write_h5(path, "evaluation", {name: (array, name) for name, array in arrays.items()}, {})
     cell = {"dataset": "swissroll", "family": "beta-vae", "beta": 128.0, "d_z": 2, "seed": 0}
-    spec = json.dumps({"plot": {"resamples": 100}, "cells": [cell]})
+    spec = json.dumps({"plot": {"resamples": 100}, "cells": [cell], "things": {"swissroll": "points"}})
     return ["--spec", spec, *files, "--arrays", path], folder
 
 

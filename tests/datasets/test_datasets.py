@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 from vaepipe.datasets.part import Part, hold_out
-from vaepipe.datasets.prepared import check, read_split
+from vaepipe.datasets.prepared import read_split
 from vaepipe.datasets.registry import DATASETS
+from vaepipe.datasets.writing import check_parts
 from vaepipe.stages import prepare as stage
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5, read_text
+from vaepipe.study.specs import PrepareSpec
 
 ROOT = Path(__file__).parent.parent.parent
 REAL = Path(os.environ.get("VAEPIPE_SHARED_DATA") or ROOT / "../shared/data")
@@ -86,7 +88,7 @@ def keys(x: np.ndarray) -> list[bytes]:
 def test_shapes(name):
     shape, dtype, n_train, n_test, classes, factors = MADE_HERE[name]
     parts = made_here(name)
-    check(name, parts)
+    check_parts(name, parts)
     for split, n in (("train", n_train), ("test", n_test)):
         part = parts[split]
         assert part.x.shape == (n, *shape) and part.x.dtype == dtype
@@ -255,7 +257,7 @@ def test_dsprites_file(tmp_path, suffix):
     with np.load(crafted_dsprites(tmp_path, ".npz")) as file:
         imgs, classes = file["imgs"], file["latents_classes"]
     parts = load("dsprites", path)
-    check("dsprites", parts)
+    check_parts("dsprites", parts)
     expected = hold_out(Part(255 * imgs[:, None], None, classes[:, 1:], ("shape", "scale", "orientation", "x", "y")), 20)
     for split in ("train", "test"):
         assert_equal(parts[split], expected[split])
@@ -349,7 +351,7 @@ def test_mnist_files(tiny_mnist, layout):
         folder = move_below(folder, MNIST_KINDS[name], "raw")
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
     parts = load(name, folder)
-    check(name, parts)
+    check_parts(name, parts)
     for split, ours in (("train", "train"), ("t10k", "test")):
         x, label = arrays[split]
         assert_equal(parts[ours], Part(x[:, None], label.astype(np.int64)))
@@ -411,7 +413,7 @@ FAULTY_PARTS = {
 def test_faulty_parts_are_refused(fault):
     part, words = FAULTY_PARTS[fault]
     with pytest.raises(DataError, match=r"^some") as caught:
-        check("some", {"train": Part(IMAGES), "test": part})
+        check_parts("some", {"train": Part(IMAGES), "test": part})
     assert words in str(caught.value)
 
 
@@ -421,7 +423,7 @@ def test_faulty_parts_are_refused(fault):
 @pytest.mark.parametrize("name", MADE_HERE)
 def test_prepared_file_reads_back_equal(tmp_path, name):
     out = tmp_path / "new" / "data.h5"
-    stage.prepare({"dataset": name, "path": None}, out)
+    stage.prepare(PrepareSpec(dataset=name), out)
     parts = made_here(name)
     for split in ("train", "test"):
         assert_equal(read_split(out, split), parts[split])
@@ -484,7 +486,7 @@ def test_bad_input_on_the_command_line(tmp_path):
 @pytest.mark.parametrize("name", MNIST_KINDS)
 def test_real_mnist(name):
     parts = load(name, real(name))
-    check(name, parts)
+    check_parts(name, parts)
     assert parts["train"].x.shape == (60_000, 1, 28, 28) and parts["test"].x.shape == (10_000, 1, 28, 28)
     assert (np.bincount(parts["test"].label) == 1000).all() == (name == "fashion-mnist")
     # Means as commonly published for the training images: 0.1307 and 0.2860
@@ -498,7 +500,7 @@ def test_one_mnist_is_not_the_other():
 def test_real_dsprites():
     path = real("dsprites/dsprites_random20000_64x64.npz")
     parts = load("dsprites", path)
-    check("dsprites", parts)
+    check_parts("dsprites", parts)
     assert parts["train"].x.shape == (18_000, 1, 64, 64) and parts["test"].x.shape == (2000, 1, 64, 64)
     part = whole(parts)
     assert set(np.unique(part.x)) == {0, 255} and (part.factors.max(0) == (2, 5, 39, 31, 31)).all()

@@ -155,12 +155,13 @@ from pathlib import Path
 from vaepipe.storage.errors import run_stage
 from vaepipe.datasets.sources.fetch import fetch
 from vaepipe.stages.prepare import prepare
+from vaepipe.study.specs import PrepareSpec
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 def main():
     if sys.argv[1] == "fetch":
         fetch("mnist", Path("cache"), "data.bin", None, [sys.argv[2]])
     else:
-        prepare({"dataset": "noise", "kind": "array", "path": "noise.npy"}, "out/noise.h5")
+        prepare(PrepareSpec(dataset="noise", kind="array", path="noise.npy"), "out/noise.h5")
 run_stage(main)
 """
 
@@ -185,9 +186,9 @@ def test_a_full_disk(tmp_path, server, stage):
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.delenv("VAEPIPE_DATA_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert fetch.cache() == tmp_path / "vaepipe"
+    assert fetch.download_folder() == tmp_path / "vaepipe"
     monkeypatch.setenv("VAEPIPE_DATA_DIR", str(tmp_path / "shared"))
-    assert fetch.cache() == tmp_path / "shared"
+    assert fetch.download_folder() == tmp_path / "shared"
 
 
 FETCHED = [name for name, info in DATASETS.items() if not info.generated and not info.own]

@@ -15,14 +15,16 @@ import scipy.io
 import torch
 from PIL import Image
 
-from vaepipe.datasets.array import Source
-from vaepipe.datasets.prepared import check, read_split
+from vaepipe.datasets.prepared import read_split
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.datasets.sources import tree
-from vaepipe.datasets.sources.tree import Tree, decode
+from vaepipe.datasets.sources.array_file import ArrayFile
+from vaepipe.datasets.sources.tree import ImageTree, decode
+from vaepipe.datasets.writing import check_parts
 from vaepipe.stages import prepare as stage
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import read_text
+from vaepipe.study.specs import PrepareSpec
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), np.uint8)
@@ -36,7 +38,10 @@ def encoded(image: Image.Image | np.ndarray, kind: str = "png", **options) -> by
 
 def prepared(path: Path, kind: str, tmp_path: Path, threads: int = 1, **options) -> dict:
     out = tmp_path / "out" / "mine.h5"
-    stage.prepare({"dataset": "mine", "kind": kind, "path": str(path), **options}, out, threads=threads)
+    spec = PrepareSpec(
+        dataset="mine", kind=kind, path=str(path), checksum=options.pop("checksum", None), options=options
+    )
+    stage.prepare(spec, out, threads=threads)
     return {split: read_split(out, split) for split in ("train", "test")}
 
 
@@ -125,7 +130,7 @@ def test_a_tree_of_classes(tmp_path, container):
     files = {f"{kind}/{i:02}.png": encoded(RNG.integers(0, 256, (8, 8), np.uint8)) for kind in "ba" for i in range(15)}
     path = CONTAINERS[container](tmp_path / f"my 'images' $x.{container}", files | {"a/notes.txt": b"no", ".hidden.png": b"no"})
     parts = prepared(path, "folder", tmp_path, threads=3, size=None, channels=1)
-    check("mine", parts)
+    check_parts("mine", parts)
     assert len(parts["test"].x) == 15 and len(parts["train"].x) == 15  # enough for some pairs, no more than half
     found = {x.tobytes(): label for part in parts.values() for x, label in zip(part.x, part.label)}
     assert found == {decode(data, 1, None, None).tobytes(): "ab".index(name[0]) for name, data in files.items()}
@@ -145,7 +150,8 @@ def test_threads_and_blocks_change_nothing(tmp_path, monkeypatch):
     files = {f"{i}.png": encoded(RNG.integers(0, 256, (8, 8), np.uint8)) for i in range(60)}
     path, digests = write_files(tmp_path / "d", files), set()
     for threads, chunk in ((1, 2**20), (3, 500)):
-        monkeypatch.setattr(stage.store, "CHUNK", chunk)
+        monkeypatch.setattr("vaepipe.datasets.writing.CHUNK_BYTES", chunk)
+        monkeypatch.setattr("vaepipe.storage.h5.CHUNK_BYTES", chunk)
         prepared(path, "folder", tmp_path, threads=threads, size=None)
         with h5py.File(tmp_path / "out/mine.h5") as file:
             digests.add(read_text(file, "digest"))
@@ -207,9 +213,9 @@ def test_links_in_archives(tmp_path):
 def test_bombs(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "d.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(10**6))
-    monkeypatch.setattr(tree, "LARGEST", 10**6 - 1)
+    monkeypatch.setattr(tree, "MAX_FILE_BYTES", 10**6 - 1)
     assert "refused, 'a.png' is 1000000 bytes long" in refusal(tmp_path / "d.zip", "folder", tmp_path)
-    monkeypatch.setattr(tree, "PIXELS", 599)
+    monkeypatch.setattr(tree, "MAX_PIXELS", 599)
     path = write_files(tmp_path / "d", {"a.png": GOOD, "b.png": GOOD})
     assert "a.png: not a readable image (30×20 pixels, more than 599)" in refusal(path, "folder", tmp_path)
 
@@ -242,7 +248,7 @@ def test_chairs(tmp_path):
                 files[name] = encoded(image)
     files["rendered_chairs/all_chair_names.mat"] = b""
     parts = DATASETS["chairs"].load("chairs", write_tar(tmp_path / "rendered_chairs.tar", files), tmp_path)
-    check("chairs", parts)
+    check_parts("chairs", parts)
     assert len(parts["train"].x) == len(parts["test"].x) == 6
     for part in parts.values():
         chair, elevation, azimuth = part.factors.T
@@ -275,7 +281,7 @@ def test_svhn(tmp_path):
         arrays[split] = RNG.integers(0, 256, (32, 32, 3, n), np.uint8), RNG.integers(1, 11, (n, 1), np.uint8)
         scipy.io.savemat(tmp_path / f"{split}_32x32.mat", dict(zip("Xy", arrays[split])), do_compression=True)
     parts = DATASETS["svhn"].load("svhn", tmp_path, tmp_path)
-    check("svhn", parts)
+    check_parts("svhn", parts)
     for split, (x, y) in arrays.items():
         np.testing.assert_array_equal(np.asarray(parts[split].x)[3], x[..., 3].transpose(2, 0, 1))
         assert list(parts[split].label) == [0 if digit == 10 else digit for digit in y[:, 0]]
@@ -323,7 +329,7 @@ def test_cifar10(tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5((tmp_path / "c.tar.gz").read_bytes()).hexdigest())
     for path in (tmp_path, tmp_path / "cifar-10-batches-py", tmp_path / "c.tar.gz"):
         parts = DATASETS["cifar10"].load("cifar10", path, tmp_path)
-        check("cifar10", parts)
+        check_parts("cifar10", parts)
         assert parts["train"].x.shape == (8, 3, 32, 32) and list(parts["test"].label) == [1, 2, 3, 4]
         np.testing.assert_array_equal(parts["test"].x.reshape(4, -1), data["test_batch"]["data"])
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(b"")
@@ -340,7 +346,7 @@ def test_faces(tmp_path, monkeypatch):
     for flat, old in ((x, False), (x.view(-1, 64, 64), True)):
         torch.save(flat, path, _use_new_zipfile_serialization=not old)
         parts = DATASETS["faces"].load("faces", path, tmp_path)
-        check("faces", parts)
+        check_parts("faces", parts)
         assert len(parts["train"].x) == 40
         for part in parts.values():
             np.testing.assert_array_equal(np.asarray(part.x)[:, 0], x.numpy()[tuple(part.factors.T)])
@@ -382,7 +388,7 @@ def whole(parts: dict) -> dict[bytes, int | None]:
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".mat"])
 @pytest.mark.parametrize("axes", ["NCHW", "NHWC", "HWCN"])
 def test_arrays_of_all_layouts(tmp_path, monkeypatch, suffix, axes):
-    monkeypatch.setattr("vaepipe.datasets.array.SPAN", 1000)
+    monkeypatch.setattr("vaepipe.datasets.sources.array_file.BLOCK_BYTES", 1000)
     path = write_array(tmp_path / f"d{suffix}", IMAGES.transpose(["NCHW".index(axis) for axis in axes]))
     options = {} if suffix == ".npy" else {"key": "x", "labels": "y"}
     parts = prepared(path, "array", tmp_path, threads=2, **options)
@@ -461,10 +467,10 @@ def test_a_checksum_of_ones_own_file(tmp_path):
 
 
 def test_rows_are_taken_as_numpy_takes_them(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaepipe.datasets.array.SPAN", 700)
+    monkeypatch.setattr("vaepipe.datasets.sources.array_file.BLOCK_BYTES", 700)
     path = write_array(tmp_path / "d.h5", IMAGES)
     for rows in ([0], [29], [0, 29], [3, 4, 5, 11, 28], list(range(30))):
-        np.testing.assert_array_equal(Source(path, "x").take(np.array(rows)), IMAGES[rows])
+        np.testing.assert_array_equal(ArrayFile(path, "x").take(np.array(rows)), IMAGES[rows])
 
 
 def test_a_tree_is_read_by_several_threads_at_once(tmp_path):
@@ -472,6 +478,6 @@ def test_a_tree_is_read_by_several_threads_at_once(tmp_path):
 
     files = {f"{i:03}.png": encoded(RNG.integers(0, 256, (40, 40), np.uint8)) for i in range(80)}
     for container in ("zip", "tar"):
-        found = Tree(CONTAINERS[container](tmp_path / f"d.{container}", files))
+        found = ImageTree(CONTAINERS[container](tmp_path / f"d.{container}", files))
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(found.read, list(found.names) * 3)) == list(files.values()) * 3

@@ -1,6 +1,5 @@
 """Figures: the numbers are read back from what was drawn."""
 
-import json
 import subprocess
 import sys
 
@@ -10,17 +9,24 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
+from vaepipe.analysis import formatting
 from vaepipe.analysis.intervals import clustered_interval
+from vaepipe.analysis.selection import nearest, representatives
+from vaepipe.analysis.trials import best_lambda
 from vaepipe.figures import curves, montage, sigma_density, style
 from vaepipe.figures import headline as headlines
-from vaepipe.figures.registry import FIGURES, Data, cells_for, chosen, nearest
-from vaepipe.stages import plot
+from vaepipe.figures.data import CellArrays, Data
+from vaepipe.figures.registry import FIGURES, cells_for
+from vaepipe.stages import inputs, plot
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5, write_h5
 from vaepipe.storage.tables import write_table
-from vaepipe.study.grid import Cell, cells
+from vaepipe.study.cells import Cell, cells
+from vaepipe.study.settings import Plot
+from vaepipe.study.specs import FigureSpec
 
-OPTIONS = {"beta": 10, "d_z": 16, "pairs": 3, "resamples": 200}
+OPTIONS = Plot(beta=10, d_z=16, pairs=3, resamples=200)
+THINGS = {"swissroll": "points", "digits": "images"}
 GRID = {"families": ["beta-vae", "beta-tcvae"], "betas": [1, 4, 8], "d_z": [8, 16], "seeds": [0, 1]}
 ROLL = {**GRID, "betas": [1, 32], "d_z": [2]}
 CELLS = [*cells("swissroll", ROLL), *cells("digits", GRID)]
@@ -36,68 +42,112 @@ def tables():
     for cell in CELLS:
         size = rng.normal(np.sqrt(cell.d_z), 0.2, IMAGES) ** 2
         ll, kl = rng.normal(-20 - cell.beta, 3, IMAGES), rng.gamma(4, 1, IMAGES)
-        rows = {"image": np.arange(IMAGES), "log_likelihood": ll, "kl": kl, "elbo": ll - kl, "sigma_norm": size}
+        rows = {
+            "image": np.arange(IMAGES),
+            "log_likelihood": ll,
+            "kl": kl,
+            "elbo": ll - kl,
+            "sigma_norm": size,
+        }
         images.append(pd.DataFrame(vars(cell) | rows))
         if cell.dataset == "digits":
             grow = {"vae": 0, "beta-vae": -1, "beta-tcvae": 1}[cell.family] * np.log(cell.beta)
-            start = np.exp(4 + grow + np.random.default_rng(1).normal(0, 0.3, PAIRS))  # pairs are alike for all models
+            start = np.exp(
+                4 + grow + np.random.default_rng(1).normal(0, 0.3, PAIRS)
+            )  # pairs are alike for all models
             weight = np.array(LAMBDAS)[:, None]
             norm = np.where(weight > 5, 0, rng.gamma(5, 1, (4, PAIRS)))
-            rows = {"loss": "latent-kl", "lambda": np.repeat(LAMBDAS, PAIRS), "pair": np.tile(np.arange(PAIRS), 4)}
+            rows = {
+                "loss": "latent-kl",
+                "lambda": np.repeat(LAMBDAS, PAIRS),
+                "pair": np.tile(np.arange(PAIRS), 4),
+            }
             rows |= {"objective": np.minimum(start, start / 3 + weight * norm + start * (norm == 0)).ravel()}
-            rows |= {"initial_divergence": np.tile(start, 4), "norm": norm.ravel(), "converged": rng.random(4 * PAIRS) < 0.9}
-            adversarial = 4 - 0.3 * norm + 0.1 * rng.random(norm.shape)  # the farther, the nearer to the target
-            rows |= {"adversarial_distance": adversarial.ravel(), "target_distance": 1.0, "original_distance": 4.05}
+            rows |= {
+                "initial_divergence": np.tile(start, 4),
+                "norm": norm.ravel(),
+                "converged": rng.random(4 * PAIRS) < 0.9,
+            }
+            adversarial = (
+                4 - 0.3 * norm + 0.1 * rng.random(norm.shape)
+            )  # the farther, the nearer to the target
+            rows |= {
+                "adversarial_distance": adversarial.ravel(),
+                "target_distance": 1.0,
+                "original_distance": 4.05,
+            }
             rows |= {"input_distance": 12.0, "target_nll": 20 + cell.beta - norm.ravel()}
             attacks.append(pd.DataFrame(vars(cell) | rows))
     images, attacks = pd.concat(images, ignore_index=True), pd.concat(attacks, ignore_index=True)
-    models = images.groupby([*Cell.__dataclass_fields__], sort=False).mean().drop(columns="image").reset_index()
+    models = (
+        images.groupby([*Cell.__dataclass_fields__], sort=False).mean().drop(columns="image").reset_index()
+    )
     n = len(models)
-    models = models.assign(active_units=models["d_z"] // 2, total_correlation=rng.random(n), state="ok", mean_norm=3.0)
+    models = models.assign(
+        active_units=models["d_z"] // 2, total_correlation=rng.random(n), state="ok", mean_norm=3.0
+    )
     models = models.assign(mig=np.where(models["dataset"] == "digits", rng.random(n), np.nan))
     balls = attacks.assign(ball="l2", radius=attacks["lambda"], divergence=attacks["objective"])
-    return {"models": models, "images": images, "attacks": attacks, "ball": balls}
+    robust = models[list(Cell.__dataclass_fields__)].assign(loss="latent-kl", noise_gain=np.nan, masked="")
+    return {"models": models, "images": images, "attacks": attacks, "ball": balls, "robustness": robust}
 
 
 @pytest.fixture(scope="module")
 def attack_files(tmp_path_factory):
-    """(cell, path) of the montage of ``digits``, the λ of each model in two files, the larger ones first."""
-    rng, folder, found = np.random.default_rng(2), tmp_path_factory.mktemp("attacks"), []
+    """(cell, attack, measure) of the montage of ``digits``."""
+    rng, folder, files = np.random.default_rng(2), tmp_path_factory.mktemp("attacks"), []
     for cell in cells_for("montage", "digits", CELLS, OPTIONS):
-        for rows in (slice(2, 4), slice(0, 2)):
-            picture = rng.integers(0, 256, (PAIRS, 1, 8, 8)).astype("uint8")
-            numbers = {name: rng.random((4, PAIRS))[rows] for name in ("objective", "norm", "adversarial_distance")}
-            numbers["adversarial_distance"][:, 1] = 0.5  # all λ alike: the first is shown, whatever the files' order
-            d = rng.normal(0, 0.1, (4, PAIRS, 1, 8, 8)).astype("float32")[rows]
-            adversarial = rng.integers(0, 256, (4, PAIRS, 1, 8, 8)).astype("uint8")[rows]
-            arrays = dict.fromkeys(("x", "target", "reconstruction", "target_reconstruction"), picture) | numbers
-            arrays |= {"lambdas": np.array(LAMBDAS)[rows], "distortion": d, "adversarial_reconstruction": adversarial}
-            path = str(folder / f"{cell.family}{rows.start}.h5")
-            write_h5(path, "attack", {k: (a, k) for k, a in arrays.items()}, {**vars(cell), "loss": "latent-kl"})
-            found.append((cell, path))
-    return found
+        numbers = {name: rng.random((4, PAIRS)) for name in ("objective", "norm", "divergence")}
+        solved = numbers | {
+            name: rng.integers(0, 256, (PAIRS, 1, 8, 8)).astype("uint8") for name in ("x", "target")
+        }
+        solved |= {"lambdas": np.array(LAMBDAS), "initial_divergence": np.full((4, PAIRS), 2.0)}
+        solved |= {"distortion": rng.normal(0, 0.1, (4, PAIRS, 1, 8, 8)).astype("float32")}
+        distance = rng.random((4, PAIRS))
+        distance[:, 1] = 0.5  # all λ are equal: the first is shown
+        stills = ("reconstruction", "target_reconstruction")
+        measured = {name: rng.integers(0, 256, (PAIRS, 1, 8, 8)).astype("uint8") for name in stills}
+        measured |= {"adversarial_distance": distance, "input_distance": np.full(PAIRS, 3.0)}
+        measured |= {"adversarial_reconstruction": rng.integers(0, 256, (4, PAIRS, 1, 8, 8)).astype("uint8")}
+        attributes = {**vars(cell), "loss": "latent-kl"}
+        paths = [str(folder / f"{cell.family}-{kind}.h5") for kind in ("attack", "measure")]
+        for path, kind, arrays in zip(paths, ("attack", "measure"), (solved, measured)):
+            write_h5(path, kind, {k: (a, k) for k, a in arrays.items()}, attributes)
+        files.append((cell, *paths))
+    return files
 
 
 @pytest.fixture(scope="module")
 def roll_files(tmp_path_factory):
-    rng, folder, found = np.random.default_rng(3), tmp_path_factory.mktemp("roll"), []
+    rng, folder, files = np.random.default_rng(3), tmp_path_factory.mktemp("roll"), []
     x = rng.normal(0, 5, (60, 3)).astype("float32")
     for cell in cells_for("swissroll", "swissroll", CELLS, OPTIONS):
         z = rng.normal(0, 1, (60, 2)).astype("float32")
         arrays = {"x": x, "sample": z, "reconstruction": x + cell.beta / 100}
         path = str(folder / f"{cell.family}{cell.beta:g}.h5")
         write_h5(path, "evaluation", {k: (a, k) for k, a in arrays.items()}, {})
-        found.append((cell, path))
-    return found
+        files.append((cell, path))
+    return files
 
 
 @pytest.fixture(scope="module")
 def data(tables, attack_files, roll_files):
-    return {name: Data(**tables, arrays={"montage": attack_files, "swissroll": roll_files}.get(name, [])) for name in FIGURES}
+    """Name of the figure → what it reads, as the stage reads the arrays."""
+    attacked = plot.read(
+        FIGURES["montage"],
+        FigureSpec(plot=OPTIONS, cells=tuple(cell for cell, *_ in attack_files)),
+        {},
+        [attack for _, attack, _ in attack_files],
+        [measure for _, _, measure in attack_files],
+    ).arrays
+    axes = FIGURES["swissroll"].arrays["evaluation"]
+    rolls = [inputs.read_evaluation(cell, path, axes) for cell, path in roll_files]
+    arrays = {"montage": attacked, "swissroll": rolls}
+    return {name: Data(**tables, arrays=arrays.get(name, []), things=THINGS) for name in FIGURES}
 
 
 def make(name, data, **options):
-    return FIGURES[name].load()(data, OPTIONS | options)
+    return FIGURES[name].load()(data, OPTIONS.model_copy(update=options))
 
 
 def part(figure, gid, panel=0):
@@ -106,7 +156,9 @@ def part(figure, gid, panel=0):
 
 
 def notes(figure):
-    return "\n".join(" ".join(text.get_text().split()) for text in figure.findobj(Text) if text.get_gid() == "note")
+    return "\n".join(
+        " ".join(text.get_text().split()) for text in figure.findobj(Text) if text.get_gid() == "note"
+    )
 
 
 def nothing_is_cut_off(figure):
@@ -127,8 +179,13 @@ def pick(frame, families, **equal):
 
 
 def test_registry_costs_nothing_at_parse_time():
-    code = "import sys, vaepipe.figures; print([m for m in ('matplotlib', 'pandas', 'numpy', 'torch') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = "import sys, vaepipe.figures.registry, vaepipe.figures.captions; print([m for m in ('matplotlib', 'pandas', 'numpy', 'torch') if m in sys.modules])"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_nearest():
@@ -136,16 +193,19 @@ def test_nearest():
     assert nearest([2, 8, 4], 6) == 4  # a tie: the smaller
 
 
-def test_chosen_and_cells_for():
+def test_representatives_and_cells_for():
     assert [(c.family, c.beta, c.d_z, c.seed) for c in cells_for("montage", "digits", CELLS, OPTIONS)] == [
         ("vae", 1, 16, 0),
         ("beta-vae", 8, 16, 0),
         ("beta-tcvae", 8, 16, 0),
     ]
     assert len(cells_for("swissroll", "swissroll", CELLS, OPTIONS)) == 3  # one of two seeds
-    assert cells_for("swissroll", "digits", CELLS, OPTIONS) == [] == cells_for("elbo", "digits", CELLS, OPTIONS)
-    assert chosen([], OPTIONS) == []
-    assert [c.family for c in chosen(cells("digits", {**GRID, "families": ["vae"]}), OPTIONS)] == ["vae"]
+    assert (
+        cells_for("swissroll", "digits", CELLS, OPTIONS) == [] == cells_for("elbo", "digits", CELLS, OPTIONS)
+    )
+    assert representatives([], 10, 16) == []
+    one_family = cells("digits", {**GRID, "families": ["vae"]})
+    assert [c.family for c in representatives(one_family, 10, 16)] == ["vae"]
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "headline"])
@@ -181,7 +241,9 @@ def test_adversarial_loss_is_the_plain_mean_with_its_interval(family, data, tabl
         rows = pick(tables["attacks"], (family, "vae"), beta=beta)
         assert mean == pytest.approx(sum(rows["objective"]) / len(rows))
         assert first == pytest.approx(rows["initial_divergence"].mean())
-        _, low, high = clustered_interval(rows["objective"], [rows["pair"], rows["seed"]], log=True, resamples=200)
+        _, low, high = clustered_interval(
+            rows["objective"], [rows["pair"], rows["seed"]], log=True, resamples=200
+        )
         ends = outline[outline[:, 0] == beta, 1]
         assert (ends.min(), ends.max()) == (pytest.approx(low), pytest.approx(high))
 
@@ -189,18 +251,27 @@ def test_adversarial_loss_is_the_plain_mean_with_its_interval(family, data, tabl
 def test_adversarial_loss_says_what_its_band_is(data, tables):
     text = notes(make("adversarial_loss", data["adversarial_loss"]))
     assert "n = 80 trials per point (5 pairs × 4 λ × 2 $d_z$ × 2 seeds)" in text
-    assert "bootstrap over 5 pairs and 2 training seeds, 200 resamples, Student's t" in text and "make it wide" in text
+    assert (
+        "bootstrap over 5 pairs and 2 training seeds, 200 resamples, Student's t" in text
+        and "make it wide" in text
+    )
     assert "in 25 % of trials" in text
     single = Data(attacks=tables["attacks"][tables["attacks"]["seed"] == 0])
-    assert "one training seed: variation between trainings is not in it" in notes(make("adversarial_loss", single))
+    assert "one training seed: variation between trainings is not in it" in notes(
+        make("adversarial_loss", single)
+    )
 
 
 @pytest.mark.parametrize(("name", "column"), [("likelihood", "log_likelihood"), ("elbo", "elbo")])
 def test_quality(name, column, data, tables):
     figure = make(name, data[name])
     assert [ax.get_title() for ax in figure.axes] == ["swissroll", "digits"]
-    assert figure.axes[0].get_ylabel().endswith("nats per point") and figure.axes[1].get_ylabel().endswith("nats per image")
-    assert "60 rows" in notes(figure) and "120 rows per point (30 images × 2 $d_z$ × 2 seeds)" in notes(figure)
+    assert figure.axes[0].get_ylabel().endswith("nats per point") and figure.axes[1].get_ylabel().endswith(
+        "nats per image"
+    )
+    assert "60 rows" in notes(figure) and "120 rows per point (30 images × 2 $d_z$ × 2 seeds)" in notes(
+        figure
+    )
     for panel, dataset in enumerate(("swissroll", "digits")):
         line = part(figure, "beta-tcvae", panel)
         frame = tables["images"][tables["images"]["dataset"] == dataset]
@@ -211,7 +282,9 @@ def test_quality(name, column, data, tables):
 
 def test_missing_parts_are_said(tables):
     one = Data(images=pick(tables["images"], ("vae", "beta-vae"), dataset="digits"))
-    assert "Not in this study: β-TCVAE." in notes(make("elbo", one)) and "β-TCVAE" in notes(make("sigma_density", one))
+    assert "Not in this study: β-TCVAE." in notes(make("elbo", one)) and "β-TCVAE" in notes(
+        make("sigma_density", one)
+    )
     no_vae = Data(attacks=pick(tables["attacks"], ("beta-tcvae",), beta=4, seed=0, pair=0))
     text = notes(make("adversarial_loss", no_vae))
     assert "No band" in text and "one pair" in text and "Not in this study: β-VAE, β = 1." in text
@@ -223,7 +296,9 @@ def test_missing_parts_are_said(tables):
     for name in ("adversarial_loss", "likelihood", "sigma_density", "headline"):
         assert make(name, lonely)
     uneven = tables["attacks"].drop(pick(tables["attacks"], ("beta-vae",), beta=4, d_z=8).index)
-    assert "n = 40 to 80 trials per point (at most 5 pairs" in notes(make("adversarial_loss", Data(attacks=uneven)))
+    assert "n = 40 to 80 trials per point (at most 5 pairs" in notes(
+        make("adversarial_loss", Data(attacks=uneven))
+    )
 
 
 def test_nothing_to_show_is_said(tables):
@@ -235,9 +310,17 @@ def test_nothing_to_show_is_said(tables):
 
 
 def test_short_numbers():
-    shown = {0.0123456: "0.0123", 7.8: "7.80", 236.4: "236", 1073.0: "1,070", 999.9: "1,000", 12345678.0: "1.23e+07", 0.0: "0.00"}
-    assert {number: style.short(number) for number in shown} == shown
-    assert (style.short(float("nan")), style.short(float("inf"))) == ("nan", "inf")
+    shown = {
+        0.0123456: "0.0123",
+        7.8: "7.80",
+        236.4: "236",
+        1073.0: "1,070",
+        999.9: "1,000",
+        12345678.0: "1.23e+07",
+        0.0: "0.00",
+    }
+    assert {number: formatting.short(number) for number in shown} == shown
+    assert (formatting.short(float("nan")), formatting.short(float("inf"))) == ("nan", "inf")
 
 
 def test_means_off_the_axis_are_said(tables):
@@ -264,10 +347,14 @@ def test_sigma_density_integrates_to_one(data, tables):
     assert part(figure, "prior", 1).get_xdata()[0] == 4
     assert figure.axes[1].get_title() == "digits, β = 8, $d_z$ = 16"
     x, y = part(figure, "beta-vae 1", 1).get_data()
-    values = pick(tables["images"], ("beta-vae",), dataset="digits", beta=8, d_z=16, seed=1)["sigma_norm"].to_numpy()
+    values = pick(tables["images"], ("beta-vae",), dataset="digits", beta=8, d_z=16, seed=1)[
+        "sigma_norm"
+    ].to_numpy()
     bandwidth = values.std() * len(values) ** -0.2
     at = 500
-    assert y[at] == pytest.approx(np.exp(-0.5 * ((x[at] - values) / bandwidth) ** 2).mean() / bandwidth / np.sqrt(2 * np.pi))
+    assert y[at] == pytest.approx(
+        np.exp(-0.5 * ((x[at] - values) / bandwidth) ** 2).mean() / bandwidth / np.sqrt(2 * np.pi)
+    )
 
 
 def test_a_collapsed_model_is_a_visible_spike(tables):
@@ -296,54 +383,64 @@ def test_best_lambda():
     rng = np.random.default_rng(4)
     for _ in range(50):
         distance = rng.random(7)
-        assert montage.best_lambda(distance) == brute_best(list(distance))
-    assert montage.best_lambda(np.full(7, 0.1)) == 0  # their mean rounds to less than 0.1
-    assert montage.best_lambda(np.array([np.nan, 1, 2, 9])) == 2
-    assert montage.best_lambda(np.full(3, np.nan)) == 0 == montage.best_lambda(np.array([3.0]))
+        assert best_lambda(distance) == brute_best(list(distance))
+    assert best_lambda(np.full(7, 0.1)) == 0  # their mean rounds to less than 0.1
+    assert best_lambda(np.array([np.nan, 1, 2, 9])) == 2
+    assert best_lambda(np.full(3, np.nan)) == 0 == best_lambda(np.array([3.0]))
 
 
 def test_montage_shows_the_chosen_lambda(data, attack_files):
     figure = make("montage", data["montage"])
     assert [ax.get_title() for ax in figure.axes] == ["VAE, β = 1", "β-VAE, β = 8", "β-TCVAE, β = 8"]
-    for ax, second, first in zip(figure.axes, attack_files[::2], attack_files[1::2]):
-        parts = []
-        for _, path in (first, second):
-            with open_h5(path, "attack") as file:
-                parts.append({name: file[name][:] for name in ("adversarial_distance", "norm", "objective", "distortion")})
-        whole = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    for ax, (_, attack, measure) in zip(figure.axes, attack_files):
+        with open_h5(attack, "attack") as file, open_h5(measure, "measure") as measured:
+            norm, objective, distance = (
+                file["norm"][:],
+                file["objective"][:],
+                measured["adversarial_distance"][:],
+            )
         labels = [label.get_text() for label in ax.get_xticklabels()]
-        assert len(labels) == OPTIONS["pairs"]
+        assert len(labels) == OPTIONS.pairs
         for p, label in enumerate(labels):
-            row = brute_best(list(whole["adversarial_distance"][:, p]))
-            norm, loss = whole["norm"][row, p], whole["objective"][row, p]
-            numbers = [style.short(value) for value in (LAMBDAS[row], norm, loss)]
+            row = brute_best(list(distance[:, p]))
+            numbers = [formatting.short(value) for value in (LAMBDAS[row], norm[row, p], objective[row, p])]
             assert label == "λ {}\n‖d‖ {}\nΔ {}".format(*numbers)
+    assert "Δ = divergence + λ‖d‖₂ in nats" in notes(figure)
 
 
 def test_montage_marks_the_models_whose_attacks_the_checks_flag(data, attack_files):
-    frame = pd.DataFrame([vars(cell) | {"loss": "latent-kl", "masked": ""} for cell, _ in attack_files[::2]])
+    frame = pd.DataFrame([vars(cell) | {"loss": "latent-kl", "masked": ""} for cell, *_ in attack_files])
     weak = frame.assign(masked=["", "noise of the same norm does 95 % as well", np.nan])
-    figure = make("montage", Data(robustness=weak, arrays=attack_files))
+    figure = make("montage", Data(robustness=weak, arrays=data["montage"].arrays))
     assert [ax.get_title() for ax in figure.axes] == ["VAE, β = 1", "β-VAE, β = 8 †", "β-TCVAE, β = 8"]
     said = "† Attack too weak by its checks, do not call robust (models): β-VAE β = 8 (1 of 1)."
     assert notes(figure).endswith(said) and nothing_is_cut_off(figure)
-    for clean in (Data(robustness=frame, arrays=attack_files), data["montage"]):
+    for clean in (Data(robustness=frame, arrays=data["montage"].arrays), data["montage"]):
         figure = make("montage", clean)
         assert "†" not in notes(figure) and not any("†" in ax.get_title() for ax in figure.axes)
 
 
 def test_montage_scales_the_distortion_about_grey(data, attack_files):
-    figure = make("montage", data["montage"], pairs=1)
+    first = [
+        item._replace(
+            arrays={k: a[..., :1, :, :, :] if a.ndim > 3 else a[..., :1] for k, a in item.arrays.items()}
+            | {"lambdas": item.arrays["lambdas"]}
+        )
+        for item in data["montage"].arrays
+    ]
+    figure = make("montage", Data(arrays=first))
     tile = figure.axes[0].images[0].get_array()
     side = tile.shape[1]
     assert tile.shape == (7 * side, side, 3)
-    shown = [montage.columns([a[1], b[1]], 1)[0] for a, b in zip(attack_files[::2], attack_files[1::2])]
+    shown = [montage.columns(item.arrays)[0] for item in data["montage"].arrays]
     reach = max(np.abs(column.pictures[3]).max() for column in shown)
     assert f"±{reach:.2g}" in figure.axes[0].get_yticklabels()[3].get_text()
     d = shown[0].pictures[3][0]
     middle = tile[3 * side : 4 * side]
     gap = (side - 66) // 2 + 1  # gap and frame around 64 pixels, eight for each of the image's
-    assert (middle[gap + 4 : gap + 64 : 8, gap + 4 : gap + 64 : 8, 0] == np.round((0.5 + 0.5 * d / reach) * 255)).all()
+    assert (
+        middle[gap + 4 : gap + 64 : 8, gap + 4 : gap + 64 : 8, 0] == np.round((0.5 + 0.5 * d / reach) * 255)
+    ).all()
     assert montage._distortion(np.zeros((1, 2, 2)), 0.0).tolist() == [[[128, 128], [128, 128]]]
 
 
@@ -369,17 +466,19 @@ def test_swissroll_layout(data, roll_files):
     assert np.allclose(points.get_array(), np.sqrt(x[:, 0] ** 2 + x[:, 2] ** 2))
 
 
-def test_swissroll_without_a_model(roll_files):
-    figure = make("swissroll", Data(arrays=[item for item in roll_files if (item[0].family, item[0].beta) != ("beta-vae", 32)]))
+def test_swissroll_without_a_model(data):
+    others = [
+        item for item in data["swissroll"].arrays if (item.cell.family, item.cell.beta) != ("beta-vae", 32)
+    ]
+    figure = make("swissroll", Data(arrays=others))
     assert any("not in" in text.get_text() for text in figure.findobj(Text))
 
 
-def test_swissroll_on_a_line(roll_files, tmp_path):
+def test_swissroll_on_a_line(roll_files):
     """A posterior that collapsed in one dimension exactly has no density; its points are still drawn."""
     x, z = np.random.default_rng(6).normal(size=(2, 20, 3))
     arrays = {"x": x, "sample": z[:, :2] * [1, 0], "reconstruction": x}
-    write_h5(tmp_path / "e.h5", "evaluation", {k: (a, k) for k, a in arrays.items()}, {})
-    assert make("swissroll", Data(arrays=[(roll_files[0][0], str(tmp_path / "e.h5"))]))
+    assert make("swissroll", Data(arrays=[CellArrays(roll_files[0][0], arrays)]))
 
 
 # --- headline ----------------------------------------------------------------------------------------------------------
@@ -388,7 +487,10 @@ def test_swissroll_on_a_line(roll_files, tmp_path):
 def test_headline_numbers(data, tables):
     text = make("headline", data["headline"])
     frame = tables["attacks"]
-    base, raised = (pick(frame, (family,), beta=beta)["objective"].mean() for family, beta in (("vae", 1), ("beta-tcvae", 8)))
+    base, raised = (
+        pick(frame, (family,), beta=beta)["objective"].mean()
+        for family, beta in (("vae", 1), ("beta-tcvae", 8))
+    )
     (row,) = [line for line in text.splitlines() if line.split()[:1] == ["8"]]
     assert f"{raised / base:.3g}" in row and row.split()[-1] == "higher" and "lower" in row
     assert "β-VAE: β > 1 does NOT raise the loss (lower at β = 4, 8)." in text
@@ -405,7 +507,9 @@ def test_change_is_the_paired_ratio(tables):
     key = ["d_z", "seed", "lambda", "pair"]
     base, raised = (pick(frame, (f,), beta=b).sort_values(key) for f, b in (("vae", 1), ("beta-tcvae", 4)))
     ids = [raised["pair"], raised["seed"]]
-    ratio = clustered_interval(raised["objective"], ids, against=base["objective"].to_numpy(), compare="ratio", resamples=200)
+    ratio = clustered_interval(
+        raised["objective"], ids, against=base["objective"].to_numpy(), compare="ratio", resamples=200
+    )
     assert np.array(found) + 1 == pytest.approx(np.array(ratio))
     negative = frame.assign(objective=frame["objective"] - 1e4)
     shifted = headlines.excess(negative, "beta-tcvae", 4.0, 200)
@@ -427,14 +531,18 @@ def arguments(tables, attack_files, roll_files, tmp_path):
     """name → command line, and where it writes."""
     for name, frame in tables.items():
         write_table(tmp_path / f"{name}.parquet", frame[frame["dataset"] == "digits"])
-    arrays = {"montage": attack_files, "swissroll": roll_files}
+    arrays = {"montage": attack_files, "swissroll": [(cell, path, "") for cell, path in roll_files]}
 
     def build(name, folder="a"):
         outs = [tmp_path / folder / f"{name}{suffix}" for suffix in FIGURES[name].suffixes]
-        its = arrays.get(name, [])
-        spec = {"plot": OPTIONS, "cells": [vars(cell) for cell, _ in its]}
-        files = [x for table in FIGURES[name].tables for x in (f"--{table}", str(tmp_path / f"{table}.parquet"))]
-        return [name, "--spec", json.dumps(spec), *files, "--arrays", *(path for _, path in its), "--out", *map(str, outs)], outs
+        files = arrays.get(name, [])
+        spec = FigureSpec(plot=OPTIONS, cells=tuple(cell for cell, *_ in files), things=THINGS).to_json()
+        tables = [
+            x for table in FIGURES[name].tables for x in (f"--{table}", str(tmp_path / f"{table}.parquet"))
+        ]
+        measures = [measure for _, _, measure in files if measure]
+        read = ["--arrays", *(path for _, path, _ in files), "--measures", *measures]
+        return [name, "--spec", spec, *tables, *read, "--out", *map(str, outs)], outs
 
     return build
 
@@ -448,7 +556,12 @@ def test_same_input_same_bytes(name, arguments):
     plot.main([*again[: again.index("--out") + 1], *map(str, kept)])
     for out in outs:
         content = out.read_bytes()
-        assert content.startswith({".pdf": b"%PDF", ".png": b"\x89PNG", ".txt": b"digits", ".csv": b""}[out.suffix]) and content
+        assert (
+            content.startswith(
+                {".pdf": b"%PDF", ".png": b"\x89PNG", ".txt": b"digits", ".csv": b""}[out.suffix]
+            )
+            and content
+        )
         assert b"CreationDate" not in content and b"Software" not in content
     for other in kept:
         assert other.read_bytes() == other.parent.parent.joinpath("a", other.name).read_bytes()
@@ -470,12 +583,18 @@ def test_wrong_input_is_one_line(arguments, tmp_path):
         plot.main(argv)
     argv, _ = arguments("montage")
     argv.remove(argv[argv.index("--arrays") + 1])
-    with pytest.raises(DataError, match="5 files for 6 cells"):
+    with pytest.raises(DataError, match="2 files for 3 cells"):
         plot.main(argv)
 
 
 def test_the_hierarchical_family_starts_from_its_own_model_at_beta_one():
-    found = {("vae", 1.0): 1, ("seatbelt", 1.0): 2, ("seatbelt", 4.0): 3, ("beta-vae", 4.0): 5, ("ae", 0.0): 9}
-    assert curves.line(found, "seatbelt") == ([1.0, 4.0], [2, 3])
-    assert curves.line(found, "beta-vae") == ([1.0, 4.0], [1, 5])
-    assert curves.line(found, "beta-tcvae") == ([], [])
+    found = {
+        ("vae", 1.0): 1,
+        ("seatbelt", 1.0): 2,
+        ("seatbelt", 4.0): 3,
+        ("beta-vae", 4.0): 5,
+        ("ae", 0.0): 9,
+    }
+    assert curves.line_over_beta(found, "seatbelt") == ([1.0, 4.0], [2, 3])
+    assert curves.line_over_beta(found, "beta-vae") == ([1.0, 4.0], [1, 5])
+    assert curves.line_over_beta(found, "beta-tcvae") == ([], [])

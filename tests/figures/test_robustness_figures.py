@@ -5,15 +5,18 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from vaepipe.analysis import robustness
+from vaepipe.analysis import correlation, formatting, robustness
 from vaepipe.analysis import trials as pairs
+from vaepipe.analysis.families import label
 from vaepipe.analysis.intervals import clustered_interval
-from vaepipe.figures import disentanglement, frontier, published, style
-from vaepipe.figures.registry import FIGURES, Data
+from vaepipe.figures import frontier, published
+from vaepipe.figures.data import Data
+from vaepipe.figures.registry import FIGURES
+from vaepipe.study.settings import Plot
 
-OPTIONS = {"beta": 4, "d_z": 8, "pairs": 3, "resamples": 100}
+OPTIONS = Plot(beta=4, d_z=8, pairs=3, resamples=100)
 BETAS, D_Z, SEEDS, PAIRS, LAMBDAS, IMAGES = (1.0, 2.0, 4.0), (4, 8), (0, 1), 4, (0.25, 1.0, 8.0), 12
-TABLES = [name for name, entry in FIGURES.items() if entry.tables and entry.function == "draw"]
+TABLES = [name for name, entry in FIGURES.items() if entry.tables and ".png" in entry.suffixes]
 
 
 def grid(families=("beta-vae", "beta-tcvae", "seatbelt")):
@@ -33,7 +36,13 @@ def make_tables(losses=("latent-kl", "output"), factors=True):
         elbo = rng.normal(-90 - 5 * cell["beta"] + 3 * (cell["family"] == "seatbelt"), 1, IMAGES)
         rows = {"image": np.arange(IMAGES), "elbo": elbo, "log_likelihood": elbo + 5, "kl": 5.0}
         images.append(pd.DataFrame(cell | rows | {"sigma_norm": rng.random(IMAGES) + 1}))
-        row = {"active_units": 3, "total_correlation": rng.random(), "state": "ok", "mean_norm": 2.0, "kl": 5.0}
+        row = {
+            "active_units": 3,
+            "total_correlation": rng.random(),
+            "state": "ok",
+            "mean_norm": 2.0,
+            "kl": 5.0,
+        }
         row |= {"sigma_norm": 1.5, "overlap": 0.01 * cell["beta"], "overlap_se": 0.001}
         models.append(cell | row | {"mig": rng.random() if factors else np.nan})
         for loss in losses:
@@ -41,9 +50,18 @@ def make_tables(losses=("latent-kl", "output"), factors=True):
                 for k, weight in enumerate(LAMBDAS):
                     norm = (2 - k) * (1 + 0.3 * cell["beta"]) * rng.uniform(0.9, 1.1)
                     a = 1 + 3 * np.exp(-norm / (1 + 0.2 * cell["beta"]))
-                    trial = {"loss": loss, "lambda": weight, "pair": pair, "norm": norm, "input_distance": 5.0}
+                    trial = {
+                        "loss": loss,
+                        "lambda": weight,
+                        "pair": pair,
+                        "norm": norm,
+                        "input_distance": 5.0,
+                    }
                     trial |= {"adversarial_distance": a, "target_distance": 1.0, "original_distance": 4.0}
-                    trial |= {"initial_divergence": 50.0, "objective": min(50.0, 10 * cell["beta"] + weight * norm)}
+                    trial |= {
+                        "initial_divergence": 50.0,
+                        "objective": min(50.0, 10 * cell["beta"] + weight * norm),
+                    }
                     attacks.append(cell | trial | {"target_nll": 100 + cell["beta"], "converged": True})
     attacks = pd.DataFrame(attacks)
     return Data(pd.DataFrame(models), pd.concat(images, ignore_index=True), attacks, in_balls(attacks))
@@ -51,7 +69,9 @@ def make_tables(losses=("latent-kl", "output"), factors=True):
 
 def in_balls(attacks):
     """Attacks of bounded size, a radius for each λ, and two norms."""
-    balls = attacks.assign(radius=1 / attacks["lambda"], divergence=attacks["objective"] + 0.1 * attacks["pair"])
+    balls = attacks.assign(
+        radius=1 / attacks["lambda"], divergence=attacks["objective"] + 0.1 * attacks["pair"]
+    )
     return pd.concat([balls.assign(ball=norm) for norm in ("l2", "linf")], ignore_index=True)
 
 
@@ -65,7 +85,9 @@ def make(name, data):
 
 
 def notes(page):
-    return "\n".join(" ".join(text.get_text().split()) for text in page.findobj(Text) if text.get_gid() == "note")
+    return "\n".join(
+        " ".join(text.get_text().split()) for text in page.findobj(Text) if text.get_gid() == "note"
+    )
 
 
 def part(page, gid, panel=0):
@@ -104,23 +126,24 @@ def test_pairs_that_cannot_be_fooled(data):
 
 
 def test_attacks_without_a_target_have_no_distance_to_it(data):
-    from vaepipe.attacks import losses
-
-    assert tuple(losses.UNTARGETED) == pairs.UNTARGETED
     both = Data(data.models, data.images, data.attacks.replace({"loss": {"output": "max-damage"}}))
     for name in ("distortion", "success", "frontier", "disentanglement", "target_nll"):
-        assert [ax.get_title().split(", β")[0] for ax in make(name, both).axes] == ["dsprites, attack latent-kl"]
+        assert [ax.get_title().split(", β")[0] for ax in make(name, both).axes] == [
+            "dsprites, attack latent-kl"
+        ]
     assert len(make("adversarial_loss", both).axes) == 2
 
 
 def test_distortion_curves_and_their_area(data):
     page = make("distortion", data)
     rows = pd.DataFrame(page.rows)
-    area = rows[(rows["quantity"] == "auddc") & (rows["family"] == "seatbelt") & (rows["loss"] == "output")].iloc[0]
+    area = rows[
+        (rows["quantity"] == "auddc") & (rows["family"] == "seatbelt") & (rows["loss"] == "output")
+    ].iloc[0]
     its = pairs.areas(data.attacks.query("family == 'seatbelt' and beta == 4 and loss == 'output'"))
     expected = clustered_interval(its["auddc"], [its["pair"], its["seed"]], resamples=100)
     assert (area["estimate"], area["low"], area["high"]) == pytest.approx(expected)
-    assert f"Seatbelt {style.short(area['estimate'])} [" in notes(page)
+    assert f"Seatbelt {formatting.short(area['estimate'])} [" in notes(page)
     assert "4 pairs" in notes(page) and "λ from $2^{-2}$ to $2^{3}$" in notes(page)
     x, y = part(page, "vae").get_data()
     assert y[np.isfinite(y)].max() <= 1 and x[-1] == 1
@@ -128,7 +151,9 @@ def test_distortion_curves_and_their_area(data):
 
 def test_success_is_the_share_of_fooled_pairs(data):
     page = make("success", data)
-    its = pairs.areas(data.attacks.query("family == 'beta-tcvae' and beta == 4 and loss == 'latent-kl'"))["fooling_norm"]
+    its = pairs.areas(data.attacks.query("family == 'beta-tcvae' and beta == 4 and loss == 'latent-kl'"))[
+        "fooling_norm"
+    ]
     norms, shares = part(page, "beta-tcvae").get_data()
     for norm, share in zip(norms[::7], shares[::7]):
         assert share == pytest.approx(sum(its <= norm) / len(its))
@@ -137,7 +162,11 @@ def test_success_is_the_share_of_fooled_pairs(data):
 
 def test_attacks_of_bounded_size_are_ratios_of_means_against_the_bound(data):
     page = make("ball", data)
-    titles = [f"dsprites, attack {loss}, {norm} ball, β = 4" for norm in ("L₂", "L∞") for loss in ("latent-kl", "output")]
+    titles = [
+        f"dsprites, attack {loss}, {norm} ball, β = 4"
+        for norm in ("L₂", "L∞")
+        for loss in ("latent-kl", "output")
+    ]
     assert [ax.get_title() for ax in page.axes] == titles
     its = data.ball.query("loss == 'latent-kl' and ball == 'linf' and family == 'seatbelt' and beta == 4")
     radii, shares = part(page, "seatbelt", 2).get_data()
@@ -150,7 +179,9 @@ def test_attacks_of_bounded_size_are_ratios_of_means_against_the_bound(data):
         options = {"against": rows["initial_divergence"], "compare": "ratio", "resamples": 100}
         expected = clustered_interval(rows["divergence"], [rows["pair"], rows["seed"]], **options)
         assert (row["estimate"], row["low"], row["high"]) == pytest.approx(expected) and not row["flagged"]
-    damage = Data(ball=data.ball.assign(loss="max-damage", divergence=-data.ball["divergence"], initial_divergence=0.0))
+    damage = Data(
+        ball=data.ball.assign(loss="max-damage", divergence=-data.ball["divergence"], initial_divergence=0.0)
+    )
     radii, means = part(make("ball", damage), "vae").get_data()
     rows = damage.ball.query("ball == 'l2' and family == 'vae' and radius == 1")
     assert means[0] == 0 and means[list(radii).index(1)] == pytest.approx(rows["divergence"].mean())
@@ -158,7 +189,12 @@ def test_attacks_of_bounded_size_are_ratios_of_means_against_the_bound(data):
 
 def flag(attacks, family, beta, loss="latent-kl", seeds=(0,)):
     """The attacks with the models of some seeds flagged, as a table read from a file has it: NaN where nothing is said."""
-    where = (attacks["family"] == family) & (attacks["beta"] == beta) & (attacks["loss"] == loss) & attacks["seed"].isin(seeds)
+    where = (
+        (attacks["family"] == family)
+        & (attacks["beta"] == beta)
+        & (attacks["loss"] == loss)
+        & attacks["seed"].isin(seeds)
+    )
     return attacks.assign(masked=np.where(where, "noise does 95 % as well", None))
 
 
@@ -169,7 +205,16 @@ def daggers(page, panel=0):
     return {sign.get_gid(): sign.xy for sign in signs}
 
 
-MARKED = ["adversarial_loss", "relative_loss", "target_nll", "distortion", "success", "frontier", "part2", "ball"]
+MARKED = [
+    "adversarial_loss",
+    "relative_loss",
+    "target_nll",
+    "distortion",
+    "success",
+    "frontier",
+    "part2",
+    "ball",
+]
 
 
 @pytest.mark.parametrize("name", MARKED)
@@ -184,16 +229,21 @@ def test_attacks_that_their_checks_flag_have_a_dagger_where_they_are_drawn_and_a
     clean = [i for i, ax in enumerate(page.axes) if "attack output" in ax.get_title()]
     assert clean and not any(daggers(page, i) for i in clean)
     first = next(text for text in page.axes[0].texts if text.get_gid() == "note")
-    assert f"† Attack too weak by its checks, do not call robust (models): {style.NAMES[family]} β = 4 (2 of 4)." in " ".join(
-        first.get_text().split()
+    assert (
+        f"† Attack too weak by its checks, do not call robust (models): {label(family)} β = 4 (2 of 4)."
+        in " ".join(first.get_text().split())
     )
-    assert notes(page).count("†") == len(page.axes) - len(clean) - (name == "part2")  # its last panel is the ELBO
+    assert notes(page).count("†") == len(page.axes) - len(clean) - (
+        name == "part2"
+    )  # its last panel is the ELBO
     assert not any(daggers(make(name, data), i) for i in range(len(make(name, data).axes)))
     page.draw_without_rendering()
 
 
 def test_flagged_models_in_the_scatter_and_in_the_heat_map(data):
-    attacks = flag(data.attacks, "vae", 1.0, "output", seeds=(0, 1)).query("d_z == 4 or family != 'vae' or loss != 'output'")
+    attacks = flag(data.attacks, "vae", 1.0, "output", seeds=(0, 1)).query(
+        "d_z == 4 or family != 'vae' or loss != 'output'"
+    )
     page = make("disentanglement", Data(data.models, data.images, attacks))
     assert daggers(page) == {} and "†" in notes(page)
     marked = page.axes[1].findobj(lambda artist: artist.get_gid() == "flag vae 1")
@@ -210,21 +260,31 @@ def test_flagged_models_in_the_scatter_and_in_the_heat_map(data):
 
 
 def test_a_model_without_beta_is_marked_on_its_line(data):
-    other = data.attacks.query("family == 'vae'").assign(family="mine", beta=0.0, masked="random restarts do better")
+    other = data.attacks.query("family == 'vae'").assign(
+        family="mine", beta=0.0, masked="random restarts do better"
+    )
     page = make("target_nll", Data(attacks=pd.concat([data.attacks, other], ignore_index=True)))
-    assert daggers(page)["flag mine 0"] == pytest.approx((4, other.query("loss == 'latent-kl'")["target_nll"].mean()))
+    assert daggers(page)["flag mine 0"] == pytest.approx(
+        (4, other.query("loss == 'latent-kl'")["target_nll"].mean())
+    )
 
 
 def test_frontier(data):
     page = make("frontier", data)
     rows = pd.DataFrame(page.rows).query("loss == 'output'")
     for row in rows.itertuples():
-        better = [o for o in rows.itertuples() if o.elbo_estimate > row.elbo_estimate and o.auddc_estimate > row.auddc_estimate]
+        better = [
+            o
+            for o in rows.itertuples()
+            if o.elbo_estimate > row.elbo_estimate and o.auddc_estimate > row.auddc_estimate
+        ]
         assert row.undominated == (not better)
         assert part(page, f"{row.family} {row.beta:g}", 1).get_xdata()[0] == row.elbo_estimate
     assert 0 < rows["undominated"].sum() < len(rows)
     images = data.images.query("family == 'seatbelt' and beta == 4")
-    assert rows.query("family == 'seatbelt' and beta == 4")["elbo_estimate"].item() == pytest.approx(images["elbo"].mean())
+    assert rows.query("family == 'seatbelt' and beta == 4")["elbo_estimate"].item() == pytest.approx(
+        images["elbo"].mean()
+    )
     point = {"a": ((1, 0, 0), (1, 0, 0)), "b": ((1, 0, 0), (1, 0, 0))}
     from vaepipe.analysis.intervals import Interval
 
@@ -237,7 +297,9 @@ def test_relative_loss_is_a_ratio_of_means(data):
     rows = data.attacks.query("family == 'beta-vae' and beta == 4 and loss == 'latent-kl'")
     assert part(page, "beta-vae").get_ydata()[-1] == pytest.approx(rows["objective"].mean() / 50)
     negative = data.attacks.assign(initial_divergence=np.where(data.attacks["loss"] == "output", -3.0, 50.0))
-    assert [ax.get_title() for ax in make("relative_loss", Data(attacks=negative)).axes] == ["dsprites, attack latent-kl"]
+    assert [ax.get_title() for ax in make("relative_loss", Data(attacks=negative)).axes] == [
+        "dsprites, attack latent-kl"
+    ]
 
 
 def test_heat_map_cells(data):
@@ -249,7 +311,7 @@ def test_heat_map_cells(data):
     start = its.query("family == 'vae'")["objective"].mean()
     assert (table[1, 0], table[1, 1]) == (pytest.approx(start), pytest.approx(mean))
     shown = [text.get_text() for text in page.axes[1].texts]
-    assert style.short(mean) in shown
+    assert formatting.short(mean) in shown
     gone = data.attacks.query("not (family == 'beta-tcvae' and beta == 2 and d_z == 4)")
     assert "–" in [text.get_text() for text in make("heatmap", Data(attacks=gone)).axes[1].texts]
 
@@ -261,28 +323,36 @@ def test_rank_correlation():
     for _ in range(400):
         x = rng.normal(size=n)
         y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=n)
-        _, low, high = disentanglement.rank_correlation(x, y)
+        _, low, high = correlation.rank_correlation(x, y)
         hits += low <= truth <= high
     assert 0.92 <= hits / 400 <= 0.98
-    found = disentanglement.rank_correlation([1, 2, 3, 4, 5, np.nan], [1, 4, 9, 16, 25, 0])
+    found = correlation.rank_correlation([1, 2, 3, 4, 5, np.nan], [1, 4, 9, 16, 25, 0])
     assert found.estimate == pytest.approx(1) and 0 < found.low < 1
-    assert np.isnan(disentanglement.rank_correlation(range(4), range(4)).estimate)
-    assert np.isnan(disentanglement.rank_correlation([1] * 9, range(9)).estimate)
+    assert np.isnan(correlation.rank_correlation(range(4), range(4)).estimate)
+    assert np.isnan(correlation.rank_correlation([1] * 9, range(9)).estimate)
 
 
 def test_disentanglement_says_its_correlation(data):
-    found = disentanglement.rank_correlation(
-        *disentanglement.models(data, data.attacks.query("loss == 'output'"))[["mig", "auddc"]].T.values
+    found = correlation.rank_correlation(
+        *correlation.robustness_and_disentanglement(data.attacks.query("loss == 'output'"), data.models)[
+            ["mig", "auddc"]
+        ].T.values
     )
-    assert f"Spearman's ρ {found.estimate:.2f}, 95 % [{found.low:.2f}, {found.high:.2f}], n = 32 models" in notes(
-        make("disentanglement", data)
+    assert (
+        f"Spearman's ρ {found.estimate:.2f}, 95 % [{found.low:.2f}, {found.high:.2f}], n = 32 models"
+        in notes(make("disentanglement", data))
     )
-    assert "no attacked data set" in notes(make("disentanglement", make_tables(("output",), factors=False))).lower()
+    assert (
+        "no attacked data set"
+        in notes(make("disentanglement", make_tables(("output",), factors=False))).lower()
+    )
 
 
 def test_collapse_names_odd_models(data):
     models = data.models.copy()
-    models.loc[models.query("family == 'beta-vae' and beta == 4 and d_z == 8 and seed == 1").index, "state"] = "collapsed"
+    models.loc[
+        models.query("family == 'beta-vae' and beta == 4 and d_z == 8 and seed == 1").index, "state"
+    ] = "collapsed"
     assert "β-VAE β = 4, $d_z$ = 8, seed 1 collapsed." in notes(make("collapse", Data(models=models)))
     assert "No model collapsed or exploded." in notes(make("collapse", data))
 
@@ -302,11 +372,17 @@ def test_published_values_stand_behind_ours_where_they_match(data):
     page = make("adversarial_loss", data)
     artist = part(page, "published part 1 beta-tcvae")
     assert list(artist.get_xdata()) == [1, 2, 4] and list(artist.get_ydata()) == [2000, 1e5, 1.1e6]
-    assert "±0.05 in log10" in notes(page) and "published, part 1" in [t.get_text() for t in page.legends[0].get_texts()]
+    assert "±0.05 in log10" in notes(page) and "published, part 1" in [
+        t.get_text() for t in page.legends[0].get_texts()
+    ]
     other = Data(attacks=data.attacks.assign(dataset="digits"))
     assert "Grey" not in notes(make("adversarial_loss", other))
-    assert published.matching("adversarial_loss", {"dataset": "dsprites", "loss": "output"}, [("beta-tcvae", 4.0)]).empty
-    assert published.matching("adversarial_loss", {"dataset": "dsprites", "loss": "latent-kl"}, [("beta-vae", 4.0)]).empty
+    assert published.matching(
+        "adversarial_loss", {"dataset": "dsprites", "loss": "output"}, [("beta-tcvae", 4.0)]
+    ).empty
+    assert published.matching(
+        "adversarial_loss", {"dataset": "dsprites", "loss": "latent-kl"}, [("beta-vae", 4.0)]
+    ).empty
 
 
 def test_published_table_is_sound():
@@ -326,23 +402,31 @@ def spoiled(data, what):
     parts = {"models": data.models, "images": data.images, "attacks": data.attacks}
     match what:
         case "one seed":
-            return {k: f[f["seed"] == 0] for k, f in parts.items()}, "one training seed: variation between trainings is not in it"
+            return {
+                k: f[f["seed"] == 0] for k, f in parts.items()
+            }, "one training seed: variation between trainings is not in it"
         case "one pair":
             attacks = data.attacks[data.attacks["pair"] == 0]
             return parts | {"attacks": attacks}, "one pair: variation between pairs is not in it"
         case "one beta":
             return {k: f[f["beta"] == 1] for k, f in parts.items()}, "Not in this study: β-VAE, β-TCVAE."
         case "one cell":
-            pick = {k: f[(f["family"] == "vae") & (f["seed"] == 0) & (f["d_z"] == 4)] for k, f in parts.items()}
+            pick = {
+                k: f[(f["family"] == "vae") & (f["seed"] == 0) & (f["d_z"] == 4)] for k, f in parts.items()
+            }
             return pick | {"attacks": pick["attacks"][pick["attacks"]["pair"] == 0]}, "No band"
         case "missing cells":
-            gone = {k: f.query("not (family == 'beta-vae' and beta == 4 and seed == 1)") for k, f in parts.items()}
+            gone = {
+                k: f.query("not (family == 'beta-vae' and beta == 4 and seed == 1)") for k, f in parts.items()
+            }
             return gone, "No rows of β-VAE β = 4, $d_z$ = 4, seed 1; β-VAE β = 4, $d_z$ = 8, seed 1."
         case "NaN":
             holes = {k: f.copy() for k, f in parts.items()}
             for column in ("objective", "target_nll", "adversarial_distance", "norm"):
                 holes["attacks"].loc[holes["attacks"].index[:5], column] = np.nan
-            holes["attacks"].loc[holes["attacks"].query("family == 'beta-vae' and beta == 2").index, "objective"] = np.nan
+            holes["attacks"].loc[
+                holes["attacks"].query("family == 'beta-vae' and beta == 2").index, "objective"
+            ] = np.nan
             holes["images"].loc[holes["images"].index[:3], ["elbo", "log_likelihood", "sigma_norm"]] = np.nan
             holes["models"].loc[0, ["kl", "mig", "total_correlation"]] = np.nan
             return holes, "without a number"
@@ -350,14 +434,20 @@ def spoiled(data, what):
             return {k: f.iloc[:0] for k, f in parts.items()}, ""
 
 
-@pytest.mark.parametrize("what", ["one seed", "one pair", "one beta", "one cell", "missing cells", "NaN", "nothing"])
+@pytest.mark.parametrize(
+    "what", ["one seed", "one pair", "one beta", "one cell", "missing cells", "NaN", "nothing"]
+)
 def test_figures_of_incomplete_tables(what, data):
     attacks = data.attacks[data.attacks["loss"] == "latent-kl"]
     tables, words = spoiled(Data(data.models, data.images, attacks), what)
     tables["ball"] = in_balls(tables["attacks"])
     for name in TABLES:
         page = make(name, Data(**tables))
-        if what == "one cell" and name in ("collapse", "heatmap", "distortion"):  # the layout of the least there can be
+        if what == "one cell" and name in (
+            "collapse",
+            "heatmap",
+            "distortion",
+        ):  # the layout of the least there can be
             page.draw_without_rendering()
         assert page.rows and (what != "nothing" or "note" in page.rows[0])
     assert words in notes(make("adversarial_loss", Data(**tables)))
@@ -374,13 +464,20 @@ def test_rows_hold_what_is_drawn(data):
 def test_autoencoders_have_distances_but_no_comparable_loss(data):
     ae = data.attacks.query("family == 'vae' and loss == 'output'").assign(family="ae", beta=0.0)
     with_ae = Data(data.models, data.images, pd.concat([data.attacks, ae], ignore_index=True))
-    for name, shown in (("adversarial_loss", False), ("relative_loss", False), ("distortion", True), ("target_nll", True)):
+    for name, shown in (
+        ("adversarial_loss", False),
+        ("relative_loss", False),
+        ("distortion", True),
+        ("target_nll", True),
+    ):
         assert any(row["family"] == "ae" for row in make(name, with_ae).rows) == shown
     assert "AE (no β)" in [t.get_text() for t in make("target_nll", with_ae).legends[0].get_texts()]
 
 
 def test_objective_before_the_envelope(data):
-    own = data.attacks.assign(own_objective=data.attacks["objective"] * np.where(data.attacks["pair"] == 0, 1.5, 1))
+    own = data.attacks.assign(
+        own_objective=data.attacks["objective"] * np.where(data.attacks["pair"] == 0, 1.5, 1)
+    )
     page = make("adversarial_loss", Data(attacks=own))
     its = own.query("loss == 'latent-kl' and family == 'seatbelt' and beta == 2")
     assert part(page, "own seatbelt").get_ydata()[1] == pytest.approx(its["own_objective"].mean())

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from vaepipe.storage import checksums as integrity
 from vaepipe.storage import h5, tables, weights
+from vaepipe.storage.checksums import USER_BLOCK_BYTES, write_sums
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import SCHEMA, create_h5, open_h5, read_text
 from vaepipe.tools import verify
@@ -34,7 +34,7 @@ PHOTOS[4::5, :, :32] = 255
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(h5, "CHUNK", 2**11)
+    monkeypatch.setattr(h5, "CHUNK_BYTES", 2**11)
 
 
 def write_h5(path, text="β" * 50):
@@ -70,7 +70,7 @@ FRAME = pd.DataFrame({"beta": np.arange(300) / 7, "family": ["vae", "β-vae", "x
 
 def write_table(path):
     tables.write_table(path, FRAME)
-    integrity.write_sums(path.parent / "SHA256SUMS", [path])
+    write_sums(path.parent / "SHA256SUMS", [path])
 
 
 def read_table(path):
@@ -93,7 +93,7 @@ def test_damage_anywhere_is_named_or_changes_nothing_that_is_read(tmp_path, name
     path = tmp_path / name
     write(path)
     whole, before = path.read_bytes(), read(path)
-    first = integrity.USER_BLOCK if path.suffix == ".h5" else 0  # the digest itself, which `vaepipe.tools.verify` reads
+    first = USER_BLOCK_BYTES if path.suffix == ".h5" else 0  # the digest itself, which `vaepipe.tools.verify` reads
     draw = random.Random(0)
     start, end = range(8 * first, 8 * min(len(whole), first + 40), 7), range(8 * (len(whole) - 40), 8 * len(whole), 7)
     places, named = [*start, *(draw.randrange(8 * first, 8 * len(whole)) for _ in range(400))], []
@@ -148,7 +148,7 @@ def test_verify_names_what_is_damaged_and_deletes_it_when_asked(tmp_path, capsys
     for name, (write, _) in KINDS.items():
         if name not in ("x.csv", "a long text.h5"):
             write(results / name)
-    assert verify.damaged(tmp_path) == []
+    assert verify.find_damaged(tmp_path) == []
     (results / ".y.77.tmp.h5").write_bytes(b"half")
     for name in ("x.h5", "x.safetensors", "x.parquet"):
         data = bytearray((results / name).read_bytes())

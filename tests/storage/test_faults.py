@@ -18,6 +18,7 @@ from vaepipe.stages import attack, collect, evaluate, prepare, train
 from vaepipe.storage.errors import run_stage
 from vaepipe.storage.tables import write_table
 from vaepipe.study.config import Study
+from vaepipe.study.specs import PrepareSpec
 
 CPU = torch.device("cpu")
 CONFIG = {
@@ -189,7 +190,7 @@ def stage(name, digits, source: Path, target: Path):
     }
     out, model = target / names[name], source / names["train"]
     if name == "prepare":
-        return lambda: prepare.prepare({"dataset": "digits", "path": None}, out), out
+        return lambda: prepare.prepare(PrepareSpec(dataset="digits"), out), out
     if name == "train":
         return lambda: train.train(SPEC, digits, out, target / "h.csv", 60.0, CPU), out
     if name == "evaluate":
@@ -201,7 +202,6 @@ def stage(name, digits, source: Path, target: Path):
         import pandas as pd
 
         return lambda: write_table(out, pd.concat([rows] * 50)), out
-    from vaepipe.figures.registry import Entry
     from vaepipe.stages import plot
 
     def draw(data, options):
@@ -211,12 +211,7 @@ def stage(name, digits, source: Path, target: Path):
         figure.subplots().plot(rows["objective"], rows["norm"], "o")
         return figure
 
-    class Drawn(Entry):
-        def load(self):
-            return draw
-
-    entry = object.__new__(Drawn)
-    return lambda: plot.write(entry, None, {}, [out]), out
+    return lambda: plot.write(draw(None, None), [out]), out
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from vaepipe.storage import checksums as integrity
+from vaepipe.storage.checksums import write_h5_digest
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5, read_text, write_h5
 from vaepipe.storage.tables import read_table, write_rows, write_table
@@ -84,7 +84,7 @@ def test_a_reader_refuses_by_name_what_it_does_not_know(tmp_path, damage):
     elif damage == "schema":
         with h5py.File(path, "a") as file:
             file.attrs["schema"] = 99
-        integrity.seal(path)
+        write_h5_digest(path)
     kind = "data" if damage == "kind" else "attack"
     with pytest.raises(DataError, match=r"some file\.h5: ") as caught, open_h5(path, kind):
         pass

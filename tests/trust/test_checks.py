@@ -10,6 +10,7 @@ import torch
 from conftest import make_encoder, make_images
 
 from vaepipe.analysis import robustness
+from vaepipe.analysis.verdict import verdict
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.stages.attack import attack
 from vaepipe.stages.check import check
@@ -146,13 +147,13 @@ def rows(objective, divergence, norm, initial=10.0):
 def test_an_attack_that_noise_or_another_model_matches_is_flagged_and_a_good_one_is_not():
     frame = rows([[3, 3], [4, 4]], [[2, 2], [2, 2]], [[1, 1], [1, 1]])
     weak = {"transfer_divergence": np.full((1, 2), 9.0), "transfer_norm": np.ones((1, 2))}
-    good = robustness.verdict(frame, {"noise_divergence": np.full((2, 2), 9.0)} | weak)
+    good = verdict(frame, {"noise_divergence": np.full((2, 2), 9.0)} | weak)
     assert good["masked"] == "" and good["noise_gain"] == pytest.approx(1 / 8) and good["transfer_wins"] == 0
-    noisy = robustness.verdict(frame, {"noise_divergence": np.full((2, 2), 2.1)})
+    noisy = verdict(frame, {"noise_divergence": np.full((2, 2), 2.1)})
     assert noisy["masked"].startswith("noise of the same norm does 99 %")
     # one pair is beaten at λ = 2 only: 1 + 2 · 1.2 < 4, but 1 + 1.2 < 3 as well; by less than 1 % it is not
     strong = {"restart_divergence": np.array([[1.0, 2.95]]), "restart_norm": np.array([[1.2, 0.5]])}
-    found = robustness.verdict(frame, strong)
+    found = verdict(frame, strong)
     assert found["restart_wins"] == 0.5 and "random restarts do better for 50 % of pairs" in found["masked"]
     assert "noise_gain" not in found
 
@@ -267,7 +268,7 @@ def test_a_robust_looking_model_whose_gradient_is_masked_is_found_out():
     frame = rows(result.objective, result.divergence, result.norm).assign(initial_divergence=np.ravel(result.initial_divergence))
     frame["lambda"] = np.repeat(lambdas.numpy(), 4)
     checks = {"transfer_divergence": transferred.numpy(), "transfer_norm": source.norm.numpy()}
-    assert "distortions made for beta = 1 do better for 100 % of pairs" in robustness.verdict(frame, checks)["masked"]
+    assert "distortions made for beta = 1 do better for 100 % of pairs" in verdict(frame, checks)["masked"]
 
 
 def test_a_better_distortion_from_a_ball_flags_the_attack():
@@ -275,13 +276,13 @@ def test_a_better_distortion_from_a_ball_flags_the_attack():
     frame = frame.assign(initial_divergence=10.0)
     frame["lambda"] = np.repeat([1.0, 2.0], 2)
     # at λ = 1 pair 0 falls from 1 to 0.2 + 0.5, more than 1 % of 10; pair 1 has nothing lower at any λ
-    found = robustness.verdict(frame, {"ball_divergence": np.array([[0.2, 4.5]]), "ball_norm": np.array([[0.5, 0.9]])})
+    found = verdict(frame, {"ball_divergence": np.array([[0.2, 4.5]]), "ball_norm": np.array([[0.5, 0.9]])})
     assert found == {"ball_wins": 0.5, "masked": "attacks in a ball do better for 50 % of pairs"}
 
 
 def test_the_headline_says_which_attacks_were_flagged():
     from vaepipe.figures.headline import _flags
-    from vaepipe.figures.registry import Data
+    from vaepipe.figures.data import Data
 
     common = {"dataset": "digits", "loss": "latent-kl", "family": "beta-vae", "d_z": 4, "noise_gain": 0.3}
     table = pd.DataFrame([common | {"beta": 4.0, "masked": np.nan}, common | {"beta": 8.0, "masked": np.nan}])

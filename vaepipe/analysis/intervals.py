@@ -1,8 +1,8 @@
 """Intervals for statistics of rows that share images, pairs or trainings.
 
 The rows of a study are not independent: all trials of a pair share two images, all trials of a training share a network.
-What is independent, and is resampled here, are the pairs and the trainings. Rows are never resampled: they enter as sums
-per cell of the crossing, and a resample is a weighting of these. docs/statistics.md derives the interval and shows its coverage.
+The pairs and the trainings are independent, and these are resampled here. Rows are never resampled: they enter as sums per
+cell of the crossing, and a resample is a weighting of these. docs/statistics.md derives the interval and shows its coverage.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
 
 BLOCK = 2**18
@@ -30,25 +31,25 @@ class Interval(NamedTuple):
 
 
 def clustered_interval(
-    values,
+    values: ArrayLike,
     clusters: Mapping[str, Sequence] | Sequence,
     statistic: str = "mean",
     *,
-    against=None,
+    against: ArrayLike | None = None,
     compare: str = "difference",
     log: bool = False,
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """A statistic of the rows with a bootstrap interval over crossed clusters, right also for few of them.
+    """Return a statistic of the rows with a bootstrap interval over crossed clusters, right also for few of them.
 
     Each kind of cluster is resampled with replacement, alone and together with the others; a row counts as often as its
     clusters are drawn. Their variances, corrected for the number of clusters, are combined with Student's t, so that three
-    trainings make an honest, wide interval. A kind with one member stays fixed: its variation is not in the interval.
+    trainings give a wide interval. A kind with one member stays fixed: its variation is not in the interval.
 
     Args:
-        values: (R,) rows with NaN, here or in ``against``, are left out; an infinite one makes the estimate infinite or NaN.
+        values: (R,); rows with NaN, here or in ``against``, are left out; an infinite one makes the estimate infinite or NaN.
         clusters: by kind (any names), (R,) ids of any sortable type.
         statistic: one of `STATISTICS`. A geometric mean's interval is symmetric in the logarithm.
         against: (R,) values of another model in the same trials. Then the statistic is of their difference, or ``ratio``:
@@ -63,7 +64,7 @@ def clustered_interval(
         The interval, in the unit of ``values``.
 
     Raises:
-        ValueError: a statistic or comparison that is not known.
+        ValueError: the statistic or the comparison is unknown.
 
     Source: Owen 2007, "The pigeonhole bootstrap"; Banerjee 1960 and Satterthwaite 1946 for sums of variances.
     """
@@ -71,33 +72,37 @@ def clustered_interval(
     if against is not None:
         columns = np.stack([columns[0], np.asarray(against, dtype=float)])
     kept = ~np.isnan(columns).any(0)
-    columns = columns[:, kept]
-    make = _statistic(statistic, len(columns) == 2, compare)
+    make = _statistic(statistic, against is not None, compare)
     if not kept.any():
         return Interval(np.nan, np.nan, np.nan)
     kinds = clusters.values() if isinstance(clusters, Mapping) else clusters
-    coded = [np.unique(np.asarray(kind)[kept], return_inverse=True) for kind in kinds]
-    # the largest first, so that what is left after its matrix product is small
-    coded = sorted((pair for pair in coded if len(pair[0]) > 1), key=lambda pair: -len(pair[0]))
-    sizes = [len(names) for names, _ in coded]
+    ids, sizes = _numbered([np.asarray(kind)[kept] for kind in kinds])
+    logarithmic = log or statistic == "geometric mean" or (against is not None and compare == "ratio")
+    scale, back = (np.log, np.exp) if logarithmic else (_same, _same)
     with np.errstate(all="ignore"):  # inf - inf, logarithms of what is not positive: NaN, and no interval
-        tables, value = make(columns, [inverse for _, inverse in coded], sizes)
-        logarithmic = log or statistic == "geometric mean" or (len(columns) == 2 and compare == "ratio")
-        scale, back = (np.log, np.exp) if logarithmic else (_same, _same)
+        tables, value = make(columns[:, kept], ids, sizes)
         estimate = float(value(tables.reshape(len(tables), -1).sum(1)[None])[0])
         centre = scale(estimate)
-        if not coded or not np.isfinite(centre):
+        if not sizes or not np.isfinite(centre):
             return Interval(estimate, np.nan, np.nan)
         half = _half_width(lambda sums: scale(value(sums)), tables, resamples, level, seed)
         return Interval(estimate, float(back(centre - half)), float(back(centre + half)))
 
 
-def pooled_interval(values, *, level: float = 0.95) -> Interval:
-    """Mean of the rows, with the interval of a bootstrap that takes all rows for independent: pooled rows, as in the seed.
+def _numbered(kinds: list[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+    """Return the kinds of clusters that have more than one member: ids (R,) from 0 on, and their numbers of members."""
+    coded = [np.unique(kind, return_inverse=True) for kind in kinds]
+    # the largest first, so that what is left after its matrix product is small
+    coded = sorted((pair for pair in coded if len(pair[0]) > 1), key=lambda pair: -len(pair[0]))
+    return [inverse for _, inverse in coded], [len(members) for members, _ in coded]
 
-    It is what seaborn's ``lineplot`` draws. Where rows share pairs or trainings it is far too narrow; it is here to be
-    compared with `clustered_interval`. In place of resamples it takes what they tend to: the normal quantiles with the
-    correction for skewness (Hall 1992, The Bootstrap and Edgeworth Expansion, section 3.5).
+
+def pooled_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Return the mean of the rows with the interval of a bootstrap that takes all rows for independent.
+
+    The original paper pools its rows in this way; seaborn's ``lineplot`` draws it. Where rows share pairs or trainings the
+    interval is far too narrow; it serves to be compared with `clustered_interval`. In place of resamples it takes their
+    limit: the normal quantiles with the correction for skewness (Hall 1992, The Bootstrap and Edgeworth Expansion, section 3.5).
     """
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
@@ -116,15 +121,24 @@ def pooled_interval(values, *, level: float = 0.95) -> Interval:
 
 
 def _statistic(name: str, paired: bool, compare: str) -> Callable:
-    """(columns (1 or 2, R), ids by kind, sizes) → tables (Q, *sizes) of sums, and the map from sums (b, Q) to values (b,)."""
+    """Return the function (columns (1 or 2, R), ids by kind, sizes) → tables (Q, *sizes) of sums, map of sums to values.
+
+    The map takes sums (b, Q) and returns values (b,).
+    """
     if name not in STATISTICS or compare not in ("difference", "ratio"):
-        raise ValueError(f"statistic {name!r} with {compare!r}: known are {', '.join(STATISTICS)}; difference, ratio")
+        raise ValueError(
+            f"statistic {name!r} with {compare!r}: known are {', '.join(STATISTICS)}; difference, ratio"
+        )
     ratio = paired and compare == "ratio"
     if name == "geometric mean" and paired and not ratio:
-        raise ValueError("statistic 'geometric mean' with 'difference': compare geometric means by their ratio")
+        raise ValueError(
+            "statistic 'geometric mean' with 'difference': compare geometric means by their ratio"
+        )
 
     def join(columns: np.ndarray) -> np.ndarray:
-        return columns[0] if not paired else columns[0] / columns[1] if ratio else columns[0] - columns[1]
+        if not paired:
+            return columns[0]
+        return columns[0] / columns[1] if ratio else columns[0] - columns[1]
 
     def mean(columns, ids, sizes):
         rows = columns if ratio else [join(columns), np.ones(columns.shape[1])]
@@ -132,7 +146,9 @@ def _statistic(name: str, paired: bool, compare: str) -> Callable:
 
     def geometric(columns, ids, sizes):
         rows = [np.log(join(columns)), np.ones(columns.shape[1])]
-        return np.stack([_sums(ids, sizes, row) for row in rows]), lambda sums: np.exp(sums[:, 0] / sums[:, 1])
+        return np.stack([_sums(ids, sizes, row) for row in rows]), lambda sums: np.exp(
+            sums[:, 0] / sums[:, 1]
+        )
 
     def median(columns, ids, sizes):
         x = join(columns)
@@ -140,7 +156,9 @@ def _statistic(name: str, paired: bool, compare: str) -> Callable:
         bin_ = np.empty(len(x), dtype=int)
         bin_[np.argsort(x, kind="stable")] = np.arange(len(x)) * bins // len(x)
         counts = np.bincount(bin_, minlength=bins)
-        return _sums([bin_, *ids], [bins, *sizes], None), partial(_medians, np.bincount(bin_, x, bins) / counts)
+        return _sums([bin_, *ids], [bins, *sizes], None), partial(
+            _medians, np.bincount(bin_, x, bins) / counts
+        )
 
     return {"mean": mean, "geometric mean": geometric, "median": median}[name]
 
@@ -152,7 +170,7 @@ def _sums(ids: list[np.ndarray], sizes: list[int], weight: np.ndarray | None) ->
 
 
 def _medians(middle: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Of the values ``middle`` (G,), increasing, that count ``sums`` (b, G) times; NaN where nothing does."""
+    """Return the median (b,) of the values ``middle`` (G,), increasing, that count ``sums`` (b, G) times; NaN without any."""
     share = np.cumsum(sums, axis=1)
     half = share[:, -1:] / 2
     low, high = (np.minimum(below.sum(1), len(middle) - 1) for below in (share < half, share <= half))
@@ -167,7 +185,7 @@ def _same(x):
 
 
 def _half_width(value: Callable, tables: np.ndarray, resamples: int, level: float, seed: int) -> float:
-    """Half the length of the interval, from the variances V_k of resampling kind k alone.
+    """Return half the length of the interval, from the variances V_k of resampling kind k alone.
 
     The mean, in the square, of two rules for a sum of variances with few degrees of freedom each: Banerjee's, every V_k with
     its own Student's t, which errs to the long side, and Satterthwaite's, one t for the sum, which errs to the short side.
@@ -179,7 +197,7 @@ def _half_width(value: Callable, tables: np.ndarray, resamples: int, level: floa
     t = stdtrit(sizes - 1, 0.5 + level / 2)
     if len(sizes) == 1:
         return float(t[0] * np.sqrt(v[0]))
-    # what all kinds at once add is the noise of the cells; every V_k holds it, and Banerjee's sum must only once
+    # resampling all kinds at once adds the noise of the cells; every V_k holds it, Banerjee's sum must hold it once
     cells = _variance(joint - alone.sum(0)) * corrections.prod()
     banerjee = t[0] ** 2 * v[0] + (t[1:] ** 2 * np.maximum(v[1:] - cells, 0)).sum()
     banerjee = max(banerjee, t[0] ** 2 * v.max())
@@ -188,8 +206,10 @@ def _half_width(value: Callable, tables: np.ndarray, resamples: int, level: floa
     return float(np.sqrt((banerjee + satterthwaite) / 2))
 
 
-def _resampled(value: Callable, tables: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(K, resamples) values with kind k resampled alone, (resamples,) with all kinds at once; NaN where no row was hit."""
+def _resampled(
+    value: Callable, tables: np.ndarray, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (K, resamples) values with kind k resampled alone, (resamples,) with all kinds at once; NaN where no row was hit."""
     sizes = tables.shape[1:]
     weights = [_multiplicities(n, k, resamples, seed) for k, n in enumerate(sizes)]
     axes = range(1, tables.ndim)
@@ -214,12 +234,12 @@ def _variance(values: np.ndarray) -> float:
 
 @lru_cache(maxsize=16)
 def _multiplicities(n: int, kind: int, resamples: int, seed: int) -> np.ndarray:
-    """(resamples, n) how often each of n clusters is drawn; rows sum to n."""
+    """Return (resamples, n) how often each of n clusters is drawn; rows sum to n."""
     random = np.random.default_rng([seed, kind])
-    found = np.empty((resamples, n), dtype=np.uint8)
+    counts = np.empty((resamples, n), dtype=np.uint8)
     block = max(1, BLOCK // n)
     for start in range(0, resamples, block):
         b = min(block, resamples - start)
         drawn = random.integers(n, size=(b, n)) + n * np.arange(b)[:, None]
-        found[start : start + b] = np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n)
-    return found
+        counts[start : start + b] = np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n)
+    return counts

@@ -1,16 +1,16 @@
-"""Attacks on anything that has ``posterior(x)``: all λ × pairs of a model at once.
+"""Attacks on any model that has ``posterior(x)``, at all λ × pairs at once.
 
 from vaepipe.attacks import run_attack
 result = run_attack(model, x, target, lambdas)
 
-`run_ball_attack` bounds the distortion instead of weighing it.
+`run_ball_attack` bounds the distortion instead of penalising it.
 """
 
 from __future__ import annotations
 
 import importlib
 
-_HOME = {
+_MODULES = {
     "AttackResult": "penalised",
     "run_attack": "penalised",
     "BallResult": "ball",
@@ -20,8 +20,8 @@ _HOME = {
 __all__ = ["AttackResult", "BallResult", "run_attack", "run_ball_attack"]
 
 
-def __getattr__(name: str):
-    """Load a public name when it is first asked for, so that the workflow can read losses without PyTorch."""
-    if name not in _HOME:
+def __getattr__(name: str) -> object:
+    """Load a public name at first use, so that the workflow can read the losses without PyTorch."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"vaepipe.attacks.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"vaepipe.attacks.{_MODULES[name]}"), name)

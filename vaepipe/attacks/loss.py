@@ -1,9 +1,10 @@
-"""What an attack minimises beside its penalty: the contract of the files in `vaepipe/attacks/losses`. Needs no PyTorch.
+"""What an attack loss is: the contract of the files in `vaepipe/attacks/losses`. Imports without torch.
 
-A loss is built once from the `Setting` of P pairs and gives ``divergence(x (B, C, H, W), pair (B,)) -> (B,)``, in the unit
-of the loss, summed over layers. A loss needs only ``posterior(x)`` of the model, a sequence of diagonal normals with one per
-stochastic layer, and, where pictures count, ``decode(*z)``. Latent losses of a hierarchical model take the posteriors of
-upper layers at the means of the lower ones; `output` and `max-damage` sample all layers, by ``infer(x, noise)`` where the
+A loss is built once from the `Setting` of P pairs and gives a function of inputs (B, C, H, W) and of their
+pairs, numbers (B,), with values (B,) in the unit of the loss, summed over layers. A loss needs only
+``posterior(x)`` of the model, a sequence of diagonal normals with one per stochastic layer, and, where
+pictures count, ``decode(*z)``. Latent losses of a hierarchical model take the posteriors of upper layers at
+the means of the lower ones; `output` and `max-damage` sample all layers, by ``infer(x, noise)`` where the
 model has it.
 """
 
@@ -100,7 +101,9 @@ def between(distance: Distance) -> Callable[[Setting], Divergence]:
 
     def build(setting: Setting) -> Divergence:
         def divergence(x: Tensor, pair: Tensor) -> Tensor:
-            return sum(distance(q, goal.rows(pair)) for q, goal in zip(setting.model.posterior(x), setting.goals))
+            return sum(
+                distance(q, goal.rows(pair)) for q, goal in zip(setting.model.posterior(x), setting.goals)
+            )
 
         return divergence
 

@@ -1,131 +1,93 @@
-"""The rows (λ, pair) of one attack: what they start from and how they are solved, each on its own."""
+"""The divergence that the attacks on P pairs minimise, with its gradient, and the noise of each pair."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaepipe.attacks.arguments import check_posterior
 from vaepipe.attacks.loss import Loss, Setting, in_batches
-from vaepipe.attacks.solvers import lbfgs as solver
-from vaepipe.attacks.solvers import scipy_lbfgsb as reference
 from vaepipe.compute.randomness import seeded_generator
 from vaepipe.models.distributions import DiagonalNormal
 
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
-START = 0.5
-"""‖d‖₂ at which losses start that have no gradient at d = 0."""
 
+class Objective:
+    """The divergence φ of P pairs under one loss. Rows of a batch do not depend on each other.
 
-@dataclass
-class Rows:
-    """Rows, of any leading shape: ``d`` (…, n); the others (…) as in `vaepipe.attacks.AttackResult`."""
+    Args:
+        model, x, target, seed, draws, batch_size: as in `vaepipe.attacks.run_attack`.
+        loss: with its facts.
 
-    d: Tensor
-    objective: Tensor
-    divergence: Tensor
-    norm: Tensor
-    initial_divergence: Tensor
-    iterations: Tensor
-    converged: Tensor
-    residual: Tensor
-
-    def where(self, take: Tensor, other: Rows) -> Rows:
-        """``other``'s rows where ``take`` (…) is true."""
-        pick = {name: torch.where(take, getattr(other, name), value) for name, value in vars(self).items() if name != "d"}
-        return Rows(torch.where(take[..., None], other.d, self.d), **pick)
-
-
-class Problem:
-    """P pairs under one loss.
-
-    Args: as `vaepipe.attacks.run_attack`.
+    Attributes:
+        x: (P, n) flat images.
+        target: (P, n) flat targets; None for a loss without target.
     """
 
-    def __init__(self, model, x, target, loss, seed, draws, method, max_iterations, tolerance, batch_size):
+    def __init__(
+        self, model: Any, x: Tensor, target: Tensor, loss: Loss, *, seed: int, draws: int, batch_size: int
+    ):
         goals = posteriors(model, target, batch_size, loss)
         noise = pair_noise(x, target, draws, sum(q.mean.shape[-1] for q in goals), seed)
+        self.latent_sizes = [q.mean.shape[-1] for q in goals]
         self.divergence = loss.build(Setting(model, x, target, goals, noise, batch_size))
-        self.shape, self.x, self.batch_size = x.shape[1:], x.flatten(1), batch_size
+        self.image_shape, self.batch_size = x.shape[1:], batch_size
+        self.x = x.flatten(1)
         self.target = target.flatten(1) if loss.has_target else None
-        self.minimise = {"lbfgs": solver.minimise, "scipy": reference.minimise}[method]
-        self.options = {"max_iterations": max_iterations, "tolerance": tolerance, "slots": batch_size}
-        self.start = None
-        self.sizes = [] if method == "scipy" else self.alike()
-        if not loss.has_target:
-            away = pair_noise(x, target, 1, self.x.shape[1], seed + 1)[0]
-            self.start = (self.x + START * away / away.norm(dim=1, keepdim=True)).clamp(0, 1)
 
-    def solve(self, lambdas: Tensor) -> Rows:
-        """(L, P) rows from their own start."""
-        L, P = len(lambdas), len(self.x)
-        pair = torch.arange(P, device=self.x.device).repeat(L)
-        start = None if self.start is None else self.start[pair]
-        found = self.restart(pair, lambdas.repeat_interleave(P), start)
-        return Rows(**{name: value.unflatten(0, (L, P)) for name, value in vars(found).items()})
-
-    def restart(
-        self,
-        pair: Tensor,
-        lambda_: Tensor,
-        start: Tensor | None,
-        initial: Tensor | None = None,
-        coarser: float | Tensor = 1,
-        share: float = 1,
-    ) -> Rows:
-        """(R,) rows of the given pairs and λ (R,), from ``start`` (R, n), else from x. ``initial`` (R,): φ(x) where known;
-        ``coarser``: factor of the tolerance, one or (R,); ``share``: of the evaluations that a row may take."""
-
-        if start is not None and initial is None:
-            initial = in_batches(lambda row: self.divergence(self.x[pair[row]].unflatten(1, self.shape), pair[row]),
-                                 torch.arange(len(pair), device=pair.device), self.batch_size)  # fmt: skip
-        x, options = self.x[pair], self.options | {"tolerance": self.options["tolerance"] * coarser}
-        options |= {"start": start, "initial": initial, "sizes": self.sizes}
-        options["max_iterations"] = max(1, int(share * options["max_iterations"]))
-        s = self.minimise(lambda u, row: self.value_and_grad(u, pair[row]), x, lambda_, **options)
-        rest = {name: value for name, value in vars(s).items() if name != "u"}
-        return Rows(s.u - x, **rest)
+    def value(self, u: Tensor, pair: Tensor) -> Tensor:
+        """Return φ (B,) at the inputs ``u`` (B, n) of the given pairs (B,)."""
+        return self.divergence(u.unflatten(1, self.image_shape), pair)
 
     def value_and_grad(self, u: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
-        """φ (B,) and ∇φ (B, n) at the inputs ``u`` (B, n) of the given pairs (B,)."""
+        """Return φ (B,) and ∇φ (B, n) at the inputs ``u`` (B, n) of the given pairs (B,)."""
         with torch.enable_grad():
             u = u.detach().requires_grad_()
-            value = self.divergence(u.unflatten(1, self.shape), pair)
+            value = self.value(u, pair)
             (grad,) = torch.autograd.grad(value.sum(), u)
         return value.detach(), grad
 
-    def alike(self) -> list[int]:
-        """Halves, quarters, … of the batch size, as long as every row comes out of them with the bits that it has in a whole
-        batch. On a GPU none: there small batches take as long."""
+    def initial(self, pair: Tensor) -> Tensor:
+        """Return φ (R,) without distortion, for the given pairs (R,)."""
+        rows = torch.arange(len(pair), device=pair.device)
+        return in_batches(lambda row: self.value(self.x[pair[row]], pair[row]), rows, self.batch_size)
+
+    def batch_sizes_with_identical_rounding(self) -> list[int]:
+        """Return the halves, quarters, … of the batch size in which every row has the bits of a whole batch.
+
+        The list increases, and is empty on a GPU, where small batches take as long as large ones.
+        """
         if self.x.is_cuda:
             return []
         pair = torch.arange(self.batch_size) % len(self.x)
-        u = torch.rand(len(pair), self.x.shape[1], generator=seeded_generator("cpu", "alike")).to(self.x)
-        whole, sizes = self.value_and_grad(u, pair), []
+        random = seeded_generator("cpu", "alike")
+        u = torch.rand(len(pair), self.x.shape[1], generator=random).to(self.x)
+        whole = self.value_and_grad(u, pair)
+        sizes: list[int] = []
         size = self.batch_size // 2
-        while size and all(
-            torch.equal(part, rows)
-            for batch in zip(u.split(size), pair.split(size), *(w.split(size) for w in whole))
-            if len(batch[0]) == size
-            for part, rows in zip(self.value_and_grad(*batch[:2]), batch[2:])
-        ):
+        while size and self._rounds_identically(u, pair, whole, size):
             sizes.append(size)
             size //= 2
         return sizes[::-1]
 
-    def rows(self, result) -> Rows:
-        """Those of a `vaepipe.attacks.AttackResult` whose rows were solved on their own."""
-        names = [name for name in Rows.__dataclass_fields__ if name != "d"]
-        found = {name: getattr(result, name).to(self.x.device) for name in names}
-        return Rows(result.distortion.to(self.x).flatten(2), **found)
+    def _rounds_identically(self, u: Tensor, pair: Tensor, whole: tuple[Tensor, Tensor], size: int) -> bool:
+        """Return whether batches of ``size`` rows give the values and gradients ``whole``, bit for bit."""
+        for part_u, part_pair, *expected in zip(*(t.split(size) for t in (u, pair, *whole))):
+            if len(part_u) == size:
+                parts = self.value_and_grad(part_u, part_pair)
+                if not all(torch.equal(part, rows) for part, rows in zip(parts, expected)):
+                    return False
+        return True
 
 
-def posteriors(model, x: Tensor, batch_size: int, loss: Loss) -> list[DiagonalNormal]:
-    """Posteriors of ``x``, a layer each."""
+def posteriors(model: Any, x: Tensor, batch_size: int, loss: Loss) -> list[DiagonalNormal]:
+    """Return the posteriors of ``x``, one (P, D_l) per layer.
+
+    Raises:
+        Refused: as `vaepipe.attacks.arguments.check_posterior`.
+    """
+    sizes: list[int] = []
 
     def packed(batch: Tensor) -> Tensor:
         layers = model.posterior(batch)
@@ -133,33 +95,15 @@ def posteriors(model, x: Tensor, batch_size: int, loss: Loss) -> list[DiagonalNo
         sizes[:] = [q.mean.shape[1] for q in layers]
         return torch.cat([part for q in layers for part in q], dim=1)
 
-    sizes: list[int] = []
-    parts = in_batches(packed, x, batch_size).split([size for D in sizes for size in (D, D)], dim=1)
+    rows = in_batches(packed, x, batch_size)
+    parts = rows.split([size for D in sizes for size in (D, D)], dim=1)
     return [DiagonalNormal(mean, log_std) for mean, log_std in zip(parts[::2], parts[1::2])]
 
 
 def pair_noise(x: Tensor, target: Tensor, draws: int, size: int, seed: int) -> Tensor:
-    """(S, P, D) standard normal, decided for each pair by its images, so that the company it is in does not matter."""
-    generators = [seeded_generator("cpu", "pair", seed, *(t.cpu().numpy().tobytes() for t in pair)) for pair in zip(x, target)]
+    """Return (S, P, D) standard normal noise; that of a pair depends on its images and the seed alone."""
+    generators = [
+        seeded_generator("cpu", "pair", seed, *(image.cpu().numpy().tobytes() for image in pair))
+        for pair in zip(x, target)
+    ]
     return torch.stack([torch.randn(draws, size, generator=g) for g in generators], 1).to(x)
-
-
-def in_precision(model, x: Tensor, target: Tensor, precision: str) -> tuple[object, Tensor, Tensor]:
-    """Model and images in one of `PRECISIONS`; the model is a copy where its weights are in another."""
-    dtype = PRECISIONS[precision]
-    x, target = x.to(dtype), target.to(dtype)
-    if isinstance(model, torch.nn.Module) and any(p.dtype != dtype for p in model.parameters()):
-        model = copy.deepcopy(model).to(dtype)
-    return model, x, target
-
-
-def within_memory(attempt: Callable[[int], object], batch_size: int):
-    """``attempt(batch_size)``; where memory does not hold it, of half the size, and so on down to one row."""
-    while True:
-        try:
-            return attempt(batch_size)
-        except torch.OutOfMemoryError:
-            if batch_size == 1:
-                raise
-            batch_size //= 2
-            print(f"out of memory: going on with {batch_size} rows at once", flush=True)

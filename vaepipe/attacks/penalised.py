@@ -1,25 +1,34 @@
-"""Attacks that weigh the distortion: loss + λ‖d‖₂, all λ × pairs of a model at once."""
+"""Attacks with a penalty: minimise loss + λ‖d‖₂, all λ × pairs of a model at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import Tensor
 
 from vaepipe.attacks.arguments import check_arguments
 from vaepipe.attacks.envelope import lower_envelope
 from vaepipe.attacks.loss import Loss, find_loss
-from vaepipe.attacks.objective import Problem, in_precision, within_memory
+from vaepipe.attacks.objective import Objective
+from vaepipe.attacks.penalised_rows import PenalisedProblem, displaced_start
+from vaepipe.attacks.resources import in_precision, within_memory
 
 
 @dataclass
 class AttackResult:
-    """Attacks at L values of λ on P pairs.
+    """Attacks at L values of λ on P pairs, in the unit of the loss.
 
-    ``distortion`` (L, P, C, H, W): d, with x + d in [0,1]. All others (L, P): ``objective`` = ``divergence`` + λ ‖d‖₂;
-    ``own_objective``: what the row reached by itself, before other λ of its pair were looked at; ``norm`` ‖d‖₂ over all
-    pixels; ``initial_divergence`` at d = 0; ``iterations``: evaluations of the network; ``converged``: the row stopped by its
-    own rule; ``residual``: norm of the projected gradient step. Nats, but for losses that are distances.
+    Attributes:
+        distortion: (L, P, C, H, W) d, with x + d in [0,1].
+        objective: (L, P) ``divergence`` + λ ``norm``.
+        own_objective: (L, P) objective of the row on its own, before other λ of its pair are looked at.
+        divergence: (L, P) loss at x + d.
+        norm: (L, P) ‖d‖₂ over all pixels.
+        initial_divergence: (L, P) loss at d = 0.
+        iterations: (L, P) evaluations of the network.
+        converged: (L, P) whether the stopping rule of the row was met.
+        residual: (L, P) 2-norm of the projected gradient step.
     """
 
     distortion: Tensor
@@ -34,7 +43,7 @@ class AttackResult:
 
 
 def run_attack(
-    model,
+    model: Any,
     x: Tensor,
     target: Tensor,
     lambdas: Tensor,
@@ -52,44 +61,52 @@ def run_attack(
 ) -> AttackResult:
     """Minimise loss(x + d, target) + λ‖d‖₂ over d with x + d in [0,1], for each λ and pair.
 
-    Each row (λ, pair) is solved on its own: its result is the same alone or in any company, bit for bit where the matrix
-    library rounds a row alike in every place (MKL does with MKL_CBWR=AVX2,STRICT, which `vaepipe.compute.rounding` sets). Then a
-    distortion found at one λ of a pair is tried at its others, see `vaepipe.attacks.envelope`.
+    Each row (λ, pair) is solved independently of the other rows: bit for bit the same result if the matrix
+    library rounds a row identically in every place of a batch, as MKL does with MKL_CBWR=AVX2,STRICT, which
+    the package sets. Then a distortion found at one λ of a pair is tried at its other λ, see
+    `vaepipe.attacks.envelope`.
 
     Args:
-        model: in eval mode, with ``posterior(x)``: a sequence of `DiagonalNormal`, one per stochastic layer; for the losses
-            ``output`` and ``max-damage`` also with ``decode(*z)``, a likelihood with ``mean`` and ``log_prob(x)``.
-        x, target: (P, C, H, W) in [0,1], on the model's device.
+        model: in eval mode, with ``posterior(x)``: a sequence of `DiagonalNormal`, one per stochastic layer;
+            for the losses ``output`` and ``max-damage`` also with ``decode(*z)``, a likelihood with ``mean``
+            and ``log_prob(x)``.
+        x, target: (P, C, H, W) in [0,1], on the device of the model.
         lambdas: (L,) positive.
-        loss: a name of `vaepipe.attacks.registry.LOSSES`, or a loss of your own.
-        seed: of the noise behind losses that sample z; each pair's noise comes from it and from the pair's images.
+        loss: a name of `vaepipe.attacks.registry.LOSSES`, or a `vaepipe.attacks.loss.Loss`.
+        seed: of the noise in losses that sample z; the noise of a pair depends on the seed and the images of
+            the pair.
         draws: of z in losses that sample it.
-        solver: ``lbfgs``, see `vaepipe.attacks.solvers.lbfgs`, or ``scipy``, the papers' own, see `vaepipe.attacks.solvers.scipy_lbfgsb`.
-        max_iterations, tolerance: bound and stopping rule of each row, see `vaepipe.attacks.solvers.lbfgs.minimise`; of ``scipy``
-            they are the papers'.
-        batch_size: rows that the network sees at once; part of what decides the last bits of the numbers. Where a GPU's
-            memory does not hold them, it is halved.
+        solver: ``lbfgs``, see `vaepipe.attacks.solvers.lbfgs`, or ``scipy``, as in the papers, see
+            `vaepipe.attacks.solvers.scipy_lbfgsb`.
+        max_iterations, tolerance: bound and stopping rule of each row, see
+            `vaepipe.attacks.solvers.lbfgs.minimise`; the solver ``scipy`` takes those of the papers.
+        batch_size: rows that the network sees at once; it affects the last bits of the numbers. If the memory
+            of a GPU is too small, it is halved.
         precision: ``float32`` or ``float64``, of everything.
-        envelope: False leaves every row as it was solved on its own.
-        own: rows solved before with ``envelope=False``, in any blocks of λ; they are taken as they are.
+        envelope: False leaves every row as it is solved on its own.
+        own: rows solved before with ``envelope=False``, in any blocks of λ; they are not solved again.
 
     Raises:
-        ValueError: images or λ out of range, shapes that do not match, a model in training mode or with weights that are not
-            finite, a posterior of the wrong type, an unknown loss.
+        Refused: images or λ out of range, shapes that do not match, a model in training mode or with weights
+            that are not finite, a posterior of the wrong type, an unknown loss.
     """
     loss = find_loss(loss)
     check_arguments(model, x, target, lambdas, loss)
     model, x, target = in_precision(model, x, target, precision)
     lambdas = lambdas.to(x)
+    start = None if loss.has_target else displaced_start(x, target, seed)
 
-    def solved(batch_size: int) -> AttackResult:
-        problem = Problem(model, x, target, loss, seed, draws, solver, max_iterations, tolerance, batch_size)
-        rows = problem.solve(lambdas) if own is None else problem.rows(own)
-        found = lower_envelope(problem, lambdas, rows) if envelope else rows
+    def solve(batch_size: int) -> AttackResult:
+        objective = Objective(model, x, target, loss, seed=seed, draws=draws, batch_size=batch_size)
+        problem = PenalisedProblem(
+            objective, solver=solver, max_iterations=max_iterations, tolerance=tolerance, start=start
+        )
+        rows = problem.solve(lambdas) if own is None else problem.rows_of(own)
+        best = lower_envelope(problem, lambdas, rows) if envelope else rows
         return AttackResult(
-            distortion=found.d.unflatten(-1, x.shape[1:]),
+            distortion=best.d.unflatten(-1, x.shape[1:]),
             own_objective=rows.objective,
-            **{f.name: getattr(found, f.name) for f in fields(found) if f.name != "d"},
+            **{field.name: getattr(best, field.name) for field in fields(best) if field.name != "d"},
         )
 
-    return within_memory(solved, batch_size)
+    return within_memory(solve, batch_size)

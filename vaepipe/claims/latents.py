@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
+from vaepipe.analysis.families import at_beta_one, label
+from vaepipe.analysis.formatting import singular
 from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.claims import Evidence, Finding, above, below, counted
-from vaepipe.figures.style import NAMES, base, things
 
 SATURATED = 0.9
 """A posterior this wide, as a share of the prior's ‖σ‖₂ = √d_z, has saturated."""
@@ -16,21 +18,24 @@ SHEET = 0.5
 """A direction of the roll is lost where reconstructions explain less than this share of it."""
 
 
-def overlap_grows(e: Evidence, family: str) -> Iterator[Finding]:
+def overlap_grows(evidence: Evidence, family: str) -> Iterator[Finding]:
     """Ratio of the overlap coefficient at the largest β to that at β = 1, geometric mean over d_z."""
-    for dataset, rows in e.models.groupby("dataset", sort=False):
+    for dataset, rows in evidence.models.groupby("dataset", sort=False):
         high, low, beta = ends(rows, family)
         both = high.merge(low, on=["d_z", "seed"], suffixes=("", "_1"))
         if both.empty or both["overlap"].isna().all():
             continue
         interval = clustered_interval(
-            both["overlap"], [both["seed"]], "geometric mean", against=both["overlap_1"], compare="ratio", resamples=e.resamples
+            both["overlap"],
+            [both["seed"]],
+            "geometric mean",
+            against=both["overlap_1"],
+            compare="ratio",
+            resamples=evidence.resamples,
         )
         source = "bootstrap over training seeds"
-        if np.isnan(interval.low) and interval.estimate > 0:  # one training: what is left is the error of the estimate itself
-            relative = (both["overlap_se"] / both["overlap"]) ** 2 + (both["overlap_se_1"] / both["overlap_1"]) ** 2
-            factor = float(np.exp(1.96 * np.sqrt(relative.sum()) / len(both)))
-            interval = Interval(interval.estimate, interval.estimate / factor, interval.estimate * factor)
+        if np.isnan(interval.low) and interval.estimate > 0:
+            interval = _monte_carlo_interval(both, interval.estimate)
             source = "Monte-Carlo error only: one training seed"
         width = (both["sigma_norm"] / both["sigma_norm_1"]).mean()
         yield Finding(
@@ -43,74 +48,106 @@ def overlap_grows(e: Evidence, family: str) -> Iterator[Finding]:
         )
 
 
-def elbo_falls(e: Evidence, family: str) -> Iterator[Finding]:
+def _monte_carlo_interval(both: pd.DataFrame, estimate: float) -> Interval:
+    """Return the interval of the error of the overlap estimates themselves, which remains with one training."""
+    errors = [(both[f"overlap_se{end}"] / both[f"overlap{end}"]) ** 2 for end in ("", "_1")]
+    factor = float(np.exp(1.96 * np.sqrt((errors[0] + errors[1]).sum()) / len(both)))
+    return Interval(estimate, estimate / factor, estimate * factor)
+
+
+def elbo_falls(evidence: Evidence, family: str) -> Iterator[Finding]:
     """ELBO at the largest β less that at β = 1, image by image."""
-    for dataset, rows in e.images.groupby("dataset", sort=False):
+    for dataset, rows in evidence.images.groupby("dataset", sort=False):
         high, low, beta = ends(rows, family)
         both = high.merge(low, on=["d_z", "seed", "image"], suffixes=("", "_1"))
         if len(both):
-            interval = _paired(both, "elbo", "elbo_1", e)
-            statistic = f"ELBO, β = {beta:g} − β = 1, nats per {things(dataset)[:-1]}"
-            yield Finding(dataset, statistic, interval, _images(both, dataset), below(interval, 0), note=_one_seed(both))
+            interval = _paired(both, "elbo", "elbo_1", evidence)
+            statistic = f"ELBO, β = {beta:g} − β = 1, nats per {singular(evidence.rows_called(dataset))}"
+            yield Finding(
+                dataset,
+                statistic,
+                interval,
+                _images(both, dataset, evidence),
+                below(interval, 0),
+                note=_one_seed(both),
+            )
 
 
-def degrades_less(e: Evidence, column: str, families: tuple[str, str]) -> Iterator[Finding]:
+def degrades_less(evidence: Evidence, column: str, families: tuple[str, str]) -> Iterator[Finding]:
     """A number of the first family less that of the second, at the largest β that both have, image by image."""
-    for dataset, rows in e.images.groupby("dataset", sort=False):
+    for dataset, rows in evidence.images.groupby("dataset", sort=False):
         a, b = (rows[rows["family"] == family] for family in families)
         if shared := {beta for beta in a["beta"].unique() if beta > 1} & set(b["beta"]):
             beta = max(shared)
-            both = a[a["beta"] == beta].merge(b[b["beta"] == beta], on=["d_z", "seed", "image"], suffixes=("", "_1"))
-            interval = _paired(both, column, f"{column}_1", e)
+            both = a[a["beta"] == beta].merge(
+                b[b["beta"] == beta], on=["d_z", "seed", "image"], suffixes=("", "_1")
+            )
+            interval = _paired(both, column, f"{column}_1", evidence)
             name = {"elbo": "ELBO", "log_likelihood": "log p(x|z)"}[column]
-            first, second = (NAMES[family] for family in families)
-            statistic = f"{name}, {first} − {second} at β = {beta:g}, nats per {things(dataset)[:-1]}"
-            yield Finding(dataset, statistic, interval, _images(both, dataset), above(interval, 0), note=_one_seed(both))
+            first, second = (label(family) for family in families)
+            statistic = f"{name}, {first} − {second} at β = {beta:g}, nats per {singular(evidence.rows_called(dataset))}"
+            yield Finding(
+                dataset,
+                statistic,
+                interval,
+                _images(both, dataset, evidence),
+                above(interval, 0),
+                note=_one_seed(both),
+            )
 
 
-def sigma_saturates(e: Evidence) -> Iterator[Finding]:
+def sigma_saturates(evidence: Evidence) -> Iterator[Finding]:
     """‖σ‖₂ / √d_z of β-VAEs at the largest β: 1 is the prior."""
-    for dataset, rows in e.images.groupby("dataset", sort=False):
+    for dataset, rows in evidence.images.groupby("dataset", sort=False):
         high, _, beta = ends(rows, "beta-vae")
         if len(high):
             share = high["sigma_norm"] / np.sqrt(high["d_z"])
-            interval = clustered_interval(share, [high["image"], high["seed"]], resamples=e.resamples)
+            interval = clustered_interval(share, [high["image"], high["seed"]], resamples=evidence.resamples)
             verdict = above(interval, SATURATED)
             note = f"saturated: above {SATURATED:g}; {_one_seed(high)}".rstrip("; ")
             statistic = f"‖σ‖₂ / √d_z at β = {beta:g}; the prior's is 1"
-            yield Finding(dataset, statistic, interval, _images(high, dataset), verdict, note=note)
+            yield Finding(dataset, statistic, interval, _images(high, dataset, evidence), verdict, note=note)
 
 
-def sigma_exceeds(e: Evidence) -> Iterator[Finding]:
+def sigma_exceeds(evidence: Evidence) -> Iterator[Finding]:
     """‖σ‖₂ of the β-TCVAE over that of the β-VAE at the largest β that both have."""
-    for dataset, rows in e.images.groupby("dataset", sort=False):
-        a, b = (rows[(rows["family"] == family) & (rows["beta"] > 1)] for family in ("beta-tcvae", "beta-vae"))
+    for dataset, rows in evidence.images.groupby("dataset", sort=False):
+        a, b = (
+            rows[(rows["family"] == family) & (rows["beta"] > 1)] for family in ("beta-tcvae", "beta-vae")
+        )
         if shared := set(a["beta"]) & set(b["beta"]):
             beta = max(shared)
-            both = a[a["beta"] == beta].merge(b[b["beta"] == beta], on=["d_z", "seed", "image"], suffixes=("", "_1"))
+            both = a[a["beta"] == beta].merge(
+                b[b["beta"] == beta], on=["d_z", "seed", "image"], suffixes=("", "_1")
+            )
             interval = clustered_interval(
                 both["sigma_norm"],
                 [both["image"], both["seed"]],
                 against=both["sigma_norm_1"],
                 compare="ratio",
-                resamples=e.resamples,
+                resamples=evidence.resamples,
             )
             statistic = f"‖σ‖₂, β-TCVAE ÷ β-VAE at β = {beta:g}"
             note = _one_seed(both)
-            yield Finding(dataset, statistic, interval, _images(both, dataset), above(interval, 1), note=note)
+            yield Finding(
+                dataset, statistic, interval, _images(both, dataset, evidence), above(interval, 1), note=note
+            )
 
 
-def roll_kept(e: Evidence, family: str, kept: bool) -> Iterator[Finding]:
+def roll_kept(evidence: Evidence, family: str, kept: bool) -> Iterator[Finding]:
     """Share that reconstructions explain of the roll's worse-kept direction, height or place in the spiral's plane.
 
     A sheet keeps both; towards a curve one is lost, so the smaller share tells.
     """
-    betas = [beta for name, beta in e.roll if name == family and beta > 1]
+    betas = [beta for name, beta in evidence.roll if name == family and beta > 1]
     if not betas:
         return
-    parts = e.roll[family, max(betas)]
+    parts = evidence.roll[family, max(betas)]
     x, picture = parts["x"].astype(float), parts["reconstruction"].astype(float)
-    shares = {"height": _explained(x, picture, [1], e), "spiral": _explained(x, picture, [0, 2], e)}
+    shares = {
+        "height": _explained(x, picture, [1], evidence),
+        "spiral": _explained(x, picture, [0, 2], evidence),
+    }
     worse = min(shares, key=lambda name: shares[name].estimate)
     interval = shares[worse]
     note = "; ".join(f"{name} {share.estimate:.2f}" for name, share in shares.items()) + "; one training seed"
@@ -119,29 +156,33 @@ def roll_kept(e: Evidence, family: str, kept: bool) -> Iterator[Finding]:
     yield Finding("swissroll", statistic, interval, f"{len(x):,} points × 1 seed", verdict, note=note)
 
 
-def _explained(x: np.ndarray, picture: np.ndarray, axes: list[int], e: Evidence) -> Interval:
+def _explained(x: np.ndarray, picture: np.ndarray, axes: list[int], evidence: Evidence) -> Interval:
     """1 − error / variance over some coordinates, with an interval over points."""
     error = ((x - picture)[:, axes] ** 2).sum(1)
     spread = ((x - x.mean(0))[:, axes] ** 2).sum(1)
-    lost = clustered_interval(error, [np.arange(len(x))], against=spread, compare="ratio", resamples=e.resamples)
+    lost = clustered_interval(
+        error, [np.arange(len(x))], against=spread, compare="ratio", resamples=evidence.resamples
+    )
     return Interval(1 - lost.estimate, 1 - lost.high, 1 - lost.low)
 
 
-def ends(rows, family: str):
-    """(rows at the family's largest β, rows at its β = 1, that β); the first is empty without a β above 1."""
-    its = rows[(rows["family"] == family) & (rows["beta"] > 1)]
-    start = rows[(rows["family"] == base(family)) & (rows["beta"] == 1)]
-    beta = its["beta"].max()
-    return its[its["beta"] == beta], start, beta
+def ends(rows: pd.DataFrame, family: str) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """Return the rows at the family's largest β, those at its β = 1, and that β; the first is empty without a β above 1."""
+    raised = rows[(rows["family"] == family) & (rows["beta"] > 1)]
+    start = rows[(rows["family"] == at_beta_one(family)) & (rows["beta"] == 1)]
+    beta = raised["beta"].max()
+    return raised[raised["beta"] == beta], start, beta
 
 
-def _paired(both, a: str, b: str, e: Evidence) -> Interval:
-    return clustered_interval(both[a], [both["image"], both["seed"]], against=both[b], resamples=e.resamples)
+def _paired(both: pd.DataFrame, a: str, b: str, evidence: Evidence) -> Interval:
+    return clustered_interval(
+        both[a], [both["image"], both["seed"]], against=both[b], resamples=evidence.resamples
+    )
 
 
-def _images(rows, dataset: str) -> str:
-    return counted(rows, image=things(dataset), d_z="d_z", seed="seeds")
+def _images(rows: pd.DataFrame, dataset: str, evidence: Evidence) -> str:
+    return counted(rows, image=evidence.rows_called(dataset), d_z="d_z", seed="seeds")
 
 
-def _one_seed(rows) -> str:
+def _one_seed(rows: pd.DataFrame) -> str:
     return "variation between trainings is not in it" if rows["seed"].nunique() == 1 else ""

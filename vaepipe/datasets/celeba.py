@@ -8,11 +8,13 @@ import numpy as np
 
 from vaepipe.datasets.part import Part
 from vaepipe.datasets.sources.fetch import fetch
-from vaepipe.datasets.sources.tree import Tree
+from vaepipe.datasets.sources.tree import ImageTree
 from vaepipe.storage.errors import DataError
 
 FILE, MD5 = "img_align_celeba.zip", "00d2c5bc6d35e252742224ab0c1e8fcb"
-ADDRESS = "https://drive.usercontent.google.com/download?id=0B7EVK8r0v71pZjFTYXZWM3FlRnM&export=download&confirm=t"
+ADDRESS = (
+    "https://drive.usercontent.google.com/download?id=0B7EVK8r0v71pZjFTYXZWM3FlRnM&export=download&confirm=t"
+)
 LAST_TRAIN, FIRST_TEST = 162_770, 182_638
 """Numbers of images in the official partition; those between are its validation part, which is left out."""
 CROP, SIZE = 148, 64
@@ -32,10 +34,14 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
     if path is None:
         path = fetch(name, downloads, FILE, f"md5:{MD5}", [ADDRESS])
     elif path.is_dir():
-        path = next((path / inner for inner in (FILE, FILE.removesuffix(".zip")) if (path / inner).exists()), path)
-    tree = Tree(path)
+        path = next(
+            (path / inner for inner in (FILE, FILE.removesuffix(".zip")) if (path / inner).exists()), path
+        )
+    tree = ImageTree(path)
     stems = [PurePosixPath(file).stem for file in tree.names]
-    if strange := [file for file, stem in zip(tree.names, stems) if not (stem.isdecimal() and len(stem) == 6)]:
+    if strange := [
+        file for file, stem in zip(tree.names, stems) if not (stem.isdecimal() and len(stem) == 6)
+    ]:
         raise DataError(f"{path}: {strange[0]!r} is not a name like 000001.jpg; give the official {FILE}")
     numbers = np.array([int(stem) for stem in stems])
     part = Part(tree.images(tree.names, 3, CROP, SIZE))

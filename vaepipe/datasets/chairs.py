@@ -1,4 +1,7 @@
-"""3D Chairs: renders of 1,393 chairs from 62 places. Source: Aubry et al. 2014, di.ens.fr/willow/research/seeing3Dchairs."""
+"""3D Chairs: renders of 1,393 chairs from 62 views.
+
+Source: Aubry et al. 2014, di.ens.fr/willow/research/seeing3Dchairs.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vaepipe.datasets.array import Source, as_bytes
-from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
+from vaepipe.datasets.part import LazyImages, Part, hold_out_tenth
+from vaepipe.datasets.sources.array_file import ArrayFile, as_bytes
 from vaepipe.datasets.sources.fetch import fetch
-from vaepipe.datasets.sources.tree import Tree
+from vaepipe.datasets.sources.tree import ImageTree
 from vaepipe.storage.errors import DataError
 
 ADDRESS = "https://www.di.ens.fr/willow/research/seeing3Dchairs/data/rendered_chairs.tar"
@@ -20,29 +23,37 @@ CROP, SIZE = 400, 64
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
-    """Images (N,1,64,64): the middle 400 of 600 pixels, grey, scaled; one in ten is held out, at most 10,000.
+    """Return images (N,1,64,64): the middle 400 of 600 pixels, grey, scaled; one in ten is held out, at most 10,000.
 
     Args:
-        path: the official .tar or its unpacked folder; or an .npz with ``imgs`` (N,64,64), prepared like that, without factors.
+        path: the official .tar or its unpacked folder; or an .npz with prepared images ``imgs`` (N,64,64), without factors.
 
     Raises:
-        DataError: there are no such renders, or one is damaged.
+        DataError: there are no renders, or one is damaged.
     """
     path = path or fetch(name, downloads, "rendered_chairs.tar", None, [ADDRESS])
     if path.suffix == ".npz":
-        return hold_out_tenth(Part(_prepared(path)))
-    tree = Tree(path)
-    found = {file: NAME.search(file) for file in tree.names}
-    names = [file for file in tree.names if found[file]]
+        return hold_out_tenth(Part(_read_prepared(path)))
+    tree = ImageTree(path)
+    matches = {file: match for file in tree.names if (match := NAME.search(file))}
+    names = list(matches)
     if not names:
-        raise DataError(f"{path}: has no <chair>/renders/image_NNN_pPPP_tTTT_rRRR.png; give the official rendered_chairs.tar")
-    columns = np.array([found[file].groups() for file in names])
-    factors = np.stack([np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns.T], axis=1)
+        raise DataError(
+            f"{path}: has no <chair>/renders/image_NNN_pPPP_tTTT_rRRR.png; give the official rendered_chairs.tar"
+        )
+    columns = np.array([match.groups() for match in matches.values()])
+    factors = np.stack(
+        [np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns.T], axis=1
+    )
     return hold_out_tenth(Part(tree.images(names, 1, CROP, SIZE), factors=factors, factor_names=FACTORS))
 
 
-def _prepared(path: Path) -> Lazy:
-    source = Source(path, "imgs")
+def _read_prepared(path: Path) -> LazyImages:
+    source = ArrayFile(path, "imgs")
     if source.shape[1:] != (SIZE, SIZE):
         raise DataError(f"{source}: expected images (N,{SIZE},{SIZE}), found {source.shape}")
-    return Lazy(lambda rows: as_bytes(source.take(rows), rows, source)[:, None], (1, SIZE, SIZE), np.arange(source.shape[0]))
+    return LazyImages(
+        lambda rows: as_bytes(source.take(rows), rows, source)[:, None],
+        (1, SIZE, SIZE),
+        np.arange(source.shape[0]),
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from torchvision.datasets import CIFAR10
 
 from vaepipe.datasets.part import Part
-from vaepipe.datasets.sources.fetch import fetch, verify
+from vaepipe.datasets.sources.fetch import fetch, verify_checksum
 from vaepipe.storage.errors import DataError
 
 
@@ -28,8 +28,10 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
     if path.is_dir():
         return _parts(path, path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; datasets.{name}.path takes {CIFAR10.filename} or its unpacked folder")
-    verify(path, checksum, name)
+        raise DataError(
+            f"{path}: no such file; datasets.{name}.path takes {CIFAR10.filename} or its unpacked folder"
+        )
+    verify_checksum(path, checksum, name)
     with tempfile.TemporaryDirectory() as root, tarfile.open(path) as archive:
         archive.extractall(root, filter="data")
         return _parts(Path(root), path)
@@ -40,5 +42,10 @@ def _parts(root: Path, path: Path) -> dict[str, Part]:
     try:
         found = {"train": CIFAR10(root, train=True), "test": CIFAR10(root, train=False)}
     except (RuntimeError, OSError) as error:
-        raise DataError(f"{path}: a file of {CIFAR10.base_folder} is missing or has a wrong checksum; fetch it again") from error
-    return {split: Part(data.data.transpose(0, 3, 1, 2), np.array(data.targets, np.int64)) for split, data in found.items()}
+        raise DataError(
+            f"{path}: a file of {CIFAR10.base_folder} is missing or has a wrong checksum; fetch it again"
+        ) from error
+    return {
+        split: Part(data.data.transpose(0, 3, 1, 2), np.array(data.targets, np.int64))
+        for split, data in found.items()
+    }

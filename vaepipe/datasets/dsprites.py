@@ -7,8 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vaepipe.datasets.array import Source
-from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
+from vaepipe.datasets.part import LazyImages, Part, hold_out_tenth
+from vaepipe.datasets.sources.array_file import ArrayFile
 from vaepipe.datasets.sources.fetch import fetch
 from vaepipe.storage.errors import DataError
 
@@ -29,14 +29,18 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
     """
     path = path or fetch(name, downloads, FILE, f"sha256:{SHA256}", [ADDRESS, MIRROR])
     try:
-        x = Source(path, "imgs")
-        classes = Source(path, "latents/classes" if h5py.is_hdf5(path) else "latents_classes").all()
+        x = ArrayFile(path, "imgs")
+        classes = ArrayFile(path, "latents/classes" if h5py.is_hdf5(path) else "latents_classes").all()
     except DataError as error:
         layout = "an .npz with imgs and latents_classes, nor an .hdf5 with imgs and latents/classes"
-        raise DataError(f"{error}; damaged, or not dSprites: neither {layout}; the official one is {ADDRESS}") from error
+        raise DataError(
+            f"{error}; damaged, or not dSprites: neither {layout}; the official one is {ADDRESS}"
+        ) from error
     n = x.shape[0] if x.shape else 0
     if len(x.shape) != 3 or not n or x.dtype != np.uint8 or classes.shape != (n, 1 + len(FACTORS)):
-        raise DataError(f"{path}: expected images (N,H,W) uint8 of 0 and 1 with classes (N,6), found {x.shape} {x.dtype}")
+        raise DataError(
+            f"{path}: expected images (N,H,W) uint8 of 0 and 1 with classes (N,6), found {x.shape} {x.dtype}"
+        )
 
     def read(rows: np.ndarray) -> np.ndarray:
         block = x.take(rows)
@@ -44,4 +48,6 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
             raise DataError(f"{path}: expected images (N,H,W) uint8 of 0 and 1, found {block.max()}")
         return 255 * block[:, None]
 
-    return hold_out_tenth(Part(Lazy(read, (1, *x.shape[1:]), np.arange(n)), None, classes[:, 1:], FACTORS))
+    return hold_out_tenth(
+        Part(LazyImages(read, (1, *x.shape[1:]), np.arange(n)), None, classes[:, 1:], FACTORS)
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
+from vaepipe.datasets.part import LazyImages, Part, hold_out_tenth
 from vaepipe.storage.errors import DataError
 
 FACTORS = {"identity": 50, "azimuth": 21, "elevation": 11, "lighting": 11}
@@ -44,5 +44,9 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
         raise DataError(f"{path}: expected {n} images {SIZE}×{SIZE} in one uint8 tensor, found {found}")
     images = x.contiguous().view(n, 1, SIZE, SIZE).numpy()
     factors = np.indices(tuple(FACTORS.values())).reshape(len(FACTORS), -1).T
-    part = Part(Lazy(lambda rows: images[rows], (1, SIZE, SIZE), np.arange(n)), factors=factors, factor_names=tuple(FACTORS))
+    part = Part(
+        LazyImages(lambda rows: images[rows], (1, SIZE, SIZE), np.arange(n)),
+        factors=factors,
+        factor_names=tuple(FACTORS),
+    )
     return hold_out_tenth(part)

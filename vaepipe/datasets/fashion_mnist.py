@@ -11,5 +11,5 @@ from vaepipe.datasets.sources.mnist_files import load_official_files
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
-    """Return images (N,1,28,28) and their classes, in the official split: 60,000 for training, 10,000 for testing."""
+    """Return images (N,1,28,28) and their classes, in the official split: 60,000 and 10,000."""
     return load_official_files(FashionMNIST, name, path, downloads)

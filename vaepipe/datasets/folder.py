@@ -7,14 +7,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from vaepipe.datasets.part import Part, hold_out_tenth
-from vaepipe.datasets.sources.tree import Tree
+from vaepipe.datasets.sources.tree import ImageTree
 from vaepipe.storage.errors import DataError
 
 SPLITS = ("train", "test")
 
 
 def load(
-    name: str, path: Path | None, downloads: Path, size: int | None = 64, crop: int | None = None, channels: int = 3
+    name: str,
+    path: Path | None,
+    downloads: Path,
+    size: int | None = 64,
+    crop: int | None = None,
+    channels: int = 3,
 ) -> dict[str, Part]:
     """Square images, cut from the middle; folders called ``train`` and ``test`` are the split, otherwise one in ten is held out.
 
@@ -28,7 +33,7 @@ def load(
     """
     if path is None:
         raise DataError(f"{name}: datasets.{name}.path is missing; give a folder, a .zip or a .tar of images")
-    tree = Tree(path)
+    tree = ImageTree(path)
     if len(tree.names) < 2:
         raise DataError(f"{path}: one image only; at least two are needed, to train and to hold out")
     x = tree.images(tree.names, channels, crop, size)

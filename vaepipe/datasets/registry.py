@@ -9,7 +9,7 @@ The module of a data set has ``load(name, path, downloads, **options) -> {"train
 - a `Part` holds images or points, and labels or factors if they are known.
 
 A name in the registry is a kind. A config may give a data set any name (``faces-of-mine: {kind: folder}``).
-A loader raises `vaepipe.storage.errors.DataError`, one line that says what to do, if something is wrong with the files.
+A loader raises `vaepipe.storage.errors.DataError`, one line that says what to do, if files are wrong.
 """
 
 from __future__ import annotations

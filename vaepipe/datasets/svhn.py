@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vaepipe.datasets.array import Source
-from vaepipe.datasets.part import Lazy, Part, hold_out_tenth
+from vaepipe.datasets.part import LazyImages, Part, hold_out_tenth
+from vaepipe.datasets.sources.array_file import ArrayFile
 from vaepipe.datasets.sources.fetch import fetch
 from vaepipe.storage.errors import DataError
 
@@ -28,7 +28,10 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
     """
     files = {split: f"{split}_32x32.mat" for split in MD5}
     if path is None:
-        paths = {split: fetch(name, downloads, file, f"md5:{MD5[split]}", [ADDRESS + file]) for split, file in files.items()}
+        paths = {
+            split: fetch(name, downloads, file, f"md5:{MD5[split]}", [ADDRESS + file])
+            for split, file in files.items()
+        }
         return {split: _part(file) for split, file in paths.items()}
     if path.is_dir():
         return {split: _part(path / file) for split, file in files.items()}
@@ -36,14 +39,16 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
 
 
 def _part(path: Path) -> Part:
-    x, y = Source(path, "X"), Source(path, "y")
+    x, y = ArrayFile(path, "X"), ArrayFile(path, "y")
     if (
         x.shape[:3] != (32, 32, 3)
         or len(x.shape) != 4
         or x.dtype != np.uint8
         or y.shape not in ((x.shape[3], 1), (1, x.shape[3]))
     ):
-        raise DataError(f"{path}: expected X (32,32,3,N) uint8 and y (N,1), found {x.shape} {x.dtype} and {y.shape}")
+        raise DataError(
+            f"{path}: expected X (32,32,3,N) uint8 and y (N,1), found {x.shape} {x.dtype} and {y.shape}"
+        )
     n = x.shape[3]
-    images = Lazy(lambda rows: x.take(rows, axis=3).transpose(0, 3, 1, 2), (3, 32, 32), np.arange(n))
+    images = LazyImages(lambda rows: x.take(rows, axis=3).transpose(0, 3, 1, 2), (3, 32, 32), np.arange(n))
     return Part(images, y.all().reshape(-1).astype(np.int64) % 10)  # the digit 0 is called 10

@@ -1,44 +1,69 @@
-"""Adversarial loss against β: the value of the attack's objective, averaged as the seed paper does."""
+"""Adversarial loss against β: the value of the attack's objective, averaged as in the original paper."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from vaepipe.analysis.families import varying_with_beta, with_posterior_width
+from vaepipe.analysis.means import Measure
 from vaepipe.analysis.robustness import UNMOVED
 from vaepipe.figures import curves, style
-from vaepipe.figures.registry import Data
+from vaepipe.figures.data import Data
+from vaepipe.models.family import find_family
 
-UNITS = dict.fromkeys(("latent-w2", "latent-mean"), "squared latent units")
-UNITS |= {"latent-w2-root": "latent units", "max-damage": "‖·‖₂ of pixels in [0,1]"}
-"""Of losses that are distances, not nats."""
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
+CAPTION = r"""
+Adversarial loss Δ = divergence + λ‖d‖\ :sub:`2` that the attack reached, in the unit of its loss: the mean over pairs,
+λ and d\ :sub:`z`, against β. Higher is more robust, in this measure. At large λ the best distortion is none, and Δ is then
+only the distance of the two posteriors, which also grows with the scale of the latent space: the dotted line is
+Δ\ :sub:`0`, the loss without distortion.
+
+{attacks} {flags} {intervals}
+"""
 EMPTY = "No image data set of this study was attacked: there is no adversarial loss to show."
 
 
-@style.house
-def draw(data: Data, options: dict) -> style.Page:
-    """One panel per data set and loss: plain mean over pairs, λ, d_z and seeds of divergence + λ‖d‖₂, nats.
+@style.styled
+def draw(data: Data, options: Plot) -> style.Page:
+    """One panel per data set and loss: plain mean over pairs, λ, d_z and seeds of divergence + λ‖d‖₂.
 
     Dotted: the mean divergence at d = 0. The penalised objective cannot exceed it, and reaches it where λ is so large that
     the best attack is none; those trials weigh most in a plain mean. Dashed, where the table has it: what each row reached
-    by itself, before the distortions found at other λ of its pair were tried.
+    by itself, before the distortions of the other λ of its pair were tried.
     """
-    frame = data.attacks[data.attacks["family"] != "ae"]  # without width, its posteriors have another Δ: compare by distortion
+    frame = with_posterior_width(data.attacks)  # Δ of an autoencoder is another one: compare it by distortion
     return curves.against_beta(
-        frame, ["dataset", "loss"], measure, options, empty=EMPTY, quantity="adversarial_loss", more=references
+        frame,
+        ["dataset", "loss"],
+        measure,
+        options,
+        empty=EMPTY,
+        quantity="adversarial_loss",
+        more=references,
     )
 
 
-def measure(where: dict, rows) -> curves.Measure:
-    """The objective of a panel's rows; minus a log density, or a damage, may lie below zero and has no logarithm."""
-    unit = UNITS.get(where["loss"])
-    label = f"adversarial loss Δ,\n{unit}" if unit else "adversarial loss Δ, nats"  # a long unit on a line of its own
-    return curves.Measure("objective", label, log=not (rows["objective"] < 0).any())
+def measure(where: Mapping[str, str], rows: pd.DataFrame) -> Measure:
+    """Return the objective of a panel's rows, in the unit of its loss.
+
+    It is averaged on a logarithmic axis, unless it is negative somewhere: minus a log density, or a damage.
+    """
+    label = curves.with_unit("adversarial loss Δ", where["loss"])
+    return Measure("objective", label, log=not (rows["objective"] < 0).any())
 
 
-def references(ax, frame) -> tuple[dict, str]:
-    """The loss without distortion, and that of each row's own search; artists by label, and a line for the note."""
-    handles = _means(ax, frame, "initial_divergence", "start", "mean Δ₀, at d = 0", ":")
+def references(ax: Axes, frame: pd.DataFrame) -> tuple[dict[str, Artist], str]:
+    """Draw the loss without distortion, and that of each row's own search; return artists by label, and a line for the note."""
+    handles: dict[str, Artist] = _means(ax, frame, "initial_divergence", "start", "mean Δ₀, at d = 0", ":")
     unmoved = 100 * (frame["norm"] < UNMOVED).mean()
     text = f"d ≈ 0 (‖d‖₂ < {UNMOVED:g}) in {unmoved:.0f} % of trials: there Δ ≈ Δ₀."
     if "own_objective" in frame:
@@ -49,13 +74,18 @@ def references(ax, frame) -> tuple[dict, str]:
     return handles, text
 
 
-def _means(ax, frame, column: str, gid: str, label: str, linestyle) -> dict[str, Line2D]:
-    means = frame.groupby(["family", "beta"])[column].mean()
+def _means(
+    ax: Axes, frame: pd.DataFrame, column: str, gid: str, label: str, linestyle: str | tuple
+) -> dict[str, Artist]:
+    """Draw the plain means of a column against β as thin lines; return one artist by its label."""
     log = ax.get_yscale() == "log"
-    found = {key: value if np.isfinite(value) and (value > 0 or not log) else np.nan for key, value in means.items()}
-    for family in style.LINES:
-        look = {"color": style.COLOURS[family], "linewidth": 0.9, "linestyle": linestyle}
-        ax.plot(*curves.line(found, family), gid=f"{gid} {family}", **look)
-    if ("vae", 1.0) in found and len(found) == 1:
-        ax.plot([1.0], [found["vae", 1.0]], "_", color=style.COLOURS["vae"], gid=f"{gid} vae")
+    means = {}
+    for key, value in frame.groupby(["family", "beta"])[column].mean().items():
+        drawable = np.isfinite(value) and (value > 0 or not log)
+        means[key] = value if drawable else np.nan
+    for family in varying_with_beta(family for family, _ in means):
+        look = {"color": find_family(family).colour, "linewidth": 0.9, "linestyle": linestyle}
+        ax.plot(*curves.line_over_beta(means, family), gid=f"{gid} {family}", **look)
+    if ("vae", 1.0) in means and len(means) == 1:
+        ax.plot([1.0], [means["vae", 1.0]], "_", color=find_family("vae").colour, gid=f"{gid} vae")
     return {label: Line2D([], [], linestyle=linestyle, color=style.GREY, linewidth=0.9)}

@@ -2,67 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
+from vaepipe.analysis.families import label, ordered
 from vaepipe.analysis.intervals import Interval, clustered_interval
-from vaepipe.analysis.trials import UNTARGETED
-from vaepipe.figures import curves, flags, style
-from vaepipe.figures.adversarial_loss import UNITS
-from vaepipe.figures.registry import Data
+from vaepipe.analysis.means import TRIAL_CLUSTERS
+from vaepipe.attacks.loss import find_loss
+from vaepipe.figures import curves, flags, notes, style
+from vaepipe.figures.data import Data
+from vaepipe.models.family import find_family
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
+CAPTION = r"""
+Divergence that attacks of bounded size leave, as a share of that without distortion (a ratio of means; for losses without a
+zero, the mean), against the bound ε on ‖d‖\ :sub:`2` or on the largest change of a pixel, at the β nearest to {beta}. Lower:
+easier to fool.
+
+{flags} {intervals}
+"""
 NAMES = {"l2": "L₂", "linf": "L∞"}
 XLABEL = {"l2": "bound ε on ‖d‖₂, pixels in [0,1]", "linf": "bound ε on the largest |d| of a pixel"}
 EMPTY = "No model of this study was attacked in balls: `ball.losses` is empty."
 
 
-@style.house
-def draw(data: Data, options: dict) -> style.Page:
-    """One panel per data set, loss and norm: mean divergence over pairs, d_z and seeds as a share of the mean without distortion,
-    against ε. Losses that have no zero to be a share of, `output` of a density and `max-damage`: the mean itself."""
+@style.styled
+def draw(data: Data, options: Plot) -> style.Page:
+    """One panel per data set, loss and norm: mean divergence over pairs, d_z and seeds against ε.
+
+    It is a share of the mean without distortion. For a loss without a zero (`output` of a density, `max-damage`) it is the
+    mean itself.
+    """
     return curves.by_attack(data.ball, _panel, options, 2.8, EMPTY, by=("dataset", "loss", "ball"))
 
 
-def _panel(ax: Axes, its, where: dict, beta: float, options: dict) -> dict[str, Line2D]:
-    share = where["loss"] not in UNTARGETED and its["initial_divergence"].min() >= 0
-    handles = {}
-    for family in style.present(its["family"]):
-        rows = its[its["family"] == family]
-        found = {0.0: _start(rows, share, options)}
-        found |= {radius: _interval(at, "divergence", share, options) for radius, at in rows.groupby("radius")}
-        radii, ends = list(found), np.array(list(found.values())).T
-        look = {"color": style.COLOURS[family], "marker": style.MARKERS[family], "markersize": 3}
-        (handles[style.NAMES[family]],) = ax.plot(radii, ends[0], gid=family, **look)
-        ax.fill_between(radii, ends[1], ends[2], color=style.COLOURS[family], alpha=0.2, linewidth=0)
-        name, own = "relative_divergence" if share else "divergence", float(rows["beta"].iloc[0])
-        base = {**where, "quantity": name, "family": family, "beta": own, "flagged": len(flags.flagged(rows)) > 0}
-        ax.figure.rows.extend(base | {"radius": radius} | i._asdict() for radius, i in found.items())
-        if flags.flagged(rows):
-            flags.mark(ax, (family, own), radii[-1], ends[0][-1])
-    if share and its["divergence"].min() > 0:
+def _panel(
+    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Plot
+) -> dict[str, Artist]:
+    share = find_loss(where["loss"]).has_target and frame["initial_divergence"].min() >= 0
+    handles: dict[str, Artist] = {}
+    for family in ordered(frame["family"]):
+        rows = frame[frame["family"] == family]
+        means = _by_radius(rows, share, options.resamples)
+        handles[label(family)] = _curve(ax, family, means)
+        beta_of_family = float(rows["beta"].iloc[0])
+        flagged = flags.flagged(rows)
+        row = {**where, "quantity": "relative_divergence" if share else "divergence", "family": family}
+        row |= {"beta": beta_of_family, "flagged": len(flagged) > 0}
+        ax.figure.rows.extend(row | {"radius": radius} | i._asdict() for radius, i in means.items())
+        if flagged:
+            radius = list(means)[-1]
+            flags.mark(ax, (family, beta_of_family), radius, means[radius].estimate)
+    if share and frame["divergence"].min() > 0:
         ax.set_yscale("log")
         style.log_ticks(ax)
-    unit = UNITS.get(where["loss"], "nats")
-    label = "share of divergence left" if share else f"divergence, {unit}"
-    ax.set(xlabel=XLABEL[where["ball"]], ylabel=label + (" (log scale)" if ax.get_yscale() == "log" else ""))
+    ax.set_xlabel(XLABEL[where["ball"]])
+    curves.label_y(ax, "share of divergence left" if share else curves.with_unit("divergence", where["loss"]))
     ax.set_title(f"{curves.title(where | {'ball': NAMES[where['ball']]})}, β = {beta:g}")
-    lines = [
-        "Lower: easier to fool. " + ("1: nothing changed. Ratio of means." if share else "At ε = 0: without distortion."),
-        f"n = {style.count(its['pair'].nunique(), 'pairs')} × {style.count(its['d_z'].nunique(), '$d_z$')} × "
-        f"{style.count(its['seed'].nunique(), 'seeds')}.",
-        curves.resampled(its, curves.TRIAL_CLUSTERS, options["resamples"], "band"),
-        flags.said(its),
-    ]
-    style.note(ax, "\n".join(filter(None, lines)))
+    scale = "1: nothing changed. Ratio of means." if share else "At ε = 0: without distortion."
+    lines = [f"Lower: easier to fool. {scale}", notes.trials_of_pairs(frame)]
+    lines += [notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "band"), flags.note(frame)]
+    style.note(ax, notes.joined(lines))
     return handles
 
 
-def _start(rows, share: bool, options: dict) -> Interval:
+def _curve(ax: Axes, family: str, means: Mapping[float, Interval]) -> Artist:
+    """Draw one family's means with their band."""
+    colour, marker = find_family(family).colour, find_family(family).marker
+    radii, (estimate, low, high) = list(means), np.array(list(means.values())).T
+    (artist,) = ax.plot(radii, estimate, gid=family, color=colour, marker=marker, markersize=3)
+    ax.fill_between(radii, low, high, color=colour, alpha=0.2, linewidth=0)
+    return artist
+
+
+def _by_radius(rows: pd.DataFrame, share: bool, resamples: int) -> dict[float, Interval]:
+    """Return ε → mean divergence, or its share of that without distortion; ε = 0 is the state without distortion."""
     first = rows[rows["radius"] == rows["radius"].min()]
-    return Interval(1.0, 1.0, 1.0) if share else _interval(first, "initial_divergence", share, options)
+    start = Interval(1.0, 1.0, 1.0) if share else _interval(first, "initial_divergence", share, resamples)
+    others = {radius: _interval(at, "divergence", share, resamples) for radius, at in rows.groupby("radius")}
+    return {0.0: start} | others
 
 
-def _interval(rows, column: str, share: bool, options: dict) -> Interval:
+def _interval(rows: pd.DataFrame, column: str, share: bool, resamples: int) -> Interval:
     compared = {"against": rows["initial_divergence"], "compare": "ratio"} if share else {}
-    return clustered_interval(rows[column], [rows["pair"], rows["seed"]], resamples=options["resamples"], **compared)
+    return clustered_interval(rows[column], [rows["pair"], rows["seed"]], resamples=resamples, **compared)

@@ -2,92 +2,74 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from vaepipe.analysis import trials as pairs
-from vaepipe.figures import curves, flags, style
-from vaepipe.figures.registry import Data
-from vaepipe.study.grid import Cell
+from vaepipe.analysis.correlation import FEWEST_MODELS, rank_correlation, robustness_and_disentanglement
+from vaepipe.analysis.families import label, ordered
+from vaepipe.analysis.formatting import count
+from vaepipe.figures import curves, flags, notes, style
+from vaepipe.figures.data import Data
+from vaepipe.models.family import find_family
 
-LEAST = 5
-"""Models below which a rank correlation's interval says nothing."""
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
+CAPTION = r"""
+Robustness (AUDDC) of each model against its mutual information gap (MIG), where the data's factors are known, with
+Spearman's rank correlation and its interval.
 
-class Correlation(NamedTuple):
-    """Spearman's rank correlation and its 95 % interval; NaN where it cannot be estimated."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-def rank_correlation(x, y) -> Correlation:
-    """Of n models; the interval is Fisher's, symmetric in artanh ρ, with the variance 1.06/(n − 3) of Fieller et al. 1957."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    kept = np.isfinite(x) & np.isfinite(y)
-    x, y = x[kept], y[kept]
-    if len(x) < LEAST or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Correlation(np.nan, np.nan, np.nan)
-    rho = float(np.corrcoef(*(pd.Series(values).rank() for values in (x, y)))[0, 1])  # importing scipy.stats takes longer
-    # the artanh of ±1 is infinite: a perfect order of n models is no more than the highest one below it
-    centre = np.arctanh(np.clip(rho, -1 + 1 / len(x) ** 2, 1 - 1 / len(x) ** 2))
-    half = 1.959964 * np.sqrt(1.06 / (len(x) - 3))
-    return Correlation(rho, float(np.tanh(centre - half)), float(np.tanh(centre + half)))
+{attacks} {flags}
+"""
+EMPTY = (
+    "No attacked data set of this study has known factors: the mutual information gap cannot be measured. "
+    "sprites and dsprites have them."
+)
 
 
-def models(data: Data, attacks):
-    """One row per attacked model with known MIG: its MIG and mean AUDDC."""
-    cell = list(Cell.__dataclass_fields__)
-    weak = attacks.assign(flagged=flags.weakness(attacks)).groupby(cell)["flagged"].any().reset_index()
-    areas = pairs.areas(attacks).groupby(cell)["auddc"].mean().reset_index().merge(weak, on=cell)
-    return areas.merge(data.models[[*cell, "mig"]], on=cell).dropna(subset=["mig", "auddc"])
-
-
-@style.house
-def draw(data: Data, options: dict) -> style.Page:
+@style.styled
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss with known factors: AUDDC against the mutual information gap, a point per model."""
     known = data.models.dropna(subset=["mig"])["dataset"].unique()
-    attacks = pairs.targeted(data.attacks)
+    attacks = data.targeted_attacks
     groups = list(attacks[attacks["dataset"].isin(known)].groupby(["dataset", "loss"], sort=False))
     if not groups:
-        return style.message(
-            "No attacked data set of this study has known factors: the mutual information gap cannot be measured. "
-            "sprites and dsprites have them."
-        )
+        return style.message(EMPTY)
     page, axes = style.panels(len(groups), 2.7)
-    handles: dict = {}
+    handles: dict[str, Artist] = {}
     for ax, ((dataset, loss), frame) in zip(axes, groups):
-        rows = models(data, frame)
-        handles |= _panel(ax, rows, {"dataset": dataset, "loss": loss})
-        style.note(ax, _note(rows, frame))
+        models = robustness_and_disentanglement(frame, data.models)
+        handles |= _panel(ax, models, {"dataset": dataset, "loss": loss})
+        style.note(ax, _note(models, frame))
     style.legend(page, handles)
     return page
 
 
-def _panel(ax: Axes, rows, where: dict) -> dict[str, object]:
-    handles = {}
-    for family in style.present(rows["family"]):
-        its = rows[rows["family"] == family]
-        look = {"color": style.COLOURS[family], "linestyle": "", "markersize": 3.5, "alpha": 0.8}
-        (handles[style.NAMES[family]],) = ax.plot(its["mig"], its["auddc"], marker=style.MARKERS[family], gid=family, **look)
-    for row in rows[rows["flagged"]].itertuples():
+def _panel(ax: Axes, models: pd.DataFrame, where: dict[str, str]) -> dict[str, Artist]:
+    handles: dict[str, Artist] = {}
+    for family in ordered(models["family"]):
+        rows = models[models["family"] == family]
+        look = {"color": find_family(family).colour, "marker": find_family(family).marker, "linestyle": ""}
+        (handles[label(family)],) = ax.plot(
+            rows["mig"], rows["auddc"], gid=family, markersize=3.5, alpha=0.8, **look
+        )
+    for row in models[models["flagged"]].itertuples():
         flags.mark(ax, (row.family, row.beta), row.mig, row.auddc)
     ax.set(xlabel="mutual information gap (MIG)", ylabel="AUDDC", title=curves.title(where))
-    ax.figure.rows.extend(where | row for row in rows.drop(columns="dataset").to_dict("records"))
+    ax.figure.rows.extend(where | row for row in models.drop(columns="dataset").to_dict("records"))
     return handles
 
 
-def _note(rows, frame) -> str:
-    found = rank_correlation(rows["mig"], rows["auddc"])
-    n = style.count(len(rows), "models")
-    said = (
-        f"Spearman's ρ {found.estimate:.2f}, 95 % [{found.low:.2f}, {found.high:.2f}], n = {n}."
-        if np.isfinite(found.estimate)
-        else f"ρ cannot be estimated from {n}: {LEAST} that differ are needed."
-    )
-    interval = f"Interval: Fisher's with Fieller's variance, models taken for independent. {curves.lambda_range(frame)}"
-    return "\n".join(filter(None, [said, interval, flags.said(frame)]))
+def _note(models: pd.DataFrame, frame: pd.DataFrame) -> str:
+    correlation = rank_correlation(models["mig"], models["auddc"])
+    n = count(len(models), "models")
+    text = f"ρ cannot be estimated from {n}: {FEWEST_MODELS} that differ are needed."
+    if np.isfinite(correlation.estimate):
+        ends = f"[{correlation.low:.2f}, {correlation.high:.2f}]"
+        text = f"Spearman's ρ {correlation.estimate:.2f}, 95 % {ends}, n = {n}."
+    interval = "Interval: Fisher's with Fieller's variance, models taken for independent."
+    return notes.joined([text, f"{interval} {notes.lambda_range(frame)}", flags.note(frame)])

@@ -3,87 +3,112 @@
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from vaepipe.analysis import trials as pairs
+from vaepipe.analysis.families import at_beta_one, label, ordered, varying_with_beta
+from vaepipe.analysis.formatting import count, short
 from vaepipe.analysis.intervals import Interval
-from vaepipe.analysis.robustness import UNMOVED as ZERO
-from vaepipe.figures import adversarial_loss, curves, flags, style
-from vaepipe.figures.adversarial_loss import UNITS
-from vaepipe.figures.curves import TRIAL_AXES as AXES
-from vaepipe.figures.curves import TRIAL_CLUSTERS as CLUSTERS
-from vaepipe.figures.registry import Data
+from vaepipe.analysis.means import TRIAL_AXES, TRIAL_CLUSTERS
+from vaepipe.analysis.robustness import UNMOVED
+from vaepipe.analysis.trials import change, is_flagged
+from vaepipe.attacks.loss import find_loss
+from vaepipe.figures import adversarial_loss, notes
+from vaepipe.figures.data import Data
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
 
 LINES = 40
 """What a terminal shows at once; where there are more β, the verdict names those that the table leaves out."""
 KEY = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
+"""Columns that name the same trial of two models."""
+Changes = dict[tuple[str, float], Interval]
+"""(family, β) → change of the loss from β = 1."""
 
 
-def excess(frame, family: str, beta: float, resamples: int) -> Interval:
-    """Mean loss at (family, β) over that at β = 1, trial by trial, less 1, with the clustered interval; the difference of the
-    two where a loss is not positive."""
-    base = frame[(frame["family"] == style.base(family)) & (frame["beta"] == 1)]
-    raised = frame[(frame["family"] == family) & (frame["beta"] == beta)]
-    found, none = pairs.change(raised.merge(base, on=KEY, suffixes=("", "_1")), resamples)
-    return Interval(*(end - none for end in found))
-
-
-def text(data: Data, options: dict) -> str:
-    """Loss at each β with its interval, its ratio to β = 1, and whether the interval of that ratio excludes 1; then the ELBO."""
+def draw(data: Data, options: Plot) -> str:
+    """Return the loss at each β with its interval, its ratio to β = 1 and what the interval of that ratio shows; then ELBOs."""
     groups = list(data.attacks.groupby(["dataset", "loss"], sort=False))
     room = (LINES - 1 - data.models["dataset"].nunique()) // max(1, len(groups)) - 11
-    lines = []
+    lines: list[str] = []
     for (dataset, loss), frame in groups:
-        lines += [*_attacked(dataset, loss, frame, options["resamples"], max(2, room)), *_flags(data, dataset, loss), ""]
+        lines += _attack(dataset, loss, frame, options.resamples, max(2, room))
+        lines += [*_flags(data, dataset, loss), ""]
     if not groups:
         lines += ["No image data set of this study was attacked.", ""]
     lines.append("ELBO of held-out data, taken at β = 1, nats; mean over images or points, d_z and seeds")
-    for dataset, frame in data.models.groupby("dataset", sort=False):
-        elbo = frame.groupby(["family", "beta"])["elbo"].mean().to_dict()
-        ends = {family: max(b for f, b in elbo if f == family) for family in style.present(f for f, _ in elbo)}
-        parts = [f"{style.NAMES[f]}{f' β = {beta:g}' if beta else ''}: {elbo[f, beta]:,.1f}" for f, beta in ends.items()]
-        lines.append(f"  {dataset:<14}" + "".join(f"{part:<28}" for part in parts))
+    lines += [_elbos(dataset, frame) for dataset, frame in data.models.groupby("dataset", sort=False)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _attacked(dataset: str, loss: str, frame, resamples: int, room: int) -> list[str]:
-    found = adversarial_loss.measure({"loss": loss}, frame).points(frame, resamples)
-    families = [f for f in style.LINES if any(name == f for name, _ in found)]
-    base = {f: found.get((style.base(f), 1.0)) for f in families}
-    change = {key: excess(frame, *key, resamples) for key in found if key[0] in families and key[1] != 1}
-    betas = sorted({beta for _, beta in change})
-    betas = betas if len(betas) <= room else [*betas[: room - 1], betas[-1]]
-    over = [style.count(frame[name].nunique(), plural.replace("$", "")) for name, plural in AXES.items()]
+def excess(frame: pd.DataFrame, family: str, beta: float, resamples: int) -> Interval:
+    """Return how far the mean loss at (family, β) lies above that at β = 1, compared trial by trial.
+
+    It is the ratio less 1, or the difference where a loss is not positive.
+    """
+    base = frame[(frame["family"] == at_beta_one(family)) & (frame["beta"] == 1)]
+    raised = frame[(frame["family"] == family) & (frame["beta"] == beta)]
+    interval, no_change = change(raised.merge(base, on=KEY, suffixes=("", "_1")), resamples)
+    return Interval(*(end - no_change for end in interval))
+
+
+def _elbos(dataset: str, frame: pd.DataFrame) -> str:
+    """Return a line with the ELBO of each family of a data set at its largest β."""
+    elbo = frame.groupby(["family", "beta"])["elbo"].mean().to_dict()
+    parts = []
+    for family in ordered(family for family, _ in elbo):
+        beta = max(b for f, b in elbo if f == family)
+        parts.append(f"{label(family)}{f' β = {beta:g}' if beta else ''}: {elbo[family, beta]:,.1f}")
+    return f"  {dataset:<14}" + "".join(f"{part:<28}" for part in parts)
+
+
+def _attack(dataset: str, loss: str, frame: pd.DataFrame, resamples: int, room: int) -> list[str]:
+    """Return the lines of one data set and attack, with at most ``room`` lines of β."""
+    means = adversarial_loss.measure({"loss": loss}, frame).means(frame, resamples)
+    families = varying_with_beta(family for family, _ in means)
+    base = {family: means.get((at_beta_one(family), 1.0)) for family in families}
+    changes = {key: excess(frame, *key, resamples) for key in means if key[0] in families and key[1] != 1}
+    over = [count(frame[name].nunique(), plural.replace("$", "")) for name, plural in TRIAL_AXES.items()]
+    resampled = notes.resampling(frame, TRIAL_CLUSTERS, resamples, "interval")
+    starts = [f"{_show(base[family]) if base[family] else 'no model':<41}" for family in families]
     lines = [
-        f"{dataset}, attack {loss}: adversarial loss Δ = divergence + λ‖d‖₂, {UNITS.get(loss, 'nats')}",
+        f"{dataset}, attack {loss}: adversarial loss Δ = divergence + λ‖d‖₂, {find_loss(loss).unit}",
         f"  mean over {' × '.join(over)}",
-        textwrap.fill(curves.resampled(frame, CLUSTERS, resamples, "interval"), 98, initial_indent="  ", subsequent_indent="  "),
-        "      β" + "".join(f"  {style.NAMES[f]:<27}× β=1  change " for f in families),
+        textwrap.fill(resampled, 98, initial_indent="  ", subsequent_indent="  "),
+        "      β" + "".join(f"  {label(family):<27}× β=1  change " for family in families),
+        "      1  " + "  ".join(starts),
     ]
-    starts = [f"{_show(base[f]) if base[f] else 'no model':<41}" for f in families]
-    lines.append("      1  " + "  ".join(starts))
-    for beta in betas:
-        cells = [_cell(found.get((f, beta)), base[f], change.get((f, beta))) for f in families]
+    for beta in _shown({beta for _, beta in changes}, room):
+        cells = [_cell(means.get((f, beta)), base[f], changes.get((f, beta))) for f in families]
         lines.append(f"{beta:>7g}  " + "  ".join(cells))
-    lines += ["  " + _verdict(f, {b: i for (name, b), i in change.items() if name == f}) for f in families if base[f]]
+    lines += ["  " + _verdict(family, changes) for family in families if base[family]]
     return [*lines, "  " + _shares(frame)]
 
 
+def _shown(betas: set[float], room: int) -> list[float]:
+    """Return the β that have a line: all, or the first ones and the last."""
+    increasing = sorted(betas)
+    return increasing if len(increasing) <= room else [*increasing[: room - 1], increasing[-1]]
+
+
 def _show(interval: Interval) -> str:
-    low, high = (style.short(end) if not np.isnan(end) else "–" for end in interval[1:])
-    return f"{style.short(interval.estimate)} [{low}, {high}]"
+    low, high = (short(end) if not np.isnan(end) else "–" for end in interval[1:])
+    return f"{short(interval.estimate)} [{low}, {high}]"
 
 
 def _cell(interval: Interval | None, base: Interval | None, change: Interval | None) -> str:
     if interval is None:
         return f"{'–':<41}"
-    ratio = style.short(interval.estimate / base.estimate) if base and base.estimate else ""
-    return f"{_show(interval):<26}{ratio:>6}  {_sign(change) if base else '':<7}"
+    ratio = short(interval.estimate / base.estimate) if base and base.estimate else ""
+    direction = _direction(change) if base and change else ""
+    return f"{_show(interval):<26}{ratio:>6}  {direction:<7}"
 
 
-def _sign(change: Interval) -> str:
-    """What the interval of the change says."""
+def _direction(change: Interval) -> str:
+    """Return what the interval of a change shows."""
     if change.low > 0:
         return "higher"
     if change.high < 0:
@@ -91,37 +116,43 @@ def _sign(change: Interval) -> str:
     return "unclear"
 
 
-def _verdict(family: str, changes: dict[float, Interval]) -> str:
-    by: dict[str, list[str]] = {"higher": [], "lower": [], "unclear": []}
-    for beta in sorted(beta for beta in changes if beta > 1):
-        by[_sign(changes[beta])].append(f"{beta:g}")
-    said = "; ".join(f"{word} at β = {', '.join(betas)}" for word, betas in by.items() if betas)
-    if by["higher"]:
-        start = "raises it at some β only" if by["lower"] + by["unclear"] else "raises the loss"
+def _verdict(family: str, changes: Changes) -> str:
+    """Return a sentence on whether β > 1 raises the loss of a family."""
+    betas_by_direction: dict[str, list[str]] = {"higher": [], "lower": [], "unclear": []}
+    for beta in sorted(beta for name, beta in changes if name == family and beta > 1):
+        betas_by_direction[_direction(changes[family, beta])].append(f"{beta:g}")
+    parts = [f"{word} at β = {', '.join(betas)}" for word, betas in betas_by_direction.items() if betas]
+    if not parts:
+        return f"{label(family)}: no β > 1."
+    higher, lower, unclear = betas_by_direction.values()
+    if higher:
+        summary = "raises it at some β only" if lower or unclear else "raises the loss"
     else:
-        start = "does NOT raise the loss" if by["lower"] else "is not shown to change the loss"
-    return f"{style.NAMES[family]}: β > 1 {start} ({said})." if said else f"{style.NAMES[family]}: no β > 1."
+        summary = "does NOT raise the loss" if lower else "is not shown to change the loss"
+    return f"{label(family)}: β > 1 {summary} ({'; '.join(parts)})."
 
 
 def _flags(data: Data, dataset: str, loss: str) -> list[str]:
-    """The attacks that the checks of docs/robustness.md found too weak to rely on; nothing where none was checked."""
+    """Return a line on the attacks that the checks of docs/robustness.md call too weak; nothing where none was checked."""
     if data.robustness is None or data.robustness["noise_gain"].isna().all():
         return []
     rows = data.robustness[(data.robustness["dataset"] == dataset) & (data.robustness["loss"] == loss)]
-    flagged = rows[flags.weakness(rows)]
+    flagged = rows[is_flagged(rows)]
     if flagged.empty:
         return [f"  checks (noise, transfer, restarts): none of {len(rows)} attacks flagged as too weak"]
     first = flagged.iloc[0]
-    name = f"{style.NAMES[first['family']]} β = {first['beta']:g}, d_z = {first['d_z']}"
+    name = f"{label(first['family'])} β = {first['beta']:g}, d_z = {first['d_z']}"
     more = f"; and {len(flagged) - 1} more, see robustness.csv" if len(flagged) > 1 else ""
-    return [f"  checks: {len(flagged)} of {len(rows)} attacks FLAGGED as too weak: {name}: {first['masked']}{more}"]
+    return [
+        f"  checks: {len(flagged)} of {len(rows)} attacks FLAGGED as too weak: {name}: {first['masked']}{more}"
+    ]
 
 
-def _shares(frame) -> str:
-    parts = {"d ≈ 0": [], "converged": []}
-    for family in style.present(frame["family"]):
+def _shares(frame: pd.DataFrame) -> str:
+    """Return a line with each family's shares of trials without distortion, and of those that converged."""
+    unmoved, converged = [], []
+    for family in ordered(frame["family"]):
         rows = frame[frame["family"] == family]
-        if len(rows):
-            parts["d ≈ 0"].append(f"{style.NAMES[family]} {100 * (rows['norm'] < ZERO).mean():.0f} %")
-            parts["converged"].append(f"{style.NAMES[family]} {100 * rows['converged'].astype(float).mean():.1f} %")
-    return f"d ≈ 0 (‖d‖₂ < {ZERO:g}): {', '.join(parts['d ≈ 0'])}; converged: {', '.join(parts['converged'])}"
+        unmoved.append(f"{label(family)} {100 * (rows['norm'] < UNMOVED).mean():.0f} %")
+        converged.append(f"{label(family)} {100 * rows['converged'].astype(float).mean():.1f} %")
+    return f"d ≈ 0 (‖d‖₂ < {UNMOVED:g}): {', '.join(unmoved)}; converged: {', '.join(converged)}"

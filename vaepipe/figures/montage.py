@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import textwrap
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
-from vaepipe.figures import flags, style
-from vaepipe.figures.registry import Data
-from vaepipe.storage.h5 import open_h5, read_text
-from vaepipe.study.grid import Cell
+from vaepipe.analysis.families import label
+from vaepipe.analysis.formatting import short
+from vaepipe.analysis.trials import best_lambda
+from vaepipe.attacks.loss import find_loss
+from vaepipe.figures import flags, notes, style
+from vaepipe.figures.data import Data
+from vaepipe.study.cells import Cell
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
+CAPTION = r"""
+The first {shown_pairs} of {pairs} pairs, for the models whose β and d\ :sub:`z` are nearest to {beta} and {d_z}. Of {lambdas} λ
+each column shows the one chosen as by Gondim-Ribeiro et al. 2018: among those whose reconstruction is at most as far from the
+target as it is on average over λ, the one farthest from it, which is the weakest attack that still succeeds. {flags}
+"""
 ROWS = (
     "original x",
     "its reconstruction",
@@ -23,13 +36,16 @@ ROWS = (
     "target's\nreconstruction",
     "target $x_t$",
 )
+DISTORTION = ROWS.index("distortion d")
 RULE = (
     "λ of each column: of those whose distance A = ‖rec(x + d) − $x_t$‖ is at most its mean over λ, the one with the largest "
-    "A (Gondim-Ribeiro et al. 2018). Under the pictures: that λ, ‖d‖₂ with pixels in [0,1], and the loss Δ = divergence + λ‖d‖₂ "
-    "in nats. Reconstructions are of one posterior sample."
+    "A (Gondim-Ribeiro et al. 2018). Under the pictures: that λ, ‖d‖₂ with pixels in [0,1], and the loss "
+    "Δ = divergence + λ‖d‖₂ in {unit}. Reconstructions are of one posterior sample."
 )
 SIDE = 64
 """Pixels to which smaller images are enlarged, so that the gaps between them can be narrow."""
+SIZE = 0.52
+"""Of a picture on the page, inches."""
 
 
 @dataclass
@@ -42,95 +58,82 @@ class Column:
     objective: float
 
 
-def best_lambda(distance: np.ndarray) -> int:
-    """Row of the λ to show: among those with A at most its mean over λ, that of the largest A; of equal ones, the first.
+Groups = dict[tuple[Cell, str], list[Column]]
+"""(cell, loss) → its columns."""
 
-    It is the weakest attack that still counts as a success: small distortion, reconstruction nearer to the target than usual.
+
+def columns(arrays: Mapping[str, np.ndarray]) -> list[Column]:
+    """Return a column for each pair: the attack at the λ that `best_lambda` chooses.
 
     Args:
-        distance: (L,) A = ‖rec(x + d) − x_t‖, λ increasing; NaN never is chosen unless all are.
-
-    Source: ``bestC`` in the code of Gondim-Ribeiro et al. 2018.
+        arrays: of the attack and measure files of one model and loss, as `vaepipe.figures.registry` names them.
     """
-    distance = np.where(np.isfinite(distance), distance, np.nan)
-    if np.isnan(distance).all():
-        return 0
-    mean = np.nanmean(distance)
-    within = distance <= mean + 1e-9 * abs(mean)  # a mean of equal numbers may round to less than they are
-    return int(np.argmax(np.where(within, distance, -np.inf)))
+    made = []
+    for p, distance in enumerate(arrays["adversarial_distance"].T):
+        row = best_lambda(distance)
+        x, d = arrays["x"][p], arrays["distortion"][row, p]
+        adversarial = (np.clip(x / 255 + d, 0, 1) * 255).round().astype("uint8")
+        rebuilt, rebuilt_target = arrays["reconstruction"][p], arrays["target_reconstruction"][p]
+        pictures = [x, rebuilt, adversarial, d, arrays["adversarial_reconstruction"][row, p]]
+        pictures += [rebuilt_target, arrays["target"][p]]
+        norm, objective = float(arrays["norm"][row, p]), float(arrays["objective"][row, p])
+        made.append(Column(pictures, float(arrays["lambdas"][row]), norm, objective))
+    return made
 
 
-def columns(paths: list[str], pairs: int) -> list[Column]:
-    """The first pairs' attacks in the files of one model and loss, whose λ may be divided over several files."""
-    with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(open_h5(path, "attack")) for path in paths]
-        rows = sorted((value, f, row) for f, file in enumerate(files) for row, value in enumerate(file["lambdas"][:]))
-        distance = np.stack([files[f]["adversarial_distance"][row] for _, f, row in rows])  # L, P
-        found = []
-        for p in range(min(pairs, distance.shape[1])):
-            lambda_, f, row = rows[best_lambda(distance[:, p])]
-            file = files[f]
-            d = file["distortion"][row, p]
-            x, target = file["x"][p], file["target"][p]
-            adversarial = np.clip(x / 255 + d, 0, 1)
-            pictures = [x, file["reconstruction"][p], (adversarial * 255).round().astype("uint8"), d]
-            pictures += [file["adversarial_reconstruction"][row, p], file["target_reconstruction"][p], target]
-            found.append(Column(pictures, float(lambda_), float(file["norm"][row, p]), float(file["objective"][row, p])))
-    return found
-
-
-@style.house
-def draw(data: Data, options: dict) -> style.Page:
-    """A group of columns for each model (and loss) that the files hold, a column for each of ``options["pairs"]`` pairs."""
-    files: dict[tuple[Cell, str], list[str]] = defaultdict(list)
-    for cell, path in data.arrays:
-        with open_h5(path, "attack") as file:
-            files[cell, read_text(file, "loss")].append(path)
-    if not files:
+@style.styled
+def draw(data: Data, options: Plot) -> style.Page:
+    """A group of columns for each model and loss, a column for each pair."""
+    groups: Groups = {(item.cell, item.attributes["loss"]): columns(item.arrays) for item in data.arrays}
+    if not groups:
         return style.message("None of the models of this montage was attacked.")
-    groups = {key: columns(paths, options["pairs"]) for key, paths in files.items()}
-    reach = max(np.nanmax(np.abs(column.pictures[3])) for group in groups.values() for column in group)
+    reach = max(np.nanmax(np.abs(c.pictures[DISTORTION])) for group in groups.values() for c in group)
     pairs = max(map(len, groups.values()))
-    size = 0.52  # of a picture, inches
-    width = max(style.COLUMN, 1.05 + len(groups) * (pairs * size + 0.12))
-    figure = style.Page(figsize=(width, len(ROWS) * size + 1.25))
+    width = max(style.COLUMN, 1.05 + len(groups) * (pairs * SIZE + 0.12))
+    figure = style.Page(figsize=(width, len(ROWS) * SIZE + 1.25))
     axes = figure.subplots(1, len(groups), squeeze=False)[0]
     figure.get_layout_engine().set(w_pad=0.05)
-    losses = {loss for _, loss in groups}
-    weak = {} if data.robustness is None else flags.flagged(data.robustness)
+    losses = list(dict.fromkeys(loss for _, loss in groups))
+    flagged = {} if data.robustness is None else flags.flagged(data.robustness)
     for ax, ((cell, loss), group) in zip(axes, groups.items()):
         _mosaic(ax, group, reach)
-        rows = [vars(cell) | {"loss": loss, "pair": p, "lambda": c.lambda_, "norm": c.norm} for p, c in enumerate(group)]
-        figure.rows.extend(row | {"objective": c.objective} for row, c in zip(rows, group))
-        beta = f", β = {cell.beta:g}" if cell.beta else ""
-        sign = f" {flags.SIGN}" if (cell.family, cell.beta) in weak else ""
-        ax.set_title(style.NAMES[cell.family] + beta + sign + (f"\n{loss}" if len(losses) > 1 else ""))
-    labels = [f"{row}\n(grey 0, ±{reach:.2g})" if row.startswith("distortion") else row for row in ROWS]
+        for p, column in enumerate(group):
+            numbers = {"lambda": column.lambda_, "norm": column.norm, "objective": column.objective}
+            figure.rows.append(vars(cell) | {"loss": loss, "pair": p} | numbers)
+        ax.set_title(_title(cell, (cell.family, cell.beta) in flagged, loss if len(losses) > 1 else ""))
+    labels = [f"{row}\n(grey 0, ±{reach:.2g})" if r == DISTORTION else row for r, row in enumerate(ROWS)]
     side = axes[0].images[0].get_array().shape[0] / len(ROWS)
     axes[0].set_yticks([(r + 0.5) * side - 0.5 for r in range(len(ROWS))], labels)
-    cell = next(iter(groups))[0]
-    title = f"{cell.dataset}, $d_z$ = {cell.d_z}, training seed {cell.seed}" + (
-        f", attack {losses.pop()}" if len(losses) == 1 else ""
-    )
-    figure.suptitle(title, fontsize=8)
-    texts = [RULE, flags.said(data.robustness)] if weak else [RULE]
-    note = "\n".join(textwrap.fill(text, int(22 * width)) for text in texts)
+    first = next(iter(groups))[0]
+    attack = f", attack {losses[0]}" if len(losses) == 1 else ""
+    figure.suptitle(f"{first.dataset}, $d_z$ = {first.d_z}, training seed {first.seed}{attack}", fontsize=8)
+    note = _note(losses, data.robustness, int(22 * width))
     figure.supxlabel(note, gid="note", x=0.01, ha="left", **style.SMALL)
     return figure
 
 
-def _mosaic(ax, group: list[Column], reach: float) -> None:
-    """All pictures of a group as one image, H,W,3, with white gaps."""
-    shown = [
-        [_distortion(picture, reach) if r == 3 else picture for r, picture in enumerate(column.pictures)] for column in group
-    ]
-    tiles = [np.concatenate([_tile(picture) for picture in column], axis=0) for column in shown]
+def _title(cell: Cell, flagged: bool, loss: str) -> str:
+    beta = f", β = {cell.beta:g}" if cell.beta else ""
+    sign = f" {flags.SIGN}" if flagged else ""
+    return label(cell.family) + beta + sign + (f"\n{loss}" if loss else "")
+
+
+def _note(losses: list[str], robustness: pd.DataFrame | None, width: int) -> str:
+    units = dict.fromkeys(find_loss(loss).unit for loss in losses)
+    texts = [RULE.format(unit=" or ".join(units)), "" if robustness is None else flags.note(robustness)]
+    return notes.joined(textwrap.fill(text, width) for text in texts)
+
+
+def _mosaic(ax: Axes, group: list[Column], reach: float) -> None:
+    """Draw all pictures of a group as one image, H,W,3, with white gaps, and the numbers under it."""
+    tiles = []
+    for column in group:
+        pictures = list(column.pictures)
+        pictures[DISTORTION] = _distortion(pictures[DISTORTION], reach)
+        tiles.append(np.concatenate([_tile(picture) for picture in pictures], axis=0))
     ax.imshow(np.concatenate(tiles, axis=1), interpolation="nearest")
     side = tiles[0].shape[1]
-    texts = [
-        "\n".join(f"{name} {style.short(v)}" for name, v in (("λ", c.lambda_), ("‖d‖", c.norm), ("Δ", c.objective)))
-        for c in group
-    ]
+    texts = [f"λ {short(c.lambda_)}\n‖d‖ {short(c.norm)}\nΔ {short(c.objective)}" for c in group]
     ax.set_xticks([(i + 0.5) * side - 0.5 for i in range(len(group))], texts, fontsize=5.2)
     ax.set_yticks([])
     ax.tick_params(length=0, pad=1)
@@ -138,15 +141,15 @@ def _mosaic(ax, group: list[Column], reach: float) -> None:
 
 
 def _distortion(d: np.ndarray, reach: float) -> np.ndarray:
-    """Grey where d = 0, white or black (for each colour) where it is ±reach."""
+    """Return a picture that is grey where d = 0, white or black (for each colour) where it is ±reach."""
     return np.nan_to_num((0.5 + 0.5 * d / (reach or 1)) * 255, nan=127.5).round().astype("uint8")
 
 
 def _tile(picture: np.ndarray) -> np.ndarray:
-    """(C,H,W) uint8 → (H',W',3) with a hairline frame, so that a white picture's end is seen, and a gap."""
-    C, H, W = picture.shape
-    enlarge = -(-SIDE // max(H, W))
-    rgb = np.repeat(picture, 3, axis=0) if C == 1 else picture[:3]
+    """Return (C,H,W) uint8 as (H',W',3) with a hairline frame, so that a white picture's edge shows, and a gap."""
+    channels, height, width = picture.shape
+    enlarge = -(-SIDE // max(height, width))
+    rgb = np.repeat(picture, 3, axis=0) if channels == 1 else picture[:3]
     rgb = rgb.repeat(enlarge, 1).repeat(enlarge, 2).transpose(1, 2, 0)
     framed = np.pad(rgb, ((1, 1), (1, 1), (0, 0)), constant_values=190)
     gap = max(2, len(framed) // 24)

@@ -2,58 +2,70 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from vaepipe.analysis import robustness
-from vaepipe.analysis import trials as pairs
-from vaepipe.analysis.intervals import clustered_interval
-from vaepipe.figures import curves, flags, style
-from vaepipe.figures.registry import Data
+from vaepipe.analysis.families import label, ordered
+from vaepipe.analysis.intervals import Interval, clustered_interval
+from vaepipe.analysis.means import TRIAL_CLUSTERS
+from vaepipe.analysis.robustness import SUCCESS
+from vaepipe.analysis.trials import areas
+from vaepipe.figures import curves, flags, notes, style
+from vaepipe.figures.data import Data
+from vaepipe.models.family import find_family
 
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
+CAPTION = r"""
+Share of pairs that were fooled by a distortion of at most ‖d‖\ :sub:`2`: the reconstruction came nearer to the target's than
+to the original's. At the β nearest to {beta}.
+
+{attacks} {flags} {intervals}
+"""
 POINTS = 60
+EMPTY = "No image data set of this study was attacked: there is no success to show."
 
 
-@style.house
-def draw(data: Data, options: dict) -> style.Page:
+@style.styled
+def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: share of pairs that some λ fooled with a distortion of at most ‖d‖₂."""
-    return curves.by_attack(
-        pairs.targeted(data.attacks),
-        _panel,
-        options,
-        2.8,
-        "No image data set of this study was attacked: there is no success to show.",
-    )
+    return curves.by_attack(data.targeted_attacks, _panel, options, 2.8, EMPTY)
 
 
-def _panel(ax: Axes, its, where: dict, beta: float, options: dict) -> dict[str, Line2D]:
-    found = pairs.areas(its).dropna(subset=["fooling_norm"])
-    norms = np.linspace(0, float(its["norm"].max()) * 1.02 or 1.0, POINTS)
-    handles = {}
-    for family in style.present(found["family"]):
-        rows = found[found["family"] == family]
-        shares = [
-            clustered_interval(rows["fooling_norm"] <= norm, [rows["pair"], rows["seed"]], resamples=options["resamples"])
-            for norm in norms
-        ]
+def _panel(
+    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Plot
+) -> dict[str, Artist]:
+    pairs = areas(frame).dropna(subset=["fooling_norm"])
+    norms = np.linspace(0, float(frame["norm"].max()) * 1.02 or 1.0, POINTS)
+    handles: dict[str, Artist] = {}
+    for family in ordered(pairs["family"]):
+        rows = pairs[pairs["family"] == family]
+        shares = [_share_fooled(rows, norm, options.resamples) for norm in norms]
         middle, low, high = np.array(shares).T
-        (artist,) = ax.plot(norms, middle, color=style.COLOURS[family], gid=family)
-        ax.fill_between(norms, low.clip(0, 1), high.clip(0, 1), color=style.COLOURS[family], alpha=0.2, linewidth=0)
-        handles[style.NAMES[family]] = artist
-        for key in flags.flagged(its[its["family"] == family]):
+        colour = find_family(family).colour
+        (handles[label(family)],) = ax.plot(norms, middle, color=colour, gid=family)
+        ax.fill_between(norms, low.clip(0, 1), high.clip(0, 1), color=colour, alpha=0.2, linewidth=0)
+        for key in flags.flagged(frame[frame["family"] == family]):
             flags.mark(ax, key, norms[-1], middle[-1])
-        base = {**where, "quantity": "success", "family": family, "beta": rows["beta"].iloc[0]}
-        ax.figure.rows.extend(base | {"norm": norm} | share._asdict() for norm, share in zip(norms, shares))
-    ax.set(ylim=(-0.02, 1.02), xlim=(0, norms[-1]), xlabel="distortion ‖d‖₂, pixels in [0,1]", ylabel="share of pairs fooled")
+        row = {**where, "quantity": "success", "family": family, "beta": rows["beta"].iloc[0]}
+        ax.figure.rows.extend(row | {"norm": norm} | share._asdict() for norm, share in zip(norms, shares))
+    ax.set(xlim=(0, norms[-1]), xlabel="distortion ‖d‖₂, pixels in [0,1]")
+    ax.set(ylim=(-0.02, 1.02), ylabel="share of pairs fooled")
     ax.set_title(f"{curves.title(where)}, β = {beta:g}")
-    lines = [
-        f"Fooled: (A − T)/(O − T) < {robustness.SUCCESS:g}, nearer to the target's reconstruction than to the original's, "
-        "at any λ.",
-        f"n = {its['pair'].nunique()} pairs × {its['d_z'].nunique()} $d_z$ × {style.count(its['seed'].nunique(), 'seeds')}. "
-        + curves.lambda_range(its),
-        curves.resampled(its, curves.TRIAL_CLUSTERS, options["resamples"], "band"),
-        flags.said(its),
-    ]
-    style.note(ax, "\n".join(filter(None, lines)))
+    rule = f"Fooled: (A − T)/(O − T) < {SUCCESS:g}, nearer to the target's reconstruction than to the original's, at any λ."
+    size = f"{notes.trials_of_pairs(frame)} {notes.lambda_range(frame)}"
+    resampled = notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "band")
+    style.note(ax, notes.joined([rule, size, resampled, flags.note(frame)]))
     return handles
+
+
+def _share_fooled(pairs: pd.DataFrame, norm: float, resamples: int) -> Interval:
+    """Return the share of pairs that a distortion of at most ``norm`` fooled."""
+    return clustered_interval(
+        pairs["fooling_norm"] <= norm, [pairs["pair"], pairs["seed"]], resamples=resamples
+    )

@@ -1,4 +1,4 @@
-"""Which latent dimensions a model uses, and whether training went out of bounds."""
+"""Which latent dimensions a model uses, and whether its latent space collapsed or exploded."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from vaepipe.metrics.estimate import Estimate
 from vaepipe.models.distributions import DiagonalNormal
 
 ACTIVE_VARIANCE = 0.01
-"""Burda et al. 2016, section 5.2: the variances fall clearly on one side or the other."""
+"""Burda et al. 2016, section 5.2: variances lie clearly above or below."""
 
 EXPLODED_SCALE = 10.0
-"""In standard deviations of the prior. The aggregate posterior should match the prior, of scale 1;
-a root mean square of 10 costs 10²/2 = 50 nats per image in one dimension: the KL term has lost control."""
+"""In standard deviations of the prior. The aggregate posterior should match the prior, of scale 1; a root
+mean square of 10 costs 10²/2 = 50 nats per image in one dimension, too many for a KL term that works."""
 
 
 def active_units(mean: Tensor) -> Tensor:
-    """(D,) which dimensions' posterior means, ``mean`` (N, D), vary over images by more than `ACTIVE_VARIANCE`.
+    """(D,) whether the posterior means ``mean`` (N, D) of each dimension vary over images by more than
+    `ACTIVE_VARIANCE`.
 
     Source: Burda et al. 2016, section 5.2.
     """
@@ -25,7 +26,7 @@ def active_units(mean: Tensor) -> Tensor:
 
 
 def count_active(mean: Tensor, resamples: int = 200) -> Estimate:
-    """How many dimensions are active, and the standard error of the count by a bootstrap over images; ``mean`` (N, D)."""
+    """The number of active dimensions of ``mean`` (N, D), with a bootstrap standard error over images."""
     N = len(mean)
     random = torch.Generator().manual_seed(0)
     count = torch.stack(
@@ -39,20 +40,21 @@ def count_active(mean: Tensor, resamples: int = 200) -> Estimate:
 
 
 def kl_per_dimension(mean: Tensor, log_std: Tensor) -> Tensor:
-    """(D,) KL(q(z_k|x) ‖ N(0,1)) in nats, averaged over images; ``mean``, ``log_std``: (N, D). Closed form."""
+    """(D,) KL(q(z_k|x) ‖ N(0,1)), nats, mean over images, in closed form; ``mean``, ``log_std``: (N, D)."""
     return DiagonalNormal(mean.double(), log_std.double()).kl_terms().mean(0)
 
 
 def latent_state(mean: Tensor, log_std: Tensor) -> str:
-    """What became of a model, from its posteriors ``mean``, ``log_std`` (N, D) over a set of images.
+    """The state of a latent space, from posteriors ``mean``, ``log_std`` (N, D).
 
-    ``exploded``: in some active dimension the root mean square of the means is above `EXPLODED_SCALE`, or in any dimension the
-    mean σ is, or a number is not finite. ``collapsed``: not exploded, and no dimension is active. ``ok``: neither.
+    ``exploded``: the root mean square of the means of an active dimension, or the mean σ of any dimension, is
+    above `EXPLODED_SCALE`, or a number is not finite. ``collapsed``: not exploded, and no dimension is
+    active. ``ok``: neither.
     """
     mean, sigma = mean.double(), log_std.double().exp()
     active = active_units(mean)
     scales = torch.cat([mean.square().mean(0).sqrt()[active], sigma.mean(0)])
-    # ≤ of everything: false of NaN and of infinities as well
+    # ≤ is false for NaN, too
     if not (mean.isfinite().all() and (scales <= EXPLODED_SCALE).all()):
         return "exploded"
     return "ok" if active.any() else "collapsed"

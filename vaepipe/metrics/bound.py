@@ -9,7 +9,9 @@ from torch import Tensor
 
 
 def importance_weighted(log_weights: Tensor) -> Tensor:
-    """(B,) log 1/K Σ_k w_k: a lower bound on log p(x) in expectation, the ELBO at K = 1 and tighter with every sample.
+    """(B,) log 1/K Σ_k w_k, whose expectation is a lower bound on log p(x).
+
+    At K = 1 the bound is the ELBO; it gets tighter with every sample.
 
     Args:
         log_weights: (K, B) log p(x|z_k) + log p(z_k) − log q(z_k|x) of K samples z_k ~ q(z|x), nats.

@@ -3,7 +3,7 @@
     E KL(q(z|x) ‖ p(z)) = I(z; x) + KL(q(z) ‖ Π_k q(z_k)) + Σ_k KL(q(z_k) ‖ p(z_k))
                           index-code  total correlation     dimension-wise KL
 
-q(z) = 1/N Σ_j q(z|x_j) is the whole mixture, not a minibatch's estimate of it. Everything in nats and in float64.
+q(z) = 1/N Σ_j q(z|x_j) is the whole mixture, not a minibatch estimate. Values are in nats and in float64.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from torch import Tensor
 
 from vaepipe.metrics.estimate import Estimate, estimate
 from vaepipe.models.distributions import LOG_2PI
-from vaepipe.models.total_correlation import _logsumexp
+from vaepipe.models.logsumexp import logsumexp
 
 BLOCK = 2**16
-"""Pairs (sample, component) in memory at once, or N if that is more: about 6 arrays of 8 bytes each, 3 MB, which caches hold."""
+"""Pairs (sample, component) in memory at once, or N if that is more: 6 arrays, 3 MB, fit in caches."""
 
 
 class Decomposition(NamedTuple):
-    """Means over the samples, in nats, with Monte Carlo standard errors; ``terms`` (S, 3) is each sample's share of the first
-    three, ``dimensions`` (D,) is I(z_k; x)."""
+    """Means over the samples, in nats, with Monte Carlo standard errors.
+
+    Attributes:
+        terms: (S, 3) the share of each sample in the first three estimates.
+        dimensions: (D,) I(z_k; x).
+    """
 
     mutual_information: Estimate
     total_correlation: Estimate
@@ -38,10 +42,11 @@ class Decomposition(NamedTuple):
 def decompose(
     mean: Tensor, log_std: Tensor, samples: Tensor, rows: Tensor | None = None, *, block: int = BLOCK
 ) -> Decomposition:
-    """Split the KL of N posteriors; exact but for the expectation over q(z), which is a mean over the samples.
+    """Split the KL of N posteriors; exact except for the expectation over q(z), a mean over the samples.
 
-    The standard errors take the samples for independent draws from q(z), and the N posteriors for all there are: I cannot
-    exceed log N. One sample from each posterior (the default) is a stratified draw, less variable than its standard error says.
+    The standard errors treat the samples as independent draws from q(z), and the N posteriors as the whole
+    population: I cannot exceed log N. One sample of each posterior (the default) is a stratified draw, which
+    varies less than the standard error says.
 
     Args:
         mean, log_std: (N, D) posteriors.
@@ -57,16 +62,19 @@ def decompose(
     joint, marginals, log_q = pointwise_information(mean, log_std, samples, rows, block=block)
     log_p = -0.5 * (samples.double().square() + LOG_2PI)  # i k
     terms = torch.stack([joint, marginals.sum(1) - joint, (log_q - marginals - log_p).sum(1)], dim=1)
-    return Decomposition(*map(estimate, terms.T), estimate(terms.sum(1)), terms, marginals.mean(0))
+    information, total_correlation, dimension_wise = map(estimate, terms.T)
+    total = estimate(terms.sum(1))
+    return Decomposition(information, total_correlation, dimension_wise, total, terms, marginals.mean(0))
 
 
 def pointwise_information(
     mean: Tensor, log_std: Tensor, samples: Tensor, rows: Tensor | None = None, *, block: int = BLOCK
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What each sample tells of the posterior it came from; arguments as `decompose`.
+    """How much each sample reveals of the posterior that it was drawn from; arguments as `decompose`.
 
     Returns:
-        (joint, marginals, log_q): (S,) log q(z|x) − log q(z); (S, D) log q(z_k|x) − log q(z_k); (S, D) log q(z_k|x). float64.
+        (joint, marginals, log_q), float64: (S,) log q(z|x) − log q(z); (S, D) log q(z_k|x) − log q(z_k);
+        (S, D) log q(z_k|x).
     """
     if rows is None:
         if len(samples) != len(mean):
@@ -89,6 +97,6 @@ def pointwise_information(
             own = term.gather(1, rows[i, None])
             ratio += term.sub_(own)
             log_q[k, i] = own[:, 0]
-            marginals[k, i] = log_N[i] - _logsumexp(term)
-        joint[i] = log_N[i] - _logsumexp(ratio)
+            marginals[k, i] = log_N[i] - logsumexp(term)
+        joint[i] = log_N[i] - logsumexp(ratio)
     return joint, marginals.T, log_q.T

@@ -1,4 +1,4 @@
-"""The numbers of one model over held-out images: the ELBO's terms per image, and metrics of its aggregate posterior."""
+"""The evaluation of a model: the terms of the ELBO per image, and metrics of the aggregate posterior."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BATCH = 1024
 
 
 class Evaluation(NamedTuple):
-    """``arrays``: name → (array, description); ``state``: as `vaepipe.metrics.activity.latent_state` names it."""
+    """``arrays``: name → (array, description); ``state``: of `vaepipe.metrics.activity.latent_state`."""
 
     arrays: dict[str, tuple[np.ndarray, str]]
     state: str
@@ -65,14 +65,18 @@ def evaluate_model(
     posteriors = Posteriors(
         per_image["mean"], per_image["log_std"], per_image["sample"], factors, seed, aggregate_samples
     )
-    found = {q.name: (per_image[q.name], array_description(q)) for q in STORED_PER_IMAGE}
-    found |= {q.name: ((per_image | {"x": x})[q.name][:keep], array_description(q)) for q in FIRST_IMAGES}
-    layers = per_image[KL_LAYERS.name]
-    layers = torch.stack([layers.mean(0), layers.std(0) / math.sqrt(len(layers))])
-    found[KL_LAYERS.name] = (layers, array_description(KL_LAYERS))
-    found |= _latent(posteriors, latent_metrics)
-    arrays = {name: (value.cpu().numpy(), text) for name, (value, text) in found.items()}
-    return Evaluation(arrays, latent_state(posteriors.mean, posteriors.log_std))
+    arrays = {q.name: (per_image[q.name], array_description(q)) for q in STORED_PER_IMAGE}
+    of_first = per_image | {"x": x}
+    arrays |= {q.name: (of_first[q.name][:keep], array_description(q)) for q in FIRST_IMAGES}
+    arrays[KL_LAYERS.name] = (_mean_and_error(per_image[KL_LAYERS.name]), array_description(KL_LAYERS))
+    arrays |= _latent(posteriors, latent_metrics)
+    state = latent_state(posteriors.mean, posteriors.log_std)
+    return Evaluation({name: (values.cpu().numpy(), text) for name, (values, text) in arrays.items()}, state)
+
+
+def _mean_and_error(values: Tensor) -> Tensor:
+    """(2, L) mean and standard error over the rows of ``values`` (N, L)."""
+    return torch.stack([values.mean(0), values.std(0) / math.sqrt(len(values))])
 
 
 def _per_image(model: Model, x: Tensor, seed: int, importance_samples: int) -> dict[str, Tensor]:
@@ -109,9 +113,9 @@ def _of_batch(model: Model, x: Tensor, batch_terms: Terms, noise: Tensor) -> dic
 
 
 def _latent(posteriors: Posteriors, names: Iterable[str]) -> dict[str, tuple[Tensor, str]]:
-    """name → ((2,) value and standard error, description); NaN where a metric is not defined for these posteriors."""
+    """name → ((2,) value and standard error, description); NaN where a metric is not defined."""
     have_width = bool(posteriors.log_std.isfinite().all())
-    found = {}
+    measured = {}
     for metric in map(find_latent_metric, names):
         defined = (have_width or not metric.needs_width) and (
             posteriors.factors is not None or not metric.needs_factors
@@ -119,5 +123,5 @@ def _latent(posteriors: Posteriors, names: Iterable[str]) -> dict[str, tuple[Ten
         unknown = [(math.nan, math.nan)] * len(metric.quantities)
         estimates = metric.measure(posteriors) if defined else unknown
         for quantity, estimate in zip(metric.quantities, estimates, strict=True):
-            found[quantity.name] = (torch.tensor([*estimate]), estimate_description(quantity))
-    return found
+            measured[quantity.name] = (torch.tensor([*estimate]), estimate_description(quantity))
+    return measured

@@ -1,4 +1,4 @@
-"""What a latent metric is: a measurement of a model's aggregate posterior over the held-out images. Imports without torch."""
+"""Latent metrics: measurements of the aggregate posterior over held-out images. Imports without torch."""
 
 from __future__ import annotations
 

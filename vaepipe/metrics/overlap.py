@@ -1,5 +1,7 @@
-"""How much the posteriors of different images overlap, by the Bhattacharyya coefficient BC(i, j) = ∫ √(q(z|x_i) q(z|x_j)) dz:
-1 where they are the same, 0 where they have nothing in common."""
+"""The overlap of the posteriors of two images: the Bhattacharyya coefficient.
+
+BC(i, j) = ∫ √(q(z|x_i) q(z|x_j)) dz is 1 for equal posteriors and 0 for posteriors that share no mass.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,14 @@ from vaepipe.metrics.estimate import Estimate, estimate
 
 
 class Overlap(NamedTuple):
-    """``coefficient`` and ``log_coefficient``: means of BC and of log BC over all pairs of images, with jackknife standard
-    errors (an image left out at a time: pairs that share an image are not independent). ``nearest``: mean over images of the
-    largest BC with another image; it grows with the number of images, and its standard error is that of a mean over images."""
+    """Means over images.
+
+    Attributes:
+        coefficient, log_coefficient: of BC and of log BC over all pairs, with jackknife standard errors that
+            leave out one image at a time, as pairs that share an image are not independent.
+        nearest: of the largest BC with another image, with the standard error of a mean over images. It grows
+            with the number of images.
+    """
 
     coefficient: Estimate
     log_coefficient: Estimate
@@ -47,7 +54,7 @@ def log_bhattacharyya(mean_i: Tensor, log_std_i: Tensor, mean_j: Tensor, log_std
 
 
 def _jackknife(sums: Tensor) -> Estimate:
-    """Mean over pairs from each image's sum over its pairs, (N,)."""
+    """Mean over pairs, from the sums (N,) over the pairs of each image."""
     N, total = len(sums), sums.sum()
     without = (total - 2 * sums) / ((N - 1) * (N - 2))  # 0/0 of two images
     variance = (N - 1) * without.var(correction=0)

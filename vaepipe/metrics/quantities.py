@@ -1,4 +1,4 @@
-"""The quantities of an evaluation, per held-out image. Those of the aggregate posterior stand in ``vaepipe/metrics/latent``."""
+"""The quantities of an evaluation per image; latent metrics state their own."""
 
 from __future__ import annotations
 

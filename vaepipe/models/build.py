@@ -1,4 +1,4 @@
-"""Models made from what decides them: with random weights to train, or with the weights of a finished training."""
+"""Models from specs: with random weights for training, or with trained weights."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def restore_external_model(
 ) -> External:
     """A model trained elsewhere, in eval mode and without gradients.
 
-    `vaepipe.models.external` is imported by name, so that its code is part of the digests of such models only.
+    `vaepipe.models.external` is imported by name, so that its code counts in the digests of such models only.
 
     Raises:
         DataError: the user's code fails or gives something else than a model.

@@ -11,7 +11,7 @@ from vaepipe.storage.weights import read_weights
 
 
 def checkpoint_path(out: Path, spec: object, data: str, code: str) -> Path:
-    """The hidden file beside the weights ``out`` that holds a training's state; its name changes with what the training is made from.
+    """The hidden file beside the weights ``out`` with the state of a training from this spec, data and code.
 
     The workflow does not know the file: it deletes the outputs that it knows before it starts a job.
 

@@ -1,4 +1,4 @@
-"""Diagonal normals and likelihoods: the densities that models, objectives and attacks share. Everything in nats."""
+"""Diagonal normals and likelihoods, the densities that models, objectives and attacks share; in nats."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 class DiagonalNormal(NamedTuple):
-    """N(mean, diag exp(log_std)²), a batch of them.
+    """A batch of normals N(mean, diag exp(log_std)²).
 
-    Args:
+    Attributes:
         mean: (B, D).
-        log_std: (B, D), natural logarithm of the standard deviations.
+        log_std: (B, D), natural logarithms of the standard deviations.
     """
 
     mean: Tensor
@@ -47,25 +47,27 @@ class DiagonalNormal(NamedTuple):
         return self.kl_terms(other).sum(-1)
 
     def rows(self, index: Tensor) -> DiagonalNormal:
+        """The normals of these rows of the batch."""
         return DiagonalNormal(self.mean[index], self.log_std[index])
 
 
 class Bernoulli(NamedTuple):
-    """Independent Bernoulli pixels; grey values count as probabilities. ``logits``: (B, …)."""
+    """Independent Bernoulli pixels with ``logits`` (B, …); grey values count as probabilities."""
 
     logits: Tensor
 
     @property
     def mean(self) -> Tensor:
+        """(B, …) probabilities."""
         return torch.sigmoid(self.logits)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """(B,) log probability of ``x`` in [0,1], summed over pixels: x·l − log(1 + eˡ), exact for any logit l."""
+        """(B,) log probability of ``x`` in [0,1]: Σ x·l − log(1 + eˡ) over pixels, exact for any logit l."""
         return (x * self.logits - F.softplus(self.logits)).flatten(1).sum(-1)
 
 
 class Gaussian(NamedTuple):
-    """N(mean, sigma²) for each pixel, a fixed sigma. ``mean``: (B, …)."""
+    """N(mean, sigma²) for each pixel, with ``mean`` (B, …) and one ``sigma``."""
 
     mean: Tensor
     sigma: float

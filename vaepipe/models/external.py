@@ -1,14 +1,14 @@
-"""Models that were trained elsewhere: built by the user's function, from weights that are read without executing pickles.
+"""Models that were trained elsewhere, built by a function of the user from weights without pickles.
 
-docs/your-model.md shows an example. The function takes the weights, a mapping from names to tensors, and returns an object
-with
+docs/your-model.md shows an example. The function takes the weights, a mapping from names to tensors, and
+returns an object with
 
-    posterior(x)   x (B, C, H, W) in the model's own range → one diagonal normal, or a sequence of them, one per layer
+    posterior(x)   x (B, C, H, W) in the model's own range → a diagonal normal, or a sequence of one per layer
     decode(*z)     z (B, D_l) of each layer → p(x|z) with ``mean`` (B, C, H, W) and ``log_prob(x)``
     priors(*z)     only if layers depend on each other: p(z_l|z_{l+1}) of each layer, None for N(0, I)
 
-Normals are `vaepipe.models.distributions.DiagonalNormal` or `torch.distributions.Normal`; likelihoods are those of
-`vaepipe.models.distributions` or of `torch.distributions`.
+Normals are `vaepipe.models.distributions.DiagonalNormal` or `torch.distributions.Normal`; likelihoods are
+those of `vaepipe.models.distributions` or of `torch.distributions`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from vaepipe.storage.errors import DataError
 if TYPE_CHECKING:
     from vaepipe.models.interface import ExternalSettings
 
+
 class External(nn.Module):
     """The user's model behind the interface `vaepipe.models.interface.Model`.
 
@@ -38,7 +39,8 @@ class External(nn.Module):
 
     def __init__(self, inner: Any, latent_sizes: Sequence[int], range: Sequence[float], entry: str = "model"):
         super().__init__()
-        self.inner, self.latent_sizes, self.entry = inner, tuple(latent_sizes), entry
+        self.inner: Any = inner
+        self.latent_sizes, self.entry = tuple(latent_sizes), entry
         self.low, self.width = range[0], range[1] - range[0]
 
     def call(self, method: str, *arguments: Tensor) -> Any:
@@ -54,7 +56,7 @@ class External(nn.Module):
     def infer(
         self, x: Tensor, noise: Tensor | None = None
     ) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
-        """(posteriors, samples) of each layer; layers are sampled independently, each from the posterior that the model gives."""
+        """(posteriors, samples) of each layer; each is sampled from the posterior that the model gives."""
         posteriors = self.posterior(x)
         if noise is None:
             return posteriors, tuple(q.mean for q in posteriors)
@@ -87,7 +89,7 @@ class RescaledLikelihood:
         return (mean - self.low) / self.width
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """(B,) nats, a density over [0,1]: stretching the pixels divides it by the product of their widths."""
+        """(B,) nats, a density over [0,1]: stretching the pixels divides it by their widths."""
         x = self.low + self.width * x
         with user_code(self.entry, f"log_prob of what decode gave failed on shape {tuple(x.shape)}"):
             value = self.inner.log_prob(x)
@@ -96,18 +98,18 @@ class RescaledLikelihood:
 
 
 class MeanAndLogVariance(nn.Module):
-    """The common case: a module whose encoder returns (mean, log variance) and whose decoder returns pictures.
+    """The common case: an encoder that returns (mean, log variance) and a decoder that returns pictures.
 
     Args:
-        model: ``encode(x (B, C, H, W))`` → (mean, log variance), (B, D) each; ``decode(z (B, D))`` → (B, C, H, W),
-            logits for the likelihood ``"bernoulli"``, means for ``"gaussian"``.
+        model: ``encode(x (B, C, H, W))`` → (mean, log variance), (B, D) each; ``decode(z (B, D))`` → (B, C,
+            H, W), logits for the likelihood ``"bernoulli"``, means for ``"gaussian"``.
         likelihood: ``"bernoulli"`` or ``"gaussian"``.
         sigma: the Gaussian's standard deviation, in the model's own range.
     """
 
     def __init__(self, model: nn.Module, likelihood: str, sigma: float = 0.1):
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.train(model.training)
         if likelihood not in ("bernoulli", "gaussian"):
             raise ValueError(f"likelihood: {likelihood!r} is not allowed; expected bernoulli or gaussian")

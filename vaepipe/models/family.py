@@ -1,4 +1,4 @@
-"""What a model family is: the facts about it, its objective and its network. Imports without torch, as the workflow reads it."""
+"""Model families: facts, objective and network. Imports without torch, as the workflow reads the facts."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Family:
         label: the name in figures.
         colour, marker: of lines and points in figures; colours from Okabe & Ito 2008.
         order: place among the families in legends and tables, lowest first.
-        objective: (`vaepipe.models.objectives.Terms`, β, number of training images, the section ``train``) → scalar
-            loss to minimise, nats per image.
+        objective: (`vaepipe.models.objectives.Terms`, β, number of training images, the section ``train``) →
+            scalar loss to minimise, nats per image.
         network: (shape of one image or point, d_z, the section ``model``) → module with the methods of
             `vaepipe.models.interface.Model`.
         fixed_beta: the β of the family's one cell, where the grid's β do not apply to it.
         shares_beta_one: at β = 1 the family is the VAE, which the grid trains once.
-        has_width: posteriors have a standard deviation above 0, so that a KL divergence between them is finite.
+        has_width: posteriors have a standard deviation above 0, so that KL divergences are finite.
         settings: keys of the sections ``model`` and ``train`` that only this family reads.
         trained_here: False of models trained elsewhere, which have neither objective nor network here.
     """

@@ -1,6 +1,6 @@
 """What a model offers, and which settings it is built and trained from: protocols for type checkers.
 
-Images are (B, C, H, W) in [0,1], points (B, n); latents are one (B, D_l) per stochastic layer, the bottom one first.
+Images are (B, C, H, W) in [0,1], points (B, n). Latents are one (B, D_l) per layer, the bottom one first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Model(Protocol):
     def infer(
         self, x: Tensor, noise: Tensor | None = None
     ) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
-        """(posteriors, samples) of each layer, with standard normal ``noise`` (…, B, Σ D_l) or at the means."""
+        """(posteriors, samples) of each layer: at standard normal ``noise`` (…, B, Σ D_l), or means."""
 
     def priors(self, *samples: Tensor) -> tuple[DiagonalNormal | None, ...]:
         """p(z_l|z_{l+1}) of each layer; None is N(0, I)."""

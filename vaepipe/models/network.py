@@ -17,9 +17,9 @@ class Network:
 
     Attributes:
         name: as in the configuration.
-        build: (shape, code, latent, hidden) → (encoder, decoder): modules from (B, *shape) to (B, code), and from
-            (B, latent) to (B, *shape). ``shape`` is (C, H, W) with H, W ≥ 8, or (n,); ``hidden`` holds the widths of
-            hidden layers, for networks that leave them open.
+        build: (shape, code, latent, hidden) → (encoder, decoder): modules from (B, *shape) to (B, code), and
+            from (B, latent) to (B, *shape). ``shape`` is (C, H, W) with H, W ≥ 8, or (n,); ``hidden`` holds
+            the widths of hidden layers, for networks that leave them open.
         needs_images: whether points (n,) have no place in it.
     """
 

@@ -1,16 +1,19 @@
-"""Adam without what only torch's compiler needs."""
+"""Adam without the import of torch's compiler."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
 
 class Adam(torch.optim.Adam):
-    """torch's Adam, whose methods do not import torch's compiler first to be left alone by it.
+    """torch's Adam without the decorators that import torch's compiler to switch it off.
 
-    That import takes as long as the one of torch itself, 2 s, and each of a study's hundreds of trainings would pay it.
+    The import takes 2 s, as long as that of torch itself, and each of a study's hundreds of trainings would
+    pay it.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
@@ -18,7 +21,8 @@ class Adam(torch.optim.Adam):
     state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
     load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 
-    def step(self, closure=None):
+    def step(self, closure: Callable | None = None) -> Any:
+        """Take one step."""
         with torch.no_grad():
             return _STEP(self, closure)
 

@@ -22,12 +22,12 @@ CONTEXT = 128
 WIDTHS = (1024, 512, 256, 128, 64)
 """Hidden widths of the networks between layers l and l + 1. Assumption."""
 BOUND = 5.0
-"""ln σ of the distributions between layers stays within ± this. Without a bound training breaks: four layers on the digits
-reach KLs of 10¹² nats. Assumption."""
+"""ln σ of the distributions between layers stays within ± this. Without a bound training breaks: four layers
+on the digits reach KLs of 10¹² nats. Assumption."""
 
 
 class Seatbelt(VAE):
-    """``d_z`` is the size of the top layer; each layer below has twice as many dimensions. With one layer it is the VAE.
+    """``d_z`` is the size of the top layer; each layer below is twice as large. With one layer it is the VAE.
 
     Args:
         settings: as of `VAE`, and ``layers``, the number L of stochastic layers.
@@ -55,7 +55,9 @@ class Seatbelt(VAE):
         noises = [None] * layers if noise is None else noise.split(self.latent_sizes, dim=-1)
         (q,), (z,) = super().infer(x, noises[0])
         posteriors, samples = [q], [z]
-        context = self.context(x) if self.up else None
+        if not self.up:
+            return (q,), (z,)
+        context = self.context(x)
         for network, eps in zip(self.up, noises[1:]):
             q = network(torch.cat([z, context.expand(*z.shape[:-1], -1)], -1))
             z = q.mean if eps is None else q.sample(eps)
@@ -69,7 +71,7 @@ class Seatbelt(VAE):
 
 
 class Between(nn.Sequential):
-    """(…, inputs) → a normal of ``size`` dimensions, made by two hidden layers with BatchNorm and leaky ReLU."""
+    """(…, inputs) → normals of ``size`` dimensions, by two hidden layers with BatchNorm and leaky ReLU."""
 
     def __init__(self, inputs: int, size: int, width: int):
         layers: list[nn.Module] = []

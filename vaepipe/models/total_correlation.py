@@ -3,26 +3,33 @@
 q(z) = 1/N Σ_n q(z|x_n). With one sample z_i from each posterior of a minibatch of B = M + 1 images,
 log q(z_i) is estimated by a weighted sum over the batch's posteriors (Chen et al. 2018, appendix C):
 
-``mss-chen``  minibatch stratified sampling as published: own component 1/N, one other (N−M)/(NM), the rest 1/M;
-``mss``       own component 1/N, every other (N−1)/(NM). Same expectation, least variance, exact at B = N;
-``mws``       minibatch weighted sampling: every component 1/(NB). Biased; its constant has no gradient.
+``mss-chen``  stratified sampling as published: own component 1/N, one other (N−M)/(NM), the rest 1/M;
+``mss``       stratified sampling: own component 1/N, every other (N−1)/(NM). It has the same expectation and
+              the least variance, and is exact at B = N;
+``mws``       weighted sampling: every component 1/(NB). It is biased; the constant has no gradient.
 
-Used for training only: no minibatch value of the total correlation is ever reported.
+Training alone uses these estimates: no minibatch value of the total correlation is reported.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaepipe.models.distributions import LOG_2PI
+from vaepipe.models.logsumexp import exp_in_place, logsumexp
 
 
 def log_weights(batch_size: int, dataset_size: int, estimator: str) -> Tensor:
-    """(B, B) log weights: row i is the sample, column j the mixture component. Rows of both MSS matrices sum to 1."""
+    """(B, B) log weights: row i is the sample, column j the mixture component. MSS rows sum to 1.
+
+    Raises:
+        ValueError: unknown estimator, or for MSS a batch of one or larger than the data set.
+    """
     B, N, M = batch_size, dataset_size, batch_size - 1
     if estimator == "mws":
         return torch.full((B, B), -math.log(N * B), dtype=torch.float64)
@@ -42,7 +49,7 @@ def log_weights(batch_size: int, dataset_size: int, estimator: str) -> Tensor:
 def _cached_weights(
     batch_size: int, dataset_size: int, estimator: str, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Made once, not in every step."""
+    """`log_weights` on a device, computed once for all steps."""
     return log_weights(batch_size, dataset_size, estimator).to(device, dtype)
 
 
@@ -68,47 +75,51 @@ def log_aggregate_posterior(
 
 
 BLOCK = {"cpu": 2**16, "gpu": 2**26}
-"""Numbers of (k, i, j) worked on at once: on a CPU they stay in the cache, where a pass over them is several times faster."""
+"""Numbers of (k, i, j) worked on at once. On a CPU they stay in the cache, where a pass over them is several
+times faster."""
 
 
 class _LogAggregatePosterior(torch.autograd.Function):
-    """Both sums, and their gradients in closed form, without ever holding (D, B, B): the densities are made anew for the
-    gradient, a few dimensions at a time. Index letters: sample i, mixture component j, dimension k."""
+    """Both sums, and their gradients in closed form, a few dimensions at a time.
+
+    The backward pass computes the densities anew, so that (D, B, B) numbers are never in memory. Index
+    letters: sample i, mixture component j, dimension k.
+    """
 
     @staticmethod
-    def forward(ctx, z: Tensor, mean: Tensor, log_std: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, z: Tensor, mean: Tensor, log_std: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         joint, marginals = weights.clone(), []
         for k in _blocks(z):
-            log_q = (
-                _scaled(z, mean, log_std, k)
-                .square_()
-                .mul_(-0.5)
-                .sub_((log_std[:, k] + 0.5 * LOG_2PI).T[:, None])
-            )  # k i j
+            level = _log_normaliser(log_std, k)
+            log_q = _scaled(z, mean, log_std, k).square_().mul_(-0.5).sub_(level)  # k i j
             joint += log_q.sum(0)
-            marginals.append(_logsumexp(log_q.add_(weights)))  # k i
-        log_qz, log_qz_k = _logsumexp(joint), torch.cat(marginals)
+            marginals.append(logsumexp(log_q.add_(weights)))  # k i
+        log_qz, log_qz_k = logsumexp(joint), torch.cat(marginals)
         ctx.save_for_backward(z, mean, log_std, weights, joint, log_qz, log_qz_k)
         return log_qz, log_qz_k.sum(0)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g_joint: Tensor, g_marginals: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, g_joint: Tensor, g_marginals: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         z, mean, log_std, weights, joint, log_qz, log_qz_k = ctx.saved_tensors
-        shared = _exp(joint - log_qz[:, None]).mul_(
-            g_joint[:, None]
-        )  # i j: responsibilities of the components, times g
+        # i j: responsibilities of the components, times the gradient
+        shared = exp_in_place(joint - log_qz[:, None]).mul_(g_joint[:, None])
         g_z, g_mean, g_log_std = (torch.empty_like(z) for _ in range(3))
         for k in _blocks(z):
             u = _scaled(z, mean, log_std, k)  # k i j
-            log_q = u.square().mul_(-0.5).sub_((log_std[:, k] + 0.5 * LOG_2PI).T[:, None]).add_(weights)
-            p = _exp(log_q.sub_(log_qz_k[k, :, None])).mul_(g_marginals[:, None]).add_(shared)
+            log_q = u.square().mul_(-0.5).sub_(_log_normaliser(log_std, k)).add_(weights)
+            p = exp_in_place(log_q.sub_(log_qz_k[k, :, None])).mul_(g_marginals[:, None]).add_(shared)
             pu = p * u
             inverse = (-log_std[:, k]).exp()  # j k
             g_z[:, k] = -torch.bmm(pu, inverse.T[:, :, None])[:, :, 0].T
             g_mean[:, k] = inverse * pu.sum(1).T
             g_log_std[:, k] = (u.mul_(pu).sum(1) - p.sum(1)).T
         return g_z, g_mean, g_log_std, None
+
+
+def _log_normaliser(log_std: Tensor, k: slice) -> Tensor:
+    """(k, 1, j) log σ + ½ log 2π of each component and dimension."""
+    return (log_std[:, k] + 0.5 * LOG_2PI).T[:, None]
 
 
 def _blocks(z: Tensor) -> list[slice]:
@@ -119,26 +130,13 @@ def _blocks(z: Tensor) -> list[slice]:
 
 
 def _scaled(z: Tensor, mean: Tensor, log_std: Tensor, k: slice) -> Tensor:
-    """(k, i, j) distance of sample i from the mean of component j, in its standard deviations."""
+    """(k, i, j) distance of sample i from the mean of component j, in the component's standard deviations."""
     return (z[:, k].T[:, :, None] - mean[:, k].T[:, None]).mul_((-log_std[:, k]).exp().T[:, None])
-
-
-def _exp(v: Tensor) -> Tensor:
-    """exp in place, 0 below eps³: beside a largest term of 1 such terms change no sum, and where exp underflows CPUs' vector
-    libraries leave their fast path, and denormal numbers slow down what follows."""
-    least = 3 * math.log(torch.finfo(v.dtype).eps)
-    return v.clamp_(min=least).exp_().sub_(math.exp(least))
-
-
-def _logsumexp(v: Tensor) -> Tensor:
-    """`torch.logsumexp` over the last axis by `_exp`."""
-    largest = v.amax(-1, keepdim=True)
-    return _exp(v - largest).sum(-1).log_().add_(largest[..., 0])
 
 
 def total_correlation(
     z: Tensor, mean: Tensor, log_std: Tensor, dataset_size: int, estimator: str = "mss"
 ) -> Tensor:
-    """Minibatch estimate of KL(q(z) ‖ Π_k q(z_k)), a scalar in nats; arguments as `log_aggregate_posterior`."""
+    """Minibatch estimate of KL(q(z) ‖ Π_k q(z_k)), nats; arguments as `log_aggregate_posterior`."""
     log_qz, log_qz_marginals = log_aggregate_posterior(z, mean, log_std, dataset_size, estimator)
     return (log_qz - log_qz_marginals).mean()

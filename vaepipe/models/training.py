@@ -1,7 +1,7 @@
 """The training of one model, which can stop and continue between epochs.
 
-Shuffling and noise are drawn anew from (seed, epoch), so an epoch depends on nothing but the weights and Adam's state at
-its start: a training that continues ends with the same weights, bit for bit, on the same machine.
+Shuffling and noise are drawn anew from (seed, epoch), so an epoch depends on nothing but the weights and
+Adam's state at its start: a training that continues ends with the same bits on the same machine.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []
 
     def _new_adam(self) -> Adam:
-        """Adam with state in place from the start, which a CUDA graph needs; there the learning rate is a tensor."""
+        """Adam with its state in place from the start; CUDA graphs need that, and a tensor as rate."""
         on_gpu = self.device.type == "cuda"
         rate = torch.tensor(self.settings.learning_rate, device=self.device) if on_gpu else 0.0
         adam = Adam(self.parameters, lr=rate, fused=True, capturable=on_gpu)
@@ -141,7 +141,7 @@ class Trainer:
         self.history = json.loads(meta["history"])
 
     def _step_function(self, beta: float) -> Callable[[], Tensor]:
-        """`step` at this β; on a GPU the replay of the step's graph: one launch instead of hundreds of kernels."""
+        """`step` at this β; on a GPU the replay of its graph: one launch instead of hundreds."""
         if self.device.type != "cuda":
             return partial(self.step, beta)
         if self.graph is None or self.graph.beta != beta:

@@ -77,7 +77,8 @@ def read_checkpoint(path: str | Path, key: str | None) -> dict[str, Tensor]:
 
 
 def entry_point(entry: str) -> Callable:
-    """The function that ``file.py:function`` or ``package.module:function`` names; files lie below the working directory.
+    """The function that ``file.py:function`` or ``package.module:function`` names; files lie below the
+    working directory.
 
     Raises:
         DataError: the module cannot be imported or has no such function.
@@ -102,5 +103,3 @@ def source_digest(entry: str) -> str:
     source = inspect.getsourcefile(entry_point(entry))
     assert source is not None
     return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]
-
-

@@ -1,4 +1,4 @@
-"""The model of one stochastic layer behind VAE, β-VAE and β-TCVAE, which differ in their objectives; and the autoencoder."""
+"""The model of one stochastic layer that VAE, β-VAE and β-TCVAE share; and the autoencoder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class VAE(nn.Module):
     Args:
         shape: of one image (C, H, W) or point (n,).
         d_z: latent dimensions.
-        settings: network, widths of hidden layers, likelihood, and ``sigma_x`` of a Gaussian, in the data's scale.
+        settings: network, widths of hidden layers, likelihood, ``sigma_x`` of a Gaussian in the data's scale.
     """
 
     def __init__(self, shape: tuple[int, ...], d_z: int, settings: ModelSettings):
@@ -32,17 +32,17 @@ class VAE(nn.Module):
         self.encoder, self.decoder = network.build(tuple(shape), code, latent, list(settings.hidden))
 
     def layer_sizes(self, d_z: int, layers: int) -> tuple[int, ...]:
-        """Dimensions D_l of each stochastic layer, the bottom one first: here one layer, whatever ``layers`` is."""
+        """Dimensions D_l of each stochastic layer, the bottom one first: one, whatever ``layers`` is."""
         return (d_z,)
 
     def posterior(self, x: Tensor) -> tuple[DiagonalNormal, ...]:
-        """q(z|x) of ``x`` (B, C, H, W) in [0,1]: one (B, D_l) per stochastic layer, lower layers at their means."""
+        """q(z|x) of ``x`` (B, C, H, W) in [0,1]: one (B, D_l) per layer, lower layers at their means."""
         return self.infer(x)[0]
 
     def infer(
         self, x: Tensor, noise: Tensor | None = None
     ) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
-        """(posteriors, samples) of each layer, with standard normal ``noise`` (…, B, Σ D_l); without noise, the means."""
+        """(posteriors, samples) of each layer: at standard normal ``noise`` (…, B, Σ D_l), or means."""
         q = DiagonalNormal(*to_float32(self.encoder(x)).chunk(2, dim=1))
         return (q,), (q.mean if noise is None else q.sample(noise),)
 
@@ -57,7 +57,7 @@ class VAE(nn.Module):
 
 
 class AE(VAE):
-    """The deterministic limit: the VAE's networks with posteriors of no width. The KL is infinite, so there is no ELBO."""
+    """The deterministic limit: posteriors of no width. The KL is infinite, so there is no ELBO."""
 
     def infer(
         self, x: Tensor, noise: Tensor | None = None
@@ -69,5 +69,5 @@ class AE(VAE):
 
 
 def to_float32(output: Tensor) -> Tensor:
-    """A network's output in float32 where it is bfloat16: densities are sums of many terms. Other types stay."""
+    """bfloat16 output of a network as float32, as densities are sums of many terms; other types stay."""
     return output.float() if output.dtype == torch.bfloat16 else output

@@ -14,9 +14,9 @@ const state = { entry: null, pair: 0, row: 0 };
 /** The values that key `k` may take beside the choices before it. */
 function values(chosen, k) {
   const before = KEYS.slice(0, k).map(([key]) => key);
-  const its = data.entries.filter((entry) => before.every((key) => entry[key] === chosen[key]));
-  const found = [...new Set(its.map((entry) => entry[KEYS[k][0]]))];
-  return typeof found[0] === "number" ? found.sort((a, b) => a - b) : found;
+  const entries = data.entries.filter((entry) => before.every((key) => entry[key] === chosen[key]));
+  const distinct = [...new Set(entries.map((entry) => entry[KEYS[k][0]]))];
+  return typeof distinct[0] === "number" ? distinct.sort((a, b) => a - b) : distinct;
 }
 
 /** The entry that has the wanted values, or where there is none with them, the nearest number or the first name. */
@@ -188,9 +188,9 @@ function draw(canvas, pixels, [C, H, W]) {
 
 const NUMBERS = [
   ["norm", "‖d‖₂", "size of the distortion, images in [0,1]"],
-  ["divergence", "divergence", "of the posteriors, what is left to the target, nats"],
-  ["objective", "Δ", "divergence + λ‖d‖₂, the adversarial loss, nats"],
-  ["initial_divergence", "Δ₀", "divergence without distortion, nats"],
+  ["divergence", "divergence", "what the attack minimises beside λ‖d‖₂, UNIT"],
+  ["objective", "Δ", "divergence + λ‖d‖₂, the adversarial loss, UNIT"],
+  ["initial_divergence", "Δ₀", "divergence without distortion, UNIT"],
   ["adversarial_distance", "A", "‖rec(x + d) − xₜ‖₂"],
   ["original_distance", "O", "‖rec(x) − xₜ‖₂: A without attack"],
   ["target_distance", "T", "‖rec(xₜ) − xₜ‖₂: A of the perfect attack"],
@@ -204,16 +204,16 @@ function showNumbers() {
     const value = Array.isArray(entry[name][0]) ? entry[name][row][pair] : entry[name][pair];
     const made = element("tr");
     made.append(element("th", symbol, { scope: "row" }), element("td", text(value), { class: "number", id: `number-${name}` }));
-    made.append(element("td", meaning));
+    made.append(element("td", meaning.replace("UNIT", entry.unit))); // the unit of the attack's loss
     return made;
   });
   const solver = element("tr");
   solver.append(element("th", "solver", { scope: "row" }));
   const end = entry.converged[row][pair] ? "converged" : "stopped by its bound";
   solver.append(element("td", end, { colspan: 2, id: "number-converged" }));
-  const tables = [rows.slice(0, 4).concat(solver), rows.slice(4)].map((its) => {
+  const tables = [rows.slice(0, 4).concat(solver), rows.slice(4)].map((part) => {
     const table = element("table");
-    table.append(...its);
+    table.append(...part);
     return table;
   });
   byId("numbers").replaceChildren(...tables);
@@ -260,7 +260,7 @@ function showCurve() {
   const layout = {
     margin: { l: 60, r: 10, t: 8, b: 42 }, font: { family: "system-ui, sans-serif", size: 12, color: "#222" },
     xaxis: { title: { text: "‖d‖₂, images in [0,1]" }, rangemode: "tozero", zeroline: false },
-    yaxis: { title: { text: "divergence, nats" }, type: logarithmic ? "log" : "linear", rangemode: "tozero", zeroline: false },
+    yaxis: { title: { text: `divergence, ${entry.unit}` }, type: logarithmic ? "log" : "linear", rangemode: "tozero", zeroline: false },
     legend: { x: 1, xanchor: "right", y: 1, bgcolor: "rgba(255,255,255,0.7)" }, hovermode: "closest",
     shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, line: { color: "#888", width: 1, dash: "dot" } }],
     annotations: [{

@@ -36,8 +36,8 @@ def adopt(spec: ExternalSpec, data: Path, weights: Path, out: Path) -> None:
     settings = spec.external
     shape = read_split(data, "test").x.shape[1:]
     if shape != settings.shape:
-        key, found = f"external.{spec.family}.shape", f"images of {spec.dataset} are {list(shape)}"
-        raise DataError(f"{key}: {list(settings.shape)}; {found}")
+        key, actual = f"external.{spec.family}.shape", f"images of {spec.dataset} are {list(shape)}"
+        raise DataError(f"{key}: {list(settings.shape)}; {actual}")
     tensors = read_checkpoint(weights, settings.key)
     if infinite := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
         raise DataError(f"{weights}: {infinite[0]} holds values that are not finite")

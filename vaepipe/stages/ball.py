@@ -6,7 +6,6 @@ python -m vaepipe.stages.ball --spec JSON --data data.h5 --model model.safetenso
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -14,50 +13,66 @@ import numpy as np
 import torch
 
 from vaepipe.attacks.ball import run_ball_attack
+from vaepipe.attacks.quantities import BALL
 from vaepipe.compute.device import setup_device
-from vaepipe.stages import attack
-from vaepipe.storage import provenance
+from vaepipe.stages.attack_files import (
+    describe,
+    read_inputs,
+    read_pairs,
+    refusals_name_the_key,
+    to_images,
+    write_arrays,
+)
 from vaepipe.storage.errors import run_stage
-
-NORMS = ("l2", "linf")
-OPTIONS = ("restarts", "steps", "draws", "batch_size", "precision")
-DESCRIPTIONS = {name: text.replace("(L,P", "(E,P") for name, text in attack.DESCRIPTIONS.items()} | {
-    "ball": "norm that is bounded, l2 or linf (E,)",
-    "radius": "its bound, pixels in [0,1] (E,)",
-    "divergence": "what the attack minimises, nats (E,P)",
-    "norm": "of d, in the norm that is bounded (E,P)",
-    "restart": "start that d came from: 0 is d = 0, 1 the target (of a loss that has one), the others are random (E,P)",
-    "iterations": "evaluations of the network, all starts together (E,P)",
-}
+from vaepipe.study.digests import ball_code
+from vaepipe.study.specs import BallSpec
 
 
-def ball(spec: dict, data: Path, model_path: Path, out: Path, device: torch.device) -> None:
-    """Attack all pairs in the balls of ``spec`` (as `vaepipe.study.config.Study.ball_spec` gives it), radii increasing."""
-    subject = attack.Subject(spec, data, model_path, device, "ball.losses")
-    options, begun, results = {key: spec[key] for key in OPTIONS}, time.monotonic(), []
-    balls = [(norm, radius) for norm in NORMS for radius in sorted(spec[norm])]
-    for norm in NORMS:
-        radii = torch.tensor([radius for name, radius in balls if name == norm], dtype=torch.float64)
-        if len(radii):
-            results.append(vars(subject.attacked(run_ball_attack, radii, norm=norm, **options)))
-    seconds = time.monotonic() - begun
-    arrays = {name: torch.cat([result[name] for result in results]) for name in results[0]}
-    arrays |= subject.outcome(arrays["distortion"])
-    names, radii = zip(*balls)
-    arrays |= {"ball": np.array(names, dtype="S"), "radius": np.array(radii, dtype=float)}
-    subject.write(out, "ball", arrays, DESCRIPTIONS, provenance.code_digest("stages.ball"))
-    print(f"{arrays['norm'].numel()} rows, {seconds:.1f} s, {float(arrays['iterations'].float().mean()):.0f} evaluations per row")
+def ball(spec: BallSpec, data: Path, weights: Path, out: Path, device: torch.device) -> None:
+    """Attack all pairs in the balls of ``spec`` and write the rows (ball, pair), by norm and radius."""
+    inputs, pairs = read_inputs(data, weights, device), read_pairs(spec, data)
+    x, target = to_images(pairs.x, device), to_images(pairs.target, device)
+    balls = {"l2": sorted(spec.l2), "linf": sorted(spec.linf)}
+    start, results = time.monotonic(), []
+    for norm, radii in balls.items():
+        if radii:
+            with refusals_name_the_key("ball.losses", inputs.model_spec):
+                result = run_ball_attack(
+                    inputs.model,
+                    x,
+                    target,
+                    torch.tensor(radii, dtype=torch.float64),
+                    spec.loss,
+                    norm=norm,
+                    restarts=spec.restarts,
+                    seed=spec.pair_seed,
+                    draws=spec.draws,
+                    steps=spec.steps,
+                    batch_size=spec.batch_size,
+                    precision=spec.precision,
+                )
+            results.append(vars(result))
+    seconds = time.monotonic() - start
+    arrays = {name: torch.cat([result[name] for result in results]).cpu().numpy() for name in results[0]}
+    norms, radii = zip(*((norm, radius) for norm, radii in balls.items() for radius in radii))
+    arrays |= {"ball": np.array(norms, dtype="S"), "radius": np.array(radii, dtype=float)}
+    code = ball_code(inputs.model_spec, spec.loss)
+    write_arrays(out, "ball", arrays | pairs.arrays(), describe(BALL), inputs, spec, code)
+    rows, evaluations = arrays["norm"].size, arrays["iterations"].mean()
+    print(f"{rows} rows, {seconds:.1f} s, {evaluations:.0f} evaluations per row")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m vaepipe.stages.ball", description="Attack one model within balls.")
-    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: loss, radii by norm, pairs and options")
+    parser = argparse.ArgumentParser(
+        prog="python -m vaepipe.stages.ball", description="Attack one model within balls."
+    )
+    parser.add_argument("--spec", required=True, help="JSON: loss, radii by norm, pairs and options")
     parser.add_argument("--data", required=True, type=Path, help="prepared data set (.h5)")
     parser.add_argument("--model", required=True, type=Path, help="trained weights (.safetensors)")
     parser.add_argument("--out", required=True, type=Path, help="file to write (.h5)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     args = parser.parse_args(argv)
-    ball(args.spec, args.data, args.model, args.out, setup_device(args.threads))
+    ball(BallSpec.from_json(args.spec), args.data, args.model, args.out, setup_device(args.threads))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from vaepipe.analysis import robustness
+from vaepipe.analysis.verdict import verdict
 from vaepipe.storage import checksums as integrity
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import run_stage
@@ -106,7 +107,7 @@ TABLES = {
     "models": CELL | MODEL,
     "images": CELL | IMAGE,
     "attacks": CELL | ATTACK,
-    "robustness": CELL | robustness.COLUMNS,
+    "robustness": CELL | {quantity.name: quantity.description for quantity in robustness.COLUMNS},
     "ball": CELL | BALL,
     "pairs": PAIR,
 }
@@ -185,7 +186,7 @@ def robustness_rows(cell: Cell, attacks: dict[str, pd.DataFrame], checked: bool,
         if loss in balls:
             within = balls[loss][balls[loss]["ball"] == "l2"].pivot(index="radius", columns="pair")
             checks |= {f"ball_{name}": within[name].to_numpy(float) for name in ("divergence", "norm")} if len(within) else {}
-        found |= robustness.verdict(frame, checks) if checks else {}
+        found |= verdict(frame, checks) if checks else {}
         rows.append(vars(cell) | found)
     return pd.DataFrame(rows, columns=list(TABLES["robustness"]))
 

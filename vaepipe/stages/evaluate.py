@@ -24,7 +24,7 @@ from vaepipe.study.specs import EvaluateSpec
 
 
 def evaluate(spec: EvaluateSpec, data: Path, weights: Path, out: Path, device: torch.device) -> None:
-    """Evaluate the model of ``weights`` on the held-out images of ``data`` and write the quantities to ``out``.
+    """Evaluate the model of ``weights`` on the held-out images of ``data``; write ``out``.
 
     The checkpoint of the training that wrote the weights is deleted: the workflow has seen the training end.
     """

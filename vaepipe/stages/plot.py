@@ -1,116 +1,154 @@
 """Stage: one figure of `vaepipe.figures`.
 
-python -m vaepipe.stages.plot NAME --spec JSON [--models F] [--images F] [--attacks F] [--ball F] [--arrays F …] --out A.pdf B.png C.csv
+python -m vaepipe.stages.plot NAME --spec JSON [--models F] [--images F] [--attacks F] [--ball F] [--robustness F]
+                          [--arrays F …] [--measures F …] [--balls F …] --out A.pdf B.png C.csv
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from vaepipe.figures.registry import FIGURES, Data, Entry
-from vaepipe.stages import collect
+from vaepipe.analysis import verdict
+from vaepipe.figures.data import CellArrays, Data
+from vaepipe.figures.registry import FIGURES, Entry
+from vaepipe.stages import inputs
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.h5 import open_h5, read_text
-from vaepipe.storage.tables import read_table
-from vaepipe.study.grid import Cell
+from vaepipe.study.cells import Cell
+from vaepipe.study.specs import FigureSpec
 
-TABLES = ("models", "images", "attacks", "ball")
-FLAG = "masked"
-"""Column that figures mark where a table has it."""
+if TYPE_CHECKING:
+    from vaepipe.figures.style import Page
 
-
-def read(entry: Entry, spec: dict, tables: dict[str, Path | None], arrays: list[str]) -> Data:
-    """The tables and files that the figure reads.
-
-    Raises:
-        DataError: one is missing, not a table, or lacks a column.
-    """
-    found = {}
-    for table, columns in entry.tables.items():
-        path = tables[table]
-        if path is None:
-            raise DataError(f"--{table} is missing: this figure reads it")
-        try:
-            frame = read_table(path, (*Cell.__dataclass_fields__, *columns, FLAG))
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: no such file") from error
-        except ValueError as error:  # pyarrow's and pandas' errors for damaged files
-            raise DataError(f"{path}: not a readable table; delete it to have it made again") from error
-        if absent := [name for name in (*Cell.__dataclass_fields__, *columns) if name not in frame]:
-            raise DataError(f"{path}: lacks column {', '.join(absent)}; expected the table {table} of vaepipe.stages.collect")
-        found[table] = frame
-    if len(spec["cells"]) != len(arrays):
-        raise DataError(f"--arrays: {len(arrays)} files for {len(spec['cells'])} cells of the spec")
-    return Data(**found, arrays=[(Cell(**cell), path) for cell, path in zip(spec["cells"], arrays)])
+CHECKS = ("noise_divergence", "transfer_divergence", "transfer_norm", "restart_divergence", "restart_norm")
+"""Arrays of a measure file that decide whether an attack is flagged."""
 
 
-def flags(arrays: list[tuple[Cell, str]], checked: dict) -> pd.DataFrame | None:
-    """Rows of the table robustness of a few attacks, from their own files: the whole table would wait for all models.
+def read(
+    entry: Entry,
+    spec: FigureSpec,
+    tables: Mapping[str, Path | None],
+    arrays: Sequence[str],
+    measures: Sequence[str] = (),
+    balls: Sequence[str] = (),
+) -> Data:
+    """Return what the figure reads.
 
     Args:
-        arrays: (cell, path) of attack files.
-        checked: ``checked`` and ``ball``, as `vaepipe.study.config.Study.collect_spec` gives them.
+        arrays: files of evaluations or attacks, one for each cell of the spec.
+        measures: files that measure these attacks, in the same order.
+        balls: files of attacks of bounded size on any of these models.
+
+    Raises:
+        DataError: a file is missing, damaged, or lacks a column or an array.
     """
-    found = []
-    for cell, path in arrays:
-        with open_h5(path, "attack") as file:
-            loss = read_text(file, "loss")
-        balls = {loss: collect.ball_rows(cell, loss, cell.ball(loss))} if loss in checked["ball"] else {}
-        attacks = {loss: collect.attack_rows(cell, loss, path)}
-        found.append(collect.robustness_rows(cell, attacks, checked["checked"], balls))
-    return pd.concat(found, ignore_index=True) if found else None
+    data = Data(**inputs.read_tables(entry.tables, tables), things=spec.things)
+    files = inputs.matched("--arrays", arrays, spec.cells)
+    if "evaluation" in entry.arrays:
+        axes = entry.arrays["evaluation"]
+        data.arrays = [inputs.read_evaluation(cell, path, axes) for cell, path in files]
+    if "attack" in entry.arrays:
+        inputs.matched("--measures", measures, spec.cells)
+        bounded = dict(map(_ball_checks, balls))
+        flags = []
+        for (cell, path), measure in zip(files, measures):
+            attacked, row = _read_attack(entry, cell, path, measure, bounded, spec.plot.pairs)
+            data.arrays.append(attacked)
+            flags.append(row)
+        data.robustness = pd.DataFrame(flags) if flags else None
+    return data
 
 
-def write(entry: Entry, data: Data, options: dict, outs: list[Path]) -> None:
-    """Make the figure once and write it to every path, in the format of its suffix."""
-    made = entry.load()(data, options)
+def _read_attack(
+    entry: Entry,
+    cell: Cell,
+    attack: str,
+    measure: str,
+    balls: Mapping[tuple[str, ...], Mapping[str, np.ndarray]],
+    pairs: int,
+) -> tuple[CellArrays, dict[str, object]]:
+    """Return the first pairs of one attack, and its row of the table robustness as far as flags need it.
+
+    The row comes from the attack's own files, as the table is there only when all models are done.
+
+    Args:
+        balls: `inputs.attack_key` → checks by attacks of bounded size.
+    """
+    with open_h5(attack, "attack") as file, open_h5(measure, "measure") as measured:
+        arrays = inputs.read_arrays(file, entry.arrays["attack"], pairs)
+        arrays |= inputs.read_arrays(measured, entry.arrays["measure"], pairs)
+        loss = read_text(file, "loss")
+        checks = {name: measured[name][()] for name in CHECKS if name in measured}
+        checks |= balls.get(inputs.attack_key(file), {})
+        masked = ""
+        if checks:
+            lambdas = file["lambdas"][:]
+            shape = file["objective"].shape
+            grid = {name: np.asarray(_either(file, measured, name), float) for name in verdict.GRID}
+            grid = {name: np.broadcast_to(array, shape) for name, array in grid.items()}
+            masked = str(verdict.judge(grid, lambdas, checks)["masked"])
+    return CellArrays(cell, arrays, {"loss": loss}), vars(cell) | {"loss": loss, "masked": masked}
+
+
+def _either(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    return (first if name in first else second)[name][:]
+
+
+def _ball_checks(path: str) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Return the key of an attack of bounded size, and what it found in balls of the 2-norm, if it tried any."""
+    with open_h5(path, "ball") as file:
+        euclidean = file["ball"].asstr()[:] == "l2"
+        checks = {f"ball_{name}": file[name][:][euclidean].astype(float) for name in ("divergence", "norm")}
+        return inputs.attack_key(file), checks if euclidean.any() else {}
+
+
+def write(figure: Page | str, outs: Sequence[Path]) -> None:
+    """Write a figure to every path, in the format of its suffix."""
     for path in outs:
         # not straight to the disk: when that is full, matplotlib fails in closing and hides why
-        image = io.BytesIO()
-        if path.suffix == ".csv":
-            pd.DataFrame(made.rows).to_csv(image, index=False)
-        elif isinstance(made, str):
-            image.write(made.encode())
+        content = io.BytesIO()
+        if isinstance(figure, str):
+            content.write(figure.encode())
+        elif path.suffix == ".csv":
+            pd.DataFrame(figure.rows).to_csv(content, index=False)
         else:
             from vaepipe.figures import style
 
-            style.save(made, image, path.suffix)
+            style.save(figure, content, path.suffix)
         with atomic(path) as temporary:
-            temporary.write_bytes(image.getbuffer())
+            temporary.write_bytes(content.getbuffer())
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Run the stage with command-line arguments."""
     parser = argparse.ArgumentParser(prog="python -m vaepipe.stages.plot", description="Make one figure.")
     parser.add_argument("name", choices=FIGURES, metavar="NAME", help=", ".join(FIGURES))
-    parser.add_argument(
-        "--spec", required=True, type=json.loads, help="JSON: plot (options), cells (one for each of --arrays), checked"
+    described = (
+        "JSON: plot (settings), cells (one for each of --arrays), things (data set → images or points)"
     )
-    for table in TABLES:
+    parser.add_argument("--spec", required=True, help=described)
+    for table in inputs.TABLES:
         parser.add_argument(f"--{table}", type=Path, help=f"table {table} (.csv or .parquet)")
-    parser.add_argument("--robustness", type=Path, help="table robustness, whose flags the headline says (.csv)")
     parser.add_argument("--arrays", nargs="*", default=[], help="HDF5 files, evaluations or attacks")
-    parser.add_argument(
-        "--out",
-        required=True,
-        nargs="+",
-        type=Path,
-        help="files to write: .pdf, .png and .csv (its numbers), or .txt for the headline",
-    )
+    parser.add_argument("--measures", nargs="*", default=[], help="HDF5 files that measure the attacks")
+    parser.add_argument("--balls", nargs="*", default=[], help="HDF5 files of attacks of bounded size")
+    suffixes = "files to write: .pdf, .png and .csv (its numbers), or .txt for the headline"
+    parser.add_argument("--out", required=True, nargs="+", type=Path, help=suffixes)
     args = parser.parse_args(argv)
-    entry = FIGURES[args.name]
+    entry, spec = FIGURES[args.name], FigureSpec.from_json(args.spec)
     if wrong := [path for path in args.out if path.suffix not in entry.suffixes]:
         raise DataError(f"{wrong[0]}: {args.name} is written as {' or '.join(entry.suffixes)}")
-    data = read(entry, args.spec, {table: getattr(args, table) for table in TABLES}, args.arrays)
-    data.robustness = read_table(args.robustness) if args.robustness else None
-    if "checked" in args.spec:
-        data.robustness = flags(data.arrays, args.spec["checked"])
-    write(entry, data, args.spec["plot"], args.out)
+    tables = {table: getattr(args, table) for table in inputs.TABLES}
+    data = read(entry, spec, tables, args.arrays, args.measures, args.balls)
+    write(entry.load()(data, spec.plot), args.out)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m vaepipe.stages.train --spec JSON --data data.h5 --out model.safetensors --history history.csv
 
-Interrupted at any moment, the stage continues from its last checkpoint when it runs again, and ends with the same weights,
-bit for bit, on the same machine.
+Interrupted at any moment, the stage continues from its last checkpoint when it runs again, and ends with the
+same weights, bit for bit, on the same machine.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def train(
         except DataError as error:
             print(f"starting again: {error}", flush=True)
     state = _train_epochs(trainer, out, checkpoint, checkpoint_seconds)
-    # A workflow that was killed does not see this end: it deletes the outputs, and the next run makes them from this
-    # checkpoint. The evaluation, which follows an end that was seen, deletes the checkpoint.
+    # A workflow that was killed does not see this end: it deletes the outputs, and the next run makes them
+    # from this checkpoint. The evaluation, which follows an end that was seen, deletes the checkpoint.
     write_weights(checkpoint, *state)
     write_rows(history, trainer.history)
     write_weights(out, trainer.model.state_dict(), meta)
@@ -123,7 +123,8 @@ def _wait_for_lock(lock: IO) -> bool:
 
 
 def _delete_unfinished_writes(out: Path) -> None:
-    """Delete the temporary files of jobs that were killed while they wrote; the lock says that no other job writes."""
+    """Delete the temporary files of jobs that were killed while they wrote; the lock says that no other job
+    writes."""
     for temporary in out.parent.glob(f"*.{out.stem}.*tmp*"):
         temporary.unlink()
 
@@ -131,10 +132,10 @@ def _delete_unfinished_writes(out: Path) -> None:
 def _was_made_from(out: Path, meta: dict[str, str]) -> bool:
     """Whether the weights are there, undamaged, and from the same spec, data, code and versions."""
     try:
-        found = read_weights(out)[1]
+        stored = read_weights(out)[1]
     except DataError:
         return False
-    return found | {"git": ""} == meta | {"git": ""}
+    return stored | {"git": ""} == meta | {"git": ""}
 
 
 def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:

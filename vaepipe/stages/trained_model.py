@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import ValidationError
 
 from vaepipe.models.build import restore_external_model, restore_model
-from vaepipe.models.interface import Model
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import read_weights
 from vaepipe.study.specs import ExternalSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from vaepipe.models.interface import Model
 
 
 def read_trained_model(
     path: str | Path, device: str | torch.device = "cpu"
 ) -> tuple[Model, ModelSpec | ExternalSpec]:
-    """(model on ``device``, in eval mode and without gradients; the spec that it was trained or adopted with).
+    """(model on ``device``, in eval mode and without gradients; the spec that it was trained or adopted
+    with).
 
     Raises:
         DataError: the file is missing or damaged, or its weights are not finite.

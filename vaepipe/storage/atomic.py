@@ -10,19 +10,19 @@ from pathlib import Path
 
 from vaepipe.storage.errors import DataError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a disk, a quota or a limit says when it is full."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a full disk, quota or file size limit."""
 
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the folder of ``path`` that becomes ``path`` if the block ends well, and vanishes otherwise.
+    """Give a temporary path beside ``path``; rename it to ``path`` at the end of the block, or delete it after an error.
 
     Raises:
-        DataError: the disk is full, cannot be written, or fails.
+        DataError: the disk is full, read-only or broken.
     """
     path = Path(path)
-    # with the machine's name: process ids repeat, in containers the first ones always
+    # the name of the machine is part of the name, because process ids repeat between machines and containers
     temporary = path.with_name(f".{path.stem}.{os.uname().nodename}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,8 +31,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        text = error.strerror or " ".join(str(error).split())
-        raise DataError(f"{path}: {text}{'; free some room and start again' if error.errno in FULL else ''}") from error
+        reason = error.strerror or " ".join(str(error).split())
+        advice = "; free some room and start again" if error.errno in DISK_FULL else ""
+        raise DataError(f"{path}: {reason}{advice}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

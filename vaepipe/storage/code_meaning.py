@@ -164,7 +164,9 @@ class _Remover(ast.NodeTransformer):
         return node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        literal = "".join(str(part.value) if isinstance(part, ast.Constant) else VALUE for part in node.values)
+        literal = "".join(
+            str(part.value) if isinstance(part, ast.Constant) else VALUE for part in node.values
+        )
         if not self.texts and _is_prose(literal):
             node.values = [part for part in node.values if not isinstance(part, ast.Constant)]
         return self._keep_texts(node, node.values)

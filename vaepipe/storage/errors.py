@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 
 class DataError(ValueError):
-    """A file or a value that a stage cannot work with; its text is one line that names it."""
+    """A file or a value that a stage cannot work with. Its text is one line that names the file or value."""
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's main; what the user can mend is printed as one line, without a traceback, with exit code 1."""
+    """Run the main function of a stage or tool; print user-facing errors as one line and exit with code 1."""
     try:
         main()
     except DataError as error:

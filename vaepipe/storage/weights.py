@@ -1,41 +1,51 @@
-"""Weights of models as safetensors, with a digest in their metadata."""
+"""Weights of models: safetensors files with a digest in their metadata."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vaepipe.storage import checksums as integrity
 from vaepipe.storage.atomic import atomic
+from vaepipe.storage.checksums import sort_metadata, tensors_digest
 from vaepipe.storage.errors import DataError
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def write_weights(path: str | Path, tensors: dict, meta: dict[str, str]) -> None:
-    """Write tensors (moved to the CPU) as safetensors, with text metadata."""
+OUR_KEYS = {"spec", "history"}
+"""Metadata that only files of this package have, which must have a digest."""
+
+
+def write_weights(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors (moved to the CPU) as safetensors, with metadata."""
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    meta = {**meta, "digest": integrity.tensors_digest(tensors, meta)}
+    metadata = {**metadata, "digest": tensors_digest(tensors, metadata)}
     with atomic(path) as temporary:
-        temporary.write_bytes(integrity.in_order(save(tensors, meta)))
+        temporary.write_bytes(sort_metadata(save(tensors, metadata)))
 
 
-def read_weights(path: str | Path) -> tuple[dict, dict[str, str]]:
-    """(tensors on the CPU, metadata) of a safetensors file.
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return (tensors on the CPU, metadata) of a safetensors file.
 
     Raises:
         DataError: the file is missing or damaged.
     """
     from safetensors import SafetensorError, safe_open
 
+    remedy = "delete it to have it made again"
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()
-            tensors, meta = {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in names}
+            metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        reason = "no such file" if not Path(path).exists() else "not a readable safetensors file; delete it to have it made again"
+        is_there = Path(path).exists()
+        reason = f"not a readable safetensors file; {remedy}" if is_there else "no such file"
         raise DataError(f"{path}: {reason}") from error
-    digest = meta.pop("digest", None)
-    ours = digest is not None or meta.keys() & {"spec", "history"}  # weights of others have none of these
-    if ours and digest != integrity.tensors_digest(tensors, meta):
-        raise DataError(f"{path}: damaged, its digest differs; delete it to have it made again")
-    return tensors, meta
+    digest = metadata.pop("digest", None)
+    is_ours = digest is not None or metadata.keys() & OUR_KEYS
+    if is_ours and digest != tensors_digest(tensors, metadata):
+        raise DataError(f"{path}: damaged, its digest differs; {remedy}")
+    return tensors, metadata

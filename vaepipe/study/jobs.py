@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaepipe.storage.errors import DataError
-from vaepipe.storage.provenance import spec_digest
+from vaepipe.storage.digests import spec_digest
 from vaepipe.study import drawings
 from vaepipe.study.cells import CELL, Cell
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Chains(NamedTuple):
-    """Where the chains ended (B, D), their mean probability of acceptance (B,), and their last step sizes (B,)."""
+    """Last points of the chains (B, D), mean probabilities of acceptance (B,), last step sizes (B,)."""
 
     z: Tensor
     acceptance: Tensor
@@ -30,17 +30,17 @@ def hmc(
 ) -> Chains:
     """Move every chain ``steps`` proposals towards exp(log_density), unnormalised.
 
-    The step size of each chain is adapted towards the acceptance ``target`` by a Robbins–Monro rule on its logarithm whose gain
-    falls as t^−0.6, so that late steps hardly change it. Each proposal takes 0.8 to 1.2 of it at random: trajectories of one
-    length can come back to where they began in some direction, time after time (Neal 2011). A proposal whose energy is not
-    finite is refused.
+    The step size of each chain is adapted towards the acceptance ``target`` by a Robbins–Monro rule on its
+    logarithm whose gain falls as t^−0.6, so that late steps hardly change it. Each proposal takes 0.8 to 1.2
+    of it at random: trajectories of one length can come back to where they began in some direction, time
+    after time (Neal 2011). A proposal whose energy is not finite is refused.
 
     Args:
         log_density: (B, D) → (B,), row by row.
         z: (B, D) starts.
         generator: of momenta and acceptances, the same numbers for the same seed and shape.
-        differentiable: keep the graph from the result back to the start and to whatever ``log_density`` holds; which
-            proposals are accepted counts as given.
+        differentiable: keep the graph from the result back to the start and to whatever ``log_density``
+            holds; which proposals are accepted counts as given.
 
     Source: Neal 2011; as a defence Kuzina et al. 2022.
     """
@@ -51,7 +51,9 @@ def hmc(
         momentum = torch.randn(z.shape, generator=generator, device=z.device).to(z)
         uniform, jitter = torch.rand(2, len(z), generator=generator, device=z.device).to(z)
         before, _ = _value_and_grad(log_density, z, False)
-        proposal, moved = _leapfrog(log_density, z, momentum, (size * (0.8 + 0.4 * jitter))[:, None], leapfrogs, differentiable)
+        proposal, moved = _leapfrog(
+            log_density, z, momentum, (size * (0.8 + 0.4 * jitter))[:, None], leapfrogs, differentiable
+        )
         after, _ = _value_and_grad(log_density, proposal, False)
         gain = (after - before + 0.5 * (momentum.square() - moved.square()).sum(1)).detach()
         probability = torch.where(gain.isfinite(), gain.clamp(max=0).exp(), 0.0)
@@ -62,11 +64,16 @@ def hmc(
     return Chains(z, total / max(1, steps), size)
 
 
-def _leapfrog(log_density, z: Tensor, momentum: Tensor, size: Tensor, count: int, differentiable: bool) -> tuple[Tensor, Tensor]:
+def _leapfrog(
+    log_density, z: Tensor, momentum: Tensor, size: Tensor, count: int, differentiable: bool
+) -> tuple[Tensor, Tensor]:
     momentum = momentum + 0.5 * size * _value_and_grad(log_density, z, differentiable)[1]
     for i in range(count):
         z = z + size * momentum
-        momentum = momentum + (1 if i < count - 1 else 0.5) * size * _value_and_grad(log_density, z, differentiable)[1]
+        momentum = (
+            momentum
+            + (1 if i < count - 1 else 0.5) * size * _value_and_grad(log_density, z, differentiable)[1]
+        )
     return z, momentum
 
 

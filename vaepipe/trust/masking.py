@@ -1,7 +1,8 @@
-"""Is a model robust, or only the attack weak? Other distortions, of the same size, that should not do better.
+"""Is a model robust, or is the attack weak? Other distortions of the same size, which should not do better.
 
-A gradient that is flat or misleading ("masked", Athalye, Carlini and Wagner 2018) makes an attack fail on a model that is easy
-to fool. Random noise and the distortions of another model need no gradient; descent from random starts needs another one.
+A gradient that is flat or misleading ("masked", Athalye, Carlini and Wagner 2018) makes an attack fail on a
+model that is easy to fool. Random noise and the distortions of another model need no gradient; descent from
+random starts needs another one.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ BISECTIONS = 40
 
 
 def resize(x: Tensor, direction: Tensor, norm: Tensor) -> Tensor:
-    """Distortions d along ``direction``, cut to the box, with ‖d‖₂ = ``norm`` and x + d in [0,1].
+    """Return distortions d along ``direction``, cut to the box, with ‖d‖₂ = ``norm`` and x + d in [0,1].
 
-    Where the box allows no such length, the longest that it allows in these signs.
+    If the box allows no such length, the distortion is the longest with these signs.
 
     Args:
         x, direction: (B, C, H, W). norm: (B,).
@@ -39,28 +40,34 @@ def resize(x: Tensor, direction: Tensor, norm: Tensor) -> Tensor:
 
 
 def noise(x: Tensor, norm: Tensor, generator: torch.Generator) -> Tensor:
-    """Gaussian noise of the given norm, cut to the box."""
+    """Return Gaussian noise of the given norm, cut to the box."""
     return resize(x, torch.randn(x.shape, generator=generator, device=x.device), norm)
 
 
 def shrink(x: Tensor, distortion: Tensor, radius: Tensor) -> Tensor:
-    """The distortions, cut to the box and then shortened to at most ``radius`` (B,); both sets then hold, as 0 is in both."""
+    """Return the distortions, cut to the box, then shortened to at most ``radius`` (B,)."""
     d = (x + distortion).clamp(0, 1) - x
     length = d.flatten(1).norm(dim=1)
     return d * (radius / length.clamp(min=1e-30)).clamp(max=1).view(-1, *[1] * (x.ndim - 1))
 
 
-def descend(value: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, radius: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Projected gradient descent on ``value`` in the ball ‖d‖₂ ≤ radius and the box, knowing nothing of `vaepipe.attacks.solvers.lbfgs`.
+def descend(
+    value: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, radius: Tensor, steps: int
+) -> tuple[Tensor, Tensor]:
+    """Minimise ``value`` in the ball ‖d‖₂ ≤ radius and the box by projected gradient descent.
 
-    Steps go along the normalised gradient, 2.5 radii in all if the length stayed, and shrink to zero as a cosine.
+    It shares no code with `vaepipe.attacks.solvers`.
+
+    Steps go along the normalised gradient, 2.5 radii in all if the length stayed, and shrink to zero as a
+    cosine.
 
     Args:
         value: (B, C, H, W) adversarial inputs → (B,) to be made small.
         x, start: (B, C, H, W) images and distortions. radius: (B,).
 
     Returns:
-        The best distortion of each row on the way, and its value; rows that are never finite keep the start and infinity.
+        The best distortion of each row on the way, and its value; rows that are never finite keep the start
+        and infinity.
     """
     d = shrink(x, start, radius)
     best, least = d.clone(), torch.full_like(radius, torch.inf)
@@ -73,7 +80,14 @@ def descend(value: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, radius:
         best[better], least[better] = d[better], values.detach()[better]
         if step < steps:
             length = grad.flatten(1).norm(dim=1)
-            rate = 2.5 * radius / steps * 0.5 * torch.pi * torch.cos(torch.tensor(0.5 * torch.pi * step / steps)).item()
+            rate = (
+                2.5
+                * radius
+                / steps
+                * 0.5
+                * torch.pi
+                * torch.cos(torch.tensor(0.5 * torch.pi * step / steps)).item()
+            )
             move = (rate / length.clamp(min=1e-30)).nan_to_num(0).view(-1, *[1] * (x.ndim - 1))
             d = shrink(x, d - move * grad.nan_to_num(0), radius)
     return best, least

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def build(setting: Setting) -> Divergence:
-    """Return the negative mean distance, over samples of z, from the reconstruction at the clean posterior mean."""
+    """Return the negative distance from the reconstruction at the clean mean; a mean over samples of z."""
     import torch
 
     model = setting.model

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def build(setting: Setting) -> Divergence:
     """Return the negative bound, a mean over samples of z.
 
-    A posterior without width, such as an autoencoder's, has no KL: there the loss is the reconstruction term alone.
+    A posterior without width, such as an autoencoder's, has no KL: there the loss is the reconstruction term
+    alone.
     """
     model = setting.model
     has_width = all(q.log_std.isfinite().all() for q in setting.goals)

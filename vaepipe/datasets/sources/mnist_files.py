@@ -21,7 +21,7 @@ def load_official_files(kind: type[MNIST], name: str, path: Path | None, downloa
     """Return images (N,1,28,28) and their classes, in the official split.
 
     Args:
-        kind: torchvision's class, which knows the names, addresses and checksums of the files.
+        kind: torchvision's class, which knows names, addresses and checksums.
         name: the user's name of the data set, for error messages.
         path: a folder with the four official .gz files, or a torchvision root above them; nothing is written there.
         downloads: torchvision root for the downloads if there is no ``path``.
@@ -51,14 +51,16 @@ def _part(kind: type[MNIST], root: str, train: bool) -> Part:
 
 
 def _raw_files(name: str, kind: type[MNIST], folder: Path) -> list[Path]:
-    """Return the four .gz files, with verified checksums, or else the four extracted files, which have no checksum."""
+    """Return the four .gz files, their checksums verified; or else the four extracted files, which have none."""
     places = (folder, folder / kind.__name__ / "raw")
     names = [file for file, _ in kind.resources]
     for place in places:
         if all((place / file).is_file() for file in names):
             for file, md5 in kind.resources:
                 if not check_integrity(place / file, md5):
-                    raise DataError(f"{place / file}: wrong checksum, not the official file of {name} (md5 {md5})")
+                    raise DataError(
+                        f"{place / file}: wrong checksum, not the official file of {name} (md5 {md5})"
+                    )
             return [place / file for file in names]
     for place in places:
         extracted = [place / file.removesuffix(".gz") for file in names]

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def objective(terms: Terms, beta: float, dataset_size: int, settings: TrainSettings) -> Tensor:
-    """−log p(x|z₁…z_L) + Σ_l KL_l + (β − 1) TC of the top layer, mean over images; with one layer, the β-TCVAE's objective.
+    """−log p(x|z₁…z_L) + Σ_l KL_l + (β − 1) TC of the top layer, mean over images.
 
+    With one layer the objective is that of the β-TCVAE.
     Free bits (Kingma et al. 2016): a dimension pays no KL below the allowance, averaged over the batch.
     """
     import torch

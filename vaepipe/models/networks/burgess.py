@@ -1,4 +1,4 @@
-"""Burgess et al. 2018's convolutions: 32 channels down to 4 to 7 pixels, then two dense layers of 256, ReLU."""
+"""Burgess et al. 2018's convolutions: 32 channels down to 4 to 7 pixels, two dense layers of 256, ReLU."""
 
 from __future__ import annotations
 

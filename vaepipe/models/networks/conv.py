@@ -1,4 +1,4 @@
-"""Chen et al. 2018's convolutions with BatchNorm: at 64×64 their layers exactly; other sizes halve down to 4 to 7."""
+"""Chen et al. 2018's convolutions with BatchNorm: exact at 64×64; other sizes halve down to 4 to 7."""
 
 from __future__ import annotations
 

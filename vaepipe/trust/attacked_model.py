@@ -1,0 +1,70 @@
+"""A model together with the distortions that an attack found for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaepipe.analysis import robustness
+from vaepipe.attacks.loss import Loss
+from vaepipe.attacks.objective import Objective
+from vaepipe.compute.randomness import seeded_generator
+
+
+class AttackedModel:
+    """A model, the attacks on P pairs at L values of λ, and the loss that they minimise.
+
+    Args:
+        x, target: (P, C, H, W) in [0,1], on the device of the model.
+        distortion: (L, P, C, H, W), in any precision.
+        norm: (L, P) 2-norms of the distortions.
+        distances: ``adversarial_distance`` (L, P), and ``target_distance``, ``original_distance`` and
+            ``input_distance`` (P,), as `vaepipe.metrics.trial.distances` gives them.
+        seed: of the noise in losses that sample z, and of all checks.
+        draws, batch_size: as in the attack.
+
+    Attributes:
+        row: (B, P) number of the strongest row of each pair within each budget of `robustness.BUDGETS`, −1 if
+            there is none.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loss: Loss,
+        x: Tensor,
+        target: Tensor,
+        distortion: Tensor,
+        norm: np.ndarray,
+        distances: Mapping[str, np.ndarray],
+        *,
+        seed: int,
+        draws: int,
+        batch_size: int,
+    ):
+        self.model, self.x, self.target, self.seed = model, x, target, seed
+        self.distortion, self.norm = distortion.to(x), norm
+        self._objective = Objective(model, x, target, loss, seed=seed, draws=draws, batch_size=batch_size)
+        self.latent_sizes = self._objective.latent_sizes
+        names = ("adversarial_distance", "target_distance", "original_distance")
+        ratio = robustness.ratio(*(distances[name] for name in names))
+        self.row = robustness.strongest(norm, distances["input_distance"], ratio)
+
+    def divergence(self, u: Tensor) -> Tensor:
+        """Return the loss (P,) at one adversarial input for each pair, ``u`` (P, C, H, W)."""
+        return self._objective.divergence(u, torch.arange(len(u), device=u.device))
+
+    def generator(self, *purpose: object) -> torch.Generator:
+        """Return a random stream for one purpose."""
+        return seeded_generator(self.x.device, "check", self.seed, *purpose)
+
+    def strongest(self, budget: int) -> tuple[Tensor, Tensor]:
+        """Return the strongest distortions (P, C, H, W) within a budget and their norms (P,); 0 if none."""
+        row = torch.from_numpy(self.row[budget]).to(self.x.device)
+        d = self.distortion[row.clamp(min=0), torch.arange(len(row))]
+        d = torch.where((row >= 0).view(-1, *[1] * (d.ndim - 1)), d, 0.0)
+        return d, d.flatten(1).norm(dim=1)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 def setup_device(threads: int) -> torch.device:
     """Prepare PyTorch for one job and return the job's device.
 
-    The environment variable ``VAEPIPE_DEVICE`` (auto, cpu, cuda) decides; ``auto`` takes a GPU if there is one. A job
-    shares a GPU with at most ``VAEPIPE_GPU_JOBS_PER_DEVICE`` - 1 other jobs, see `vaepipe.compute.gpu_lease`.
+    The environment variable ``VAEPIPE_DEVICE`` (auto, cpu, cuda) decides; ``auto`` takes a GPU if there is
+    one. A job shares a GPU with at most ``VAEPIPE_GPU_JOBS_PER_DEVICE`` - 1 other jobs, see
+    `vaepipe.compute.gpu_lease`.
 
     Args:
         threads: CPU threads of PyTorch.

@@ -21,7 +21,8 @@ CROP, SIZE = 148, 64
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
-    """Images (N,3,64,64): the middle 148 of 178×218 pixels, scaled; official split, without its validation part.
+    """Images (N,3,64,64): the middle 148 of 178×218 pixels, scaled; official split, without its validation
+    part.
 
     torchvision's class would unpack 202,599 files first; the zip is read where it is.
 

@@ -23,10 +23,12 @@ CROP, SIZE = 400, 64
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
-    """Return images (N,1,64,64): the middle 400 of 600 pixels, grey, scaled; one in ten is held out, at most 10,000.
+    """Return images (N,1,64,64): the middle 400 of 600 pixels, grey, scaled; one in ten is held out, at most
+    10,000.
 
     Args:
-        path: the official .tar or its unpacked folder; or an .npz with prepared images ``imgs`` (N,64,64), without factors.
+        path: the official .tar or its unpacked folder; or an .npz with prepared images ``imgs`` (N,64,64),
+            without factors.
 
     Raises:
         DataError: there are no renders, or one is damaged.

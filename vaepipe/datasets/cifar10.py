@@ -21,7 +21,8 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
         path: cifar-10-python.tar.gz, or the folder that holds its unpacked cifar-10-batches-py.
 
     Raises:
-        DataError: a file is missing, has a wrong checksum (they are pickles: no other is opened), or could not be fetched.
+        DataError: a file is missing, has a wrong checksum (they are pickles: no other is opened), or could
+            not be fetched.
     """
     checksum = f"md5:{CIFAR10.tgz_md5}"
     path = path or fetch(name, downloads, CIFAR10.filename, checksum, [CIFAR10.url])

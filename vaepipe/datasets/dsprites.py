@@ -1,4 +1,5 @@
-"""dSprites: 737,280 binary images of three shapes. Source: Matthey et al. 2017, github.com/deepmind/dsprites-dataset."""
+"""dSprites: 737,280 binary images of three shapes. Source: Matthey et al. 2017,
+github.com/deepmind/dsprites-dataset."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ FACTORS = ("shape", "scale", "orientation", "x", "y")
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
     """The official .npz or .hdf5, or a subset in their layout; one in ten images is held out, at most 10,000.
 
-    Images (N,1,64,64) of 0 and 255. Factors are the official class numbers without the constant colour, also for a subset.
+    Images (N,1,64,64) of 0 and 255. Factors are the official class numbers without the constant colour, also
+    for a subset.
 
     Raises:
         DataError: the file is not dSprites, or could not be fetched.

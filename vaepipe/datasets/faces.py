@@ -1,4 +1,5 @@
-"""3D Faces: renders of the Basel face model as β-TCVAE used them. Source: Paysan et al. 2009; Chen et al. 2018."""
+"""3D Faces: renders of the Basel face model as β-TCVAE used them. Source: Paysan et al. 2009; Chen et al.
+2018."""
 
 from __future__ import annotations
 

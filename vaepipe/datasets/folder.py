@@ -21,7 +21,8 @@ def load(
     crop: int | None = None,
     channels: int = 3,
 ) -> dict[str, Part]:
-    """Square images, cut from the middle; folders called ``train`` and ``test`` are the split, otherwise one in ten is held out.
+    """Square images, cut from the middle; folders called ``train`` and ``test`` are the split, otherwise one
+    in ten is held out.
 
     The name of the folder in which an image lies is its class, where there are at least two of them.
 

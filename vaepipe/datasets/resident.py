@@ -1,4 +1,5 @@
-"""A split in memory as its training reads it: batches of floats out of bytes, or of bits where images have two values only."""
+"""A split in memory as its training reads it: batches of floats out of bytes, or of bits where images have
+two values only."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class Resident:
 
     @classmethod
     def read(cls, path: str | Path, split: str, limit: int | None = None) -> Resident:
-        """The first ``limit`` rows of a split of a file written by `vaepipe.stages.prepare`; packed, if at all, on the way in."""
+        """The first ``limit`` rows of a split of a file written by `vaepipe.stages.prepare`; packed, if at
+        all, on the way in."""
         with open_h5(path, "data") as file:
             x = file[split]["x"]
             n = min(len(x), limit or len(x))

@@ -1,6 +1,7 @@
 """Sprites in the manner of dSprites, drawn here, so that a study with known factors needs no download.
 
-The complete grid shape 3 × scale 6 × orientation 10 × x 8 × y 8 = 11,520 binary images without anti-aliasing, all different.
+The complete grid shape 3 × scale 6 × orientation 10 × x 8 × y 8 = 11,520 binary images without anti-aliasing,
+all different.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from vaepipe.datasets.part import Part, hold_out
 
 FACTORS = {"shape": 3, "scale": 6, "orientation": 10, "x": 8, "y": 8}
 PATCH, STEP = 36, 4
-"""A shape is drawn once, in the middle of a patch that holds it at any angle, and the patch is moved in steps of whole pixels
-from one edge of the image to the other (all in pixels): what a factor of position changes is the position alone."""
+"""A shape is drawn once, in the middle of a patch that holds it at any angle, and the patch is moved in steps
+of whole pixels from one edge of the image to the other (all in pixels): what a factor of position changes is
+the position alone."""
 SIZE = PATCH + STEP * (FACTORS["x"] - 1)
 
 
@@ -30,22 +32,23 @@ def ellipse(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Symmetric about u = 0, tip down: an ellipse of semi-axes 12 and 10 with its columns pushed up by 8 √(|u|/12), then
-    centred, which leaves its area as it was."""
+    """Symmetric about u = 0, tip down: an ellipse of semi-axes 12 and 10 with its columns pushed up by 8
+    √(|u|/12), then centred, which leaves its area as it was."""
     return (u / 12) ** 2 + ((v + 2 - 8 * np.sqrt(np.abs(u) / 12)) / 10) ** 2 < 1
 
 
 SHAPES = {square: 1 / 4, ellipse: 1 / 2, heart: 1}
 """Each shape, as what is inside it (in pixels at full scale), and the turn after which it looks the same.
 
-Orientation divides that turn into equal steps without its end. The original goes from 0 to 2π with both ends, for all shapes:
-there 0 and 2π are two classes of one image. Ten steps of the whole circle would also show each square and ellipse twice,
-so that held-out images would be training images too.
+Orientation divides that turn into equal steps without its end. The original goes from 0 to 2π with both ends,
+for all shapes: there 0 and 2π are two classes of one image. Ten steps of the whole circle would also show
+each square and ellipse twice, so that held-out images would be training images too.
 """
 
 
 def patches() -> np.ndarray:
-    """(shape, scale, orientation, PATCH, PATCH) booleans; scale goes from 1/2 to 1, orientation counter-clockwise."""
+    """(shape, scale, orientation, PATCH, PATCH) booleans; scale goes from 1/2 to 1, orientation
+    counter-clockwise."""
     middle = np.arange(PATCH) - (PATCH - 1) / 2
     right, up = middle[None, :], -middle[:, None]
     scale = np.linspace(0.5, 1, FACTORS["scale"])[:, None, None, None]
@@ -60,7 +63,8 @@ def patches() -> np.ndarray:
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
-    """Images (N,1,64,64) of 0 and 255; factors in the order of dSprites, x to the right, y downwards; 1,000 are held out."""
+    """Images (N,1,64,64) of 0 and 255; factors in the order of dSprites, x to the right, y downwards; 1,000
+    are held out."""
     counts = tuple(FACTORS.values())
     x = np.zeros((*counts, SIZE, SIZE), np.uint8)
     patch = 255 * patches().astype(np.uint8)

@@ -1,4 +1,5 @@
-"""SVHN: cropped colour digits of house numbers. Source: Netzer et al. 2011; addresses and checksums as in torchvision."""
+"""SVHN: cropped colour digits of house numbers. Source: Netzer et al. 2011; addresses and checksums as in
+torchvision."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
     torchvision's class refuses all but the official files, so it is scipy that reads them here.
 
     Args:
-        path: folder with both official .mat files; or one file in their layout, of which one in ten images is held out.
+        path: folder with both official .mat files; or one file in their layout, of which one in ten images is
+            held out.
 
     Raises:
         DataError: a file is missing, is not SVHN, or could not be fetched.

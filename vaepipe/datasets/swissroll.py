@@ -1,4 +1,5 @@
-"""The swiss roll: points on a sheet rolled up in three dimensions. Source: scikit-learn's ``make_swiss_roll``."""
+"""The swiss roll: points on a sheet rolled up in three dimensions. Source: scikit-learn's
+``make_swiss_roll``."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ def checkpoint(out: Path, spec: dict, data: str, code: str) -> Path:
 
 
 def record() -> dict[str, str]:
-    """Return "versions", the installed `LIBRARIES` as JSON, and "git", the revision of the repository or "unknown"."""
+    """Return "versions", the installed `LIBRARIES` as JSON, and "git", the revision of the repository or
+    "unknown"."""
     versions = {}
     for library in LIBRARIES:
         try:

@@ -1,4 +1,5 @@
-"""Downloads of official files. pooch checks, names and keeps them; this module resumes interrupted downloads."""
+"""Downloads of official files. pooch checks, names and keeps them; this module resumes interrupted
+downloads."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class Refused(Exception):
 
 
 def download_folder() -> Path:
-    """Return the folder of downloads: ``VAEPIPE_DATA_DIR`` (``data_dir`` in the config), or the user's cache."""
+    """Return the folder of downloads: ``VAEPIPE_DATA_DIR`` (``data_dir`` in the config), or the user's
+    cache."""
     return Path(os.environ.get("VAEPIPE_DATA_DIR") or pooch.os_cache("vaepipe"))
 
 

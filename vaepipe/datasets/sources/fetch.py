@@ -66,17 +66,10 @@ def fetch(name: str, folder: Path, file: str, checksum: str | None, addresses: l
                     return path
                 try:
                     _retrieve(address, path, checksum)
-                except (
-                    Refused,
-                    Interrupted,
-                    ValueError,
-                ) as error:  # ValueError: pooch found another checksum
-                    wrong = (
-                        f"wrong checksum, expected {checksum}"
-                        if isinstance(error, ValueError)
-                        else str(error)
-                    )
-                    failures.append(f"{address}: {' '.join(wrong.split())}")
+                except (Refused, Interrupted) as error:
+                    failures.append(f"{address}: {' '.join(str(error).split())}")
+                except ValueError:  # from pooch
+                    failures.append(f"{address}: wrong checksum, expected {checksum}")
             if _is_there(path, checksum):
                 return path
     except OSError as error:

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 from vaepipe.compute.device import count_visible_gpus
-from vaepipe.datasets.registry import DATASETS
 from vaepipe.figures.captions import captions
 from vaepipe.figures.registry import FIGURES
 from vaepipe.storage.digests import folder_digest
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
-from vaepipe.study.config import ConfigError, Study
+from vaepipe.study.study import Study
+from vaepipe.study.validation import ConfigError
 
 try:
     study = Study(config)
@@ -77,7 +77,7 @@ def on_gpu(minutes, megabytes=8000):
 
 def threads_of(section):
     """Return a function of the wildcards: the threads of the data set's section."""
-    return lambda wildcards: study.specs[wildcards.dataset][section]["threads"]
+    return lambda wildcards: getattr(study.settings[wildcards.dataset], section).threads
 
 
 def outputs_of(*stages):
@@ -85,59 +85,54 @@ def outputs_of(*stages):
     return jobs.paths(ALL_JOBS, *stages)
 
 
-def as_json(spec):
-    """Return settings, a mapping or a job's spec, as a command line takes them."""
-    return json.dumps(spec, sort_keys=True) if isinstance(spec, dict) else spec.to_json()
-
-
 # --- what a job gets: settings as JSON, code digests, further inputs ---
 
 
 def prepare_spec(wildcards):
-    return as_json(study.prepare_spec(wildcards.dataset))
+    return study.prepare_spec(wildcards.dataset).to_json()
 
 
 def prepare_code(wildcards):
-    return digests.prepare_code(study.specs[wildcards.dataset]["prepare"]["kind"])
+    return digests.prepare_code(study.settings[wildcards.dataset].kind)
 
 
 def own_files(wildcards):
     """Return the file that the user gives for a data set; a newer file makes the data set again."""
-    path = study.specs[wildcards.dataset]["prepare"]["path"]
+    path = study.settings[wildcards.dataset].path
     return [path] if path and Path(path).is_file() else []
 
 
 def own_folder(wildcards):
     """Return a digest of the names, sizes and dates in the folder that the user gives for a data set."""
-    path = study.specs[wildcards.dataset]["prepare"]["path"]
+    path = study.settings[wildcards.dataset].path
     return folder_digest(path) if path and Path(path).is_dir() else ""
 
 
 def external_files(wildcards):
     """Return the weights and, if it is a file, the code of a model trained elsewhere."""
     model = study.external[wildcards.family]
-    code = model["entry"].rpartition(":")[0]
-    return [model["weights"], *([code] if code.endswith(".py") else [])]
+    code = model.entry.rpartition(":")[0]
+    return [model.weights, *([code] if code.endswith(".py") else [])]
 
 
 def model_spec(wildcards):
-    return as_json(study.model_spec(study.cell(wildcards)))
+    return study.model_spec(study.cell(wildcards)).to_json()
 
 
 def evaluate_spec(wildcards):
-    return as_json(study.specs[wildcards.dataset]["evaluate"])
+    return study.evaluate_spec(study.cell(wildcards)).to_json()
 
 
 def attack_spec(wildcards):
-    return as_json(study.attack_spec(study.cell(wildcards), wildcards.loss, wildcards.get("block")))
+    return study.attack_spec(study.cell(wildcards), wildcards.loss, wildcards.get("block")).to_json()
 
 
 def ball_spec(wildcards):
-    return as_json(study.ball_spec(study.cell(wildcards), wildcards.loss))
+    return study.ball_spec(study.cell(wildcards), wildcards.loss).to_json()
 
 
 def measure_spec(wildcards):
-    return as_json(study.measure_spec(study.cell(wildcards), wildcards.loss))
+    return study.measure_spec(study.cell(wildcards), wildcards.loss).to_json()
 
 
 def model_code(code):
@@ -175,12 +170,8 @@ def source_attack(wildcards):
 
 
 def figure_spec(cells=()):
-    """Return what a figure gets: the config's section plot, the cells of its arrays, what a row of each data set is called."""
-    things = {
-        name: "images" if DATASETS[study.specs[name]["prepare"]["kind"]].images else "points"
-        for name in study.names
-    }
-    return as_json({"plot": study.plot, "cells": [vars(cell) for cell in cells], "things": things})
+    """Return what a figure gets: the config's section plot, and the cells of its arrays."""
+    return study.figure_spec(cells).to_json()
 
 
 def montage_files(stage):

@@ -25,7 +25,7 @@ rule explorer:
         **on_cpu(minutes=60, megabytes=8000),
     params:
         jobs=jobs.digest(ALL_JOBS),
-        plot=as_json(study.plot),
+        spec=figure_spec(),
         code=digests.page_code("stages.explore", study),
     message:
         "make the explorer"

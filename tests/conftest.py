@@ -184,3 +184,13 @@ def study(studies):
 def finished(studies):
     """A copy of the smoke study's folder, for the tests that read it."""
     return studies[2]
+
+
+@pytest.fixture
+def changed(study):
+    """The folder of the finished study, whose sources are restored after the test."""
+    folder, _ = study
+    yield folder
+    for part in ("vaepipe", "rules"):
+        shutil.rmtree(folder / part)
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))

@@ -13,7 +13,6 @@ from vaepipe.attacks.objective import Objective
 from vaepipe.attacks.pairs import choose_pairs, draw_pairs, select_pairs
 from vaepipe.attacks.penalised import AttackResult, run_attack
 from vaepipe.attacks.penalised_rows import PenalisedProblem
-from vaepipe.attacks.solvers.lbfgs import minimise
 from vaepipe.datasets.part import Part
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.storage.errors import DataError
@@ -156,39 +155,6 @@ def test_a_row_is_the_same_bit_for_bit_alone_in_any_company_and_in_any_block(sha
     assert torch.equal(whole.distortion[2:5], block.distortion)
     turned = run_attack(model, x.flip(0), target.flip(0), LAMBDAS.flip(0), batch_size=16, envelope=False)
     assert torch.equal(whole.distortion, turned.distortion.flip(0, 1))
-
-
-def test_a_row_that_is_not_finite_is_said_so_and_harms_no_other():
-    def value_and_grad(u, row):
-        value, grad = (u - 0.7).square().sum(-1), 2 * (u - 0.7)
-        return torch.where(row == 1, torch.nan, value), torch.where((row == 3)[:, None], torch.nan, grad)
-
-    found = minimise(value_and_grad, torch.full((4, 4), 0.2), torch.full((4,), 1e-3), slots=2)
-    assert found.converged.tolist() == [True, False, True, False]
-    assert torch.equal(found.u[[1, 3]], torch.full((2, 4), 0.2))
-    assert found.objective[1].isnan() and found.divergence[1].isnan() and found.residual[[1, 3]].isnan().all()
-    torch.testing.assert_close(found.u[0], torch.full((4,), 0.7), atol=1e-3, rtol=0)
-
-
-def test_bounds_hold_where_the_minimum_lies_outside():
-    goal = torch.tensor([1.5, -0.4, 0.3, 0.9])
-    found = minimise(lambda u, _: ((u - goal).square().sum(-1), 2 * (u - goal)), torch.full((1, 4), 0.5), torch.tensor([1e-6]))
-    torch.testing.assert_close(found.u[0], goal.clamp(0, 1), atol=1e-3, rtol=0)
-    assert found.residual[0] < 1e-2
-
-
-def test_a_curved_valley_in_many_dimensions_is_followed_to_its_end():
-    # Rosenbrock shifted into the box, against its known minimum
-    def value_and_grad(u, _):
-        with torch.enable_grad():
-            v = (u * 2 - 0.5).requires_grad_()
-            value = (100 * (v[:, 1:] - v[:, :-1] ** 2) ** 2 + (1 - v[:, :-1]) ** 2).sum(-1)
-            (grad,) = torch.autograd.grad(value.sum(), v)
-        return value.detach(), 2 * grad
-
-    x = torch.full((2, 10), 0.3)
-    found = minimise(value_and_grad, x, torch.tensor([1e-6, 1e-6]), max_iterations=2000, tolerance=1e-6)
-    assert (found.divergence < 1e-3).all() and (found.iterations < 500).all()
 
 
 def test_the_one_dimensional_optimum_by_golden_section():

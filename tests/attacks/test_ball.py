@@ -1,4 +1,4 @@
-"""Attacks of bounded size against closed forms and SciPy; projections against brute force."""
+"""Attacks of bounded size against closed forms and SciPy."""
 
 import math
 
@@ -9,7 +9,7 @@ from conftest import make_encoder, make_images
 from scipy.optimize import minimize
 from test_attacks import Linear
 
-from vaepipe.attacks.ball import project_l2, project_linf, run_ball_attack
+from vaepipe.attacks.ball import run_ball_attack
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.models.distributions import DiagonalNormal
 from vaepipe.trust.masking import descend
@@ -56,49 +56,6 @@ def test_a_two_dimensional_latent_against_scipy_with_the_box_in_force():
         assert found.divergence[0, p].item() == pytest.approx(best, rel=1e-3, abs=1e-6)
         touched = (x[p] + found.distortion[0, p]).flatten()
         assert ((touched == 0) | (touched == 1)).any()
-
-
-def test_projections_are_the_nearest_points():
-    random = torch.Generator().manual_seed(0)
-    for n in (1, 3, 12):
-        x = torch.rand(20, n, generator=random, dtype=torch.float64) * 1.6 - 0.3
-        x = x.clamp(0, 1)
-        v = torch.randn(20, n, generator=random, dtype=torch.float64) * 10 ** (2 * torch.rand(20, 1, generator=random) - 1)
-        radius = torch.rand(20, generator=random, dtype=torch.float64) * n**0.5
-        l2, linf = (project(v, -x, 1 - x, radius) for project in (project_l2, project_linf))
-        assert (l2.norm(dim=1) <= radius).all() and (linf.abs() <= radius[:, None]).all()
-        for d in (l2, linf):
-            assert (d >= -x).all() and (d <= 1 - x).all()
-        for b in range(20):
-            flat, to, r = x[b].numpy(), v[b].numpy(), float(radius[b])
-            inside = {"type": "ineq", "fun": lambda d, r=r: r**2 - d @ d, "jac": lambda d: -2 * d}
-            near = minimize(
-                lambda d, to=to: ((d - to) @ (d - to), 2 * (d - to)), l2[b].numpy() * 0.9, jac=True, method="SLSQP",
-                bounds=list(zip(-flat, 1 - flat)), constraints=inside, options={"ftol": 1e-14},
-            )  # fmt: skip
-            assert float((l2[b] - v[b]).square().sum()) <= near.fun * (1 + 1e-8) + 1e-9
-            brute = np.clip(np.clip(to, -r, r), -flat, 1 - flat)
-            np.testing.assert_array_equal(linf[b].numpy(), brute)
-
-
-def test_projection_onto_a_ball_with_pixels_at_their_bounds_meets_the_optimality_conditions():
-    # d = clip(s v), with s < 1 only where the ball is met
-    x = make_images(30, (1, 28, 28)).flatten(1)
-    v = torch.randn(30, 784, generator=torch.Generator().manual_seed(1)) * torch.logspace(-3, 3, 30)[:, None]
-    radius = torch.linspace(0.01, 25, 30)
-    d = project_l2(v, -x, 1 - x, radius)
-    cut = v.double().clamp(-x, 1 - x)
-    inside = cut.norm(dim=1) < radius * 0.9999
-    torch.testing.assert_close(d[inside], cut[inside].float())
-    size = d.double().norm(dim=1)
-    assert (size <= radius).all() and 0 < inside.sum() < 30
-    torch.testing.assert_close(size[~inside], radius[~inside].double(), rtol=1e-5, atol=0)
-    for row in (~inside).nonzero()[:, 0].tolist():
-        free = (d[row] > -x[row]) & (d[row] < 1 - x[row]) & (v[row] != 0)
-        s = d[row, free].double() / v[row, free].double()
-        torch.testing.assert_close(s, s.mean().expand_as(s), rtol=1e-4, atol=0)
-        clipped = (s.mean() * v[row].double()).clamp(-x[row], 1 - x[row])
-        torch.testing.assert_close(d[row].double(), clipped, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("norm", NORMS)

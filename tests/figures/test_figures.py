@@ -175,7 +175,7 @@ def pick(frame, families, **equal):
     return rows
 
 
-# --- the registry ------------------------------------------------------------------------------------------------------
+# --- the registry -----------------------------------------------------------------------------------
 
 
 def test_registry_costs_nothing_at_parse_time():
@@ -226,7 +226,7 @@ def test_long_notes_make_the_page_higher_and_not_the_panels_flat(lines, grown, t
     assert min(ax.get_position().height for ax in axes) * page.get_figheight() > 2.9 / 2 - 0.02
 
 
-# --- curves against β --------------------------------------------------------------------------------------------------
+# --- curves against β -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -334,7 +334,7 @@ def test_means_off_the_axis_are_said(tables):
     assert "0.00 [–, –]" in make("headline", Data(attacks=wild, models=tables["models"]))
 
 
-# --- density -----------------------------------------------------------------------------------------------------------
+# --- density ----------------------------------------------------------------------------------------
 
 
 def test_sigma_density_integrates_to_one(data, tables):
@@ -370,7 +370,7 @@ def test_a_collapsed_model_is_a_visible_spike(tables):
     assert f"{y.max():.3g}" in [text.get_text() for text in figure.axes[0].texts]
 
 
-# --- pictures ----------------------------------------------------------------------------------------------------------
+# --- pictures ---------------------------------------------------------------------------------------
 
 
 def brute_best(distance):
@@ -481,7 +481,7 @@ def test_swissroll_on_a_line(roll_files):
     assert make("swissroll", Data(arrays=[CellArrays(roll_files[0][0], arrays)]))
 
 
-# --- headline ----------------------------------------------------------------------------------------------------------
+# --- headline ---------------------------------------------------------------------------------------
 
 
 def test_headline_numbers(data, tables):
@@ -523,7 +523,7 @@ def test_headline_stays_short(tables):
     assert len(text.splitlines()) <= 40 and text.count("     29  ") == 3
 
 
-# --- the stage ---------------------------------------------------------------------------------------------------------
+# --- the stage --------------------------------------------------------------------------------------
 
 
 @pytest.fixture

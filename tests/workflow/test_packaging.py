@@ -31,7 +31,7 @@ def test_the_conda_environment_has_what_the_stages_need_in_the_same_versions():
             assert entry.split(maxsplit=1)[1].replace(" ", "") == str(requirement.specifier), entry
 
 
-# of conda what Snakemake asks for; its environments hold a python, which notes what it runs, and nothing else
+# the parts of conda that Snakemake calls; an environment holds a python only, which notes its arguments and leaves out pip
 STAND_IN = """#!/bin/sh
 case "$1 $2" in
     "info --json") echo '{{"conda_prefix": "{folder}", "platform": "linux-64"}}' ;;
@@ -40,7 +40,7 @@ case "$1 $2" in
     "env create")
         for place in "$@"; do :; done
         mkdir -p "$place/bin"
-        printf '#!/bin/sh\\necho "$@" >> "{folder}/ran"\\nexec "{python}" "$@"\\n' > "$place/bin/python"
+        cp "{folder}/python" "$place/bin/python"
         chmod +x "$place/bin/python" ;;
     "clean -y") ;;
     *) exit 2 ;;
@@ -48,17 +48,26 @@ esac
 """
 
 
-def test_with_conda_a_job_runs_with_the_python_of_the_environment_and_finds_the_package(tmp_path, monkeypatch):
+PYTHON = """#!/bin/sh
+echo "$@" >> "{folder}/ran"
+[ "$2" = pip ] || exec "{python}" "$@"
+"""
+
+
+def test_with_conda_the_package_is_installed_and_jobs_run_with_the_python_of_the_environment(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
+    (tmp_path / "python").write_text(PYTHON.format(folder=tmp_path, python=sys.executable))
     (tmp_path / "bin/activate").write_text('export PATH="$1/bin:$PATH"\n')
-    (tmp_path / "bin/conda").write_text(STAND_IN.format(folder=tmp_path, python=sys.executable))
+    (tmp_path / "bin/conda").write_text(STAND_IN.format(folder=tmp_path))
     (tmp_path / "bin/conda").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     study = tmp_path / "a study"
     study.mkdir()
     done = snakemake(ROOT, "--cores", 1, "--sdm", "conda", "--directory", study, "--", "results/data/digits.h5")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "ran").read_text().startswith("-m vaepipe.stages.prepare --spec ")
+    install, job = (tmp_path / "ran").read_text().splitlines()
+    assert install == f"-m pip install --quiet --no-deps --no-build-isolation -e {ROOT}"
+    assert job.startswith("-m vaepipe.stages.prepare --spec ")
     (listed,) = (study / ".snakemake/conda").glob("*.yaml")
     assert listed.read_bytes() == (ROOT / "envs/vaepipe.yaml").read_bytes()
 

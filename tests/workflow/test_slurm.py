@@ -14,7 +14,8 @@ from slurm import SNAKEMAKE
 
 from vaepipe.stages.train import train
 from vaepipe.study.config import Study
-from vaepipe.tools.plan import merged
+from vaepipe.study.jobs import Job, weights
+from vaepipe.tools.plan import merge_configs
 
 
 def start(slurm, folder, *arguments):
@@ -37,10 +38,10 @@ def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path)
     its = {"grid": {"families": ["vae"], "d_z": [4], "seeds": [0, 1]}, "train": {"epochs": 100}}
     file = tmp_path / "long.yaml"
     file.write_text(yaml.safe_dump({"study": ["digits"], "datasets": {"digits": its}}))
-    study = Study(merged([file]))
+    study = Study(merge_configs([file]))
     cells = {cell.seed: cell for cell in study.cells}
-    logs = {seed: tmp_path / "logs" / Path(cell.model("train.log")).relative_to("results") for seed, cell in cells.items()}
-    models = {seed: cell.model("model.safetensors") for seed, cell in cells.items()}
+    logs = {seed: tmp_path / Job("train", cell=cell).log for seed, cell in cells.items()}
+    models = {seed: weights(cell) for seed, cell in cells.items()}
     running, said = start(slurm, tmp_path, "--configfile", file, "--", *models.values())
 
     def reached(seed, *marks):
@@ -69,7 +70,7 @@ def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path)
         spec = json.loads(json.dumps(study.model_spec(cell), sort_keys=True))  # in the order of the rule's
         train(spec, tmp_path / "results/data/digits.h5", *whole, 60.0, torch.device("cpu"))
         assert (tmp_path / models[seed]).read_bytes() == whole[0].read_bytes()
-        assert (tmp_path / cell.model("history.csv")).read_bytes() == whole[1].read_bytes()
+        assert (tmp_path / Job("train", cell=cell).outputs["history"]).read_bytes() == whole[1].read_bytes()
     tries = {seed: [job for job in slurm.jobs() if job["Comment"].endswith(f"_vae_1_4_{seed}")] for seed in cells}
     states = {seed: [(job["JobState"], job["Restarts"]) for job in its] for seed, its in tries.items()}
     assert states == {0: [("TIMEOUT", "0"), ("COMPLETED", "1")], 1: [("CANCELLED", "0"), ("COMPLETED", "0")]}
@@ -80,7 +81,7 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(finished,
     file = tmp_path / "blocks.yaml"
     file.write_text(yaml.safe_dump({"datasets": {"digits": {"attack": {"lambdas_per_job": "all"}}}}))
     # the gres variant of the profile for one rule
-    on_gpu = ["train:gpu=1", "evaluate:gpu=1", "check:gpu=1", "ball:gpu=1", "attack:gpu=0", "attack:gres=gpu:1"]
+    on_gpu = ["train:gpu=1", "evaluate:gpu=1", "measure:gpu=1", "ball:gpu=1", "attack:gpu=0", "attack:gres=gpu:1"]
     before = slurm.jobs()
     running, said = start(slurm, tmp_path, "--configfile", SMOKE, file, "--set-resources", *on_gpu, "--", "tables")
     # the training itself has begun there, not only Snakemake
@@ -97,7 +98,7 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(finished,
         ("rule_train", "COMPLETED", "job"): 6,
         ("rule_evaluate", "COMPLETED", "job"): 6,
         ("rule_attack", "COMPLETED", "node"): 3,
-        ("rule_check", "COMPLETED", "job"): 3,
+        ("rule_measure", "COMPLETED", "job"): 3,
         ("rule_ball", "COMPLETED", "job"): 3,
         ("rule_collect", "COMPLETED", None): 1,
     }

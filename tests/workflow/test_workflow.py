@@ -4,54 +4,22 @@ import fcntl
 import importlib.util
 import json
 import os
-import re
 import shutil
 import subprocess
-import tempfile
 import time
 
-import forked
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, SMOKE, SNAKEMAKE, copy_repository, environment, snakemake, start_snakemake, until
+from conftest import ROOT, SMOKE, SNAKEMAKE, copy_repository, snakemake, start_snakemake, until
 from PIL import Image
+from planning import overlay, planned
 
 from vaepipe.claims import claims as claims_of_posts
 from vaepipe.datasets.prepared import read_split
 from vaepipe.figures.registry import FIGURES
-
-
-def planned(folder, *arguments) -> dict[str, int]:
-    """Jobs per rule of a dry-run."""
-    with tempfile.NamedTemporaryFile("r") as file:
-        code = forked.snakemake(folder, ["-n", "-q", "rules", *map(str, arguments)], environment(), file.name)
-        said = file.read()
-    assert code == 0, said
-    table = said.split("Job stats:", 1)
-    if len(table) == 1:
-        assert "Nothing to be done" in said
-        return {}
-    rows = re.findall(r"^(\w+) +(\d+)$", table[1].split("Job stats:")[0], re.M)
-    return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
-
-
-def overlay(folder, **sections) -> str:
-    """A further configuration file of the study."""
-    path = folder / "change.yaml"
-    path.write_text(yaml.safe_dump(sections))
-    return str(path)
-
-
-@pytest.fixture
-def changed(study):
-    """The study's folder, whose sources are put back after the test."""
-    folder, _ = study
-    yield folder
-    for part in ("vaepipe", "rules"):
-        shutil.rmtree(folder / part)
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+from vaepipe.study.jobs import STAGES
 
 
 def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline(study):
@@ -94,7 +62,7 @@ def test_touching_commenting_and_checking_out_reruns_nothing(changed):
     now = time.time() + 60
     for path in [changed / "config.yaml", changed / "Snakefile", *changed.glob("rules/*"), *changed.rglob("vaepipe/**/*.py")]:
         os.utime(path, (now, now))
-    for name in ("train.py", "store.py", "attacks/solver.py", "figures/style.py"):
+    for name in ("stages/train.py", "storage/h5.py", "attacks/solvers/lbfgs.py", "figures/style.py"):
         path = changed / "vaepipe" / name
         path.write_text("# a remark\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
     results = [*changed.glob("results/data/*.h5"), *changed.rglob("results/models/**/model.safetensors")]
@@ -106,23 +74,27 @@ def test_touching_commenting_and_checking_out_reruns_nothing(changed):
         os.utime(path, ns=(then, then))
 
 
-CHECKS = {"check": 3}
+MEASURES = {"measure": 3}
 AFTER_PLOT = {"explorer": 1, "report_pages": 1}
 DRAWN = {"collect": 1, "plot": 14, "headline": 1, "claims": 1, "report_pages": 1, "explorer": 1}
-AFTER_CHECK = CHECKS | DRAWN | {"plot_montage": 1}
-AFTER_ATTACK = AFTER_CHECK | {"attack": 3, "ball": 3}
-AFTER_TRAIN = AFTER_ATTACK | {"evaluate": 6, "attack_block": 9, "plot_swissroll": 1}
+AFTER_MEASURE = MEASURES | DRAWN | {"plot_montage": 1}
+AFTER_BALL = AFTER_MEASURE | {"ball": 3}
+AFTER_ATTACK = AFTER_MEASURE | {"attack": 3}
+AFTER_TRAIN = AFTER_ATTACK | {"evaluate": 6, "attack_block": 9, "ball": 3, "plot_swissroll": 1}
+AFTER_PREPARE = AFTER_ATTACK | {"train": 3, "evaluate": 3, "attack_block": 9, "ball": 3}
 EDITS = [
-    ("objectives.py", AFTER_TRAIN | {"train": 6}),
-    ("attacks/solver.py", AFTER_ATTACK | {"attack_block": 9}),
-    ("attacks/masking.py", AFTER_CHECK),
-    ("evaluate.py", DRAWN | {"evaluate": 6, "plot_swissroll": 1}),
-    ("datasets/digits.py", {"prepare": 1, "train": 3, "evaluate": 3, "attack_block": 9} | AFTER_ATTACK),
+    ("models/objectives.py", AFTER_TRAIN | {"train": 6}),
+    ("attacks/solvers/lbfgs.py", AFTER_ATTACK | {"attack_block": 9}),
+    ("attacks/ball.py", AFTER_BALL),
+    ("trust/masking.py", AFTER_MEASURE),
+    ("stages/evaluate.py", DRAWN | {"evaluate": 6, "plot_swissroll": 1}),
+    ("datasets/digits.py", AFTER_PREPARE | {"prepare": 1}),
     ("figures/montage.py", {"plot_montage": 1} | AFTER_PLOT),
     ("figures/quality.py", {"plot": 3, "report_pages": 1}),
     ("claims/part2.py", {"claims": 1, "report_pages": 1}),
     ("pages/explorer.js", AFTER_PLOT),
-    ("config.py", {}),
+    ("study/jobs.py", {}),
+    ("models/external.py", {}),
 ]
 
 
@@ -217,7 +189,7 @@ def test_a_user_who_may_only_read_the_folder_is_told_in_one_line(finished, tmp_p
 
 def test_the_seeds_study_is_planned_whole(study):
     jobs = planned(study[0], "--configfile", "configs/seed.yaml", "--directory", study[0].parent / "elsewhere")
-    assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "check": 198, "collect": 1, "config": 1,
+    assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "measure": 198, "collect": 1, "config": 1,
                     "headline": 1, "claims": 1, "plot": 13, "plot_swissroll": 1, "plot_montage": 3} | AFTER_PLOT  # fmt: skip
 
 
@@ -297,15 +269,14 @@ def test_the_slurm_profile_offers_gres_as_a_block_that_is_only_to_be_uncommented
 def test_kubernetes_is_planned_by_its_profile_alone(tmp_path):
     storage = ("--default-storage-provider", "fs", "--default-storage-prefix", tmp_path / "volume")  # s3 needs a server
     profile = ("--profile", ROOT / "profiles/kubernetes", *storage, "--configfile", ROOT / SMOKE, "--directory", tmp_path)
-    jobs = planned(ROOT, *profile, "--", "models", "attacks", "checks")
-    expected = {"prepare": 2, "train": 6, "evaluate": 6, "attack_block": 9, "attack": 3, "check": 3}
+    jobs = planned(ROOT, *profile, "--", "models", "attacks", "measures")
+    expected = {"prepare": 2, "train": 6, "evaluate": 6, "attack_block": 9, "attack": 3, "measure": 3}
     assert {rule: n for rule, n in jobs.items() if rule in expected} == expected
 
 
 @pytest.mark.parametrize("name", ["slurm", "kubernetes"])
 def test_a_profile_asks_for_a_gpu_for_every_rule_that_may_use_one(name):
-    sources = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    on_gpu = {part.split(":")[0] for part in re.split(r"^rule ", sources, flags=re.M) if "gpu=GPU" in part}
+    on_gpu = {name for name, stage in STAGES.items() if stage.on_gpu}
     text = (ROOT / "profiles" / name / "config.yaml").read_text()
     assert yaml.safe_load(text)["set-resources"] == {rule: {"gpu": 1, "gpu_percent": 0} for rule in on_gpu}
     lines = text.splitlines()

@@ -16,16 +16,9 @@ from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.loss import Loss, find_loss, in_batches
 from vaepipe.attacks.objective import Objective
 from vaepipe.attacks.resources import in_precision, within_memory
+from vaepipe.attacks.solvers.projections import PROJECTIONS, norm_of
+from vaepipe.attacks.solvers.spectral_gradient import descend
 from vaepipe.compute.randomness import seeded_generator
-
-WINDOW, ARMIJO = 8, 1e-4
-"""Values of which a step must stay below the highest, and by which share of the decrease that the gradient predicts."""
-SHORTEST = 1e-6
-"""Share of a step below which the line search takes it as it is, as at a kink no length may do."""
-SPAN = 1e6
-"""Factor of the first step length, per gradient, within which the others stay."""
-MARGIN = 16
-"""Rounding units by which an L2 ball is taken smaller, so that ‖d‖₂ ≤ ε holds after rounding too."""
 
 
 @dataclass
@@ -194,88 +187,3 @@ def best_of_starts(d: Tensor, divergence: Tensor, radii: Tensor) -> tuple[Tensor
         best_d[e], best_start[e] = best, start
         best_divergence[e] = torch.where(least.isinf(), torch.nan, least)
     return best_d, best_divergence, best_start
-
-
-def descend(
-    value_and_grad, x: Tensor, start: Tensor, radius: Tensor, norm: str, steps: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(best d (B, n), φ there (B,), φ at the start (B,)); a φ that is not finite counts as infinite."""
-    low, high, rows = -x, 1 - x, torch.arange(len(x), device=x.device)
-
-    def evaluate(d: Tensor) -> tuple[Tensor, Tensor]:
-        value, grad = value_and_grad((x + d).clamp_(0, 1), rows)
-        return value.nan_to_num(torch.inf, torch.inf, torch.inf), grad.nan_to_num(0, 0, 0)
-
-    def project(v: Tensor) -> Tensor:
-        return PROJECTIONS[norm](v, low, high, radius)
-
-    d = best = project(start)
-    value, grad = evaluate(d)
-    first = least = value
-    across = 2 * radius * (x.shape[1] ** 0.5 if norm == "linf" else 1)  # the first step would cross the ball
-    alpha = usual = across / _dot(grad, grad).sqrt().to(x).clamp(min=1e-20)
-    ahead, share = project(d - alpha[:, None] * grad), torch.ones_like(radius)
-    recent = value[:, None].repeat(1, WINDOW)
-    for _ in range(steps):
-        # a share is 1 or at most ½, so that this lies between its ends, pixel by pixel, after rounding too
-        trial = torch.lerp(d, ahead, share[:, None])
-        new, new_grad = evaluate(trial)
-        better = (new < least) & (norm_of(trial, norm) <= radius)  # many short steps may drift by rounding
-        best, least = torch.where(better[:, None], trial, best), torch.where(better, new, least)
-        slope = _dot(grad, ahead - d).to(x).clamp(max=0)  # never counted as a step upwards
-        enough = new <= recent.amax(1) + ARMIJO * share * slope
-        accept = enough | ((share < SHORTEST) & new.isfinite())
-        s, y = trial - d, new_grad - grad
-        curvature = _dot(s, y)
-        spectral = torch.where(curvature > 0, _dot(s, s) / curvature, torch.inf).to(x)
-        alpha = torch.where(accept, spectral.clamp(usual / SPAN, usual * SPAN), alpha)
-        # refused: the minimum of the parabola through what is known
-        parabola = share * slope / (2 * (slope - (new - value) / share))
-        shorter = torch.where(parabola.isfinite(), parabola, 0).clamp(0.1 * share, 0.5 * share)
-        share = torch.where(accept, 1.0, shorter)
-        recent = torch.where(accept[:, None], torch.cat([recent[:, 1:], new[:, None]], 1), recent)
-        value, row = torch.where(accept, new, value), accept[:, None]
-        d, grad = torch.where(row, trial, d), torch.where(row, new_grad, grad)
-        ahead = torch.where(row, project(d - alpha[:, None] * grad), ahead)
-    return best, least, first
-
-
-def project_linf(v: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
-    """The nearest d to each ``v`` (B, n) with |d| ≤ radius (B,) and low ≤ d ≤ high, which hold 0."""
-    return v.clamp(-radius[:, None], radius[:, None]).clamp(low, high)
-
-
-def project_l2(v: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
-    """The nearest d to each ``v`` (B, n) with ‖d‖₂ ≤ radius (B,) and low ≤ d ≤ high, which hold 0.
-
-    It is clip(s v, low, high) for the largest s ≤ 1 that the ball allows. Its squared norm, Σ min(t v²,
-    bound²), is concave and piecewise linear in t = s², so Newton's steps from t = 0 rise to the solution and
-    end there: in float64, each row until no more of its entries meet their bound.
-    """
-    radius = radius.double() * (1 - MARGIN * torch.finfo(v.dtype).eps)
-    w, least, most = v.double(), low.double(), high.double()
-    square, bound = w.square(), torch.where(w > 0, most, least).square()
-    t, met = torch.zeros_like(radius), torch.full_like(radius, -1, dtype=torch.long)
-    while True:
-        at_bound = t[:, None] * square >= bound
-        now = at_bound.sum(1)
-        rising = (now > met) & (t < 1)
-        if not rising.any():
-            return torch.minimum(torch.maximum(t.sqrt()[:, None] * w, least), most).to(v)
-        room = radius.square() - torch.where(at_bound, bound, 0).sum(1)
-        slope = torch.where(at_bound, 0, square).sum(1)
-        t = torch.where(rising, torch.where(slope > 0, room / slope, 1).clamp(t, torch.ones_like(t)), t)
-        met = torch.where(rising, now, met)
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """(B,) in float64."""
-    return (a.double() * b).sum(1)
-
-
-def norm_of(d: Tensor, norm: str) -> Tensor:
-    """(…) ‖d‖ of ``d`` (…, n), in float64."""
-    return torch.linalg.vector_norm(d.double(), {"l2": 2, "linf": torch.inf}[norm], dim=-1)
-
-
-PROJECTIONS = {"l2": project_l2, "linf": project_linf}

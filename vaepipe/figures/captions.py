@@ -1,4 +1,5 @@
-"""Captions of the report: each stands as ``CAPTION`` in its figure's module, and is read without importing that.
+"""Captions of the report: each stands as ``CAPTION`` in its figure's module, and is read without importing
+that.
 
 A caption is reStructuredText. It may name the fields of `_fields` and of `_pair_fields` in braces.
 """
@@ -8,7 +9,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-FLAGS = "†, where there is one: the checks of docs/robustness.md call this attack too weak to call the model robust."
+FLAGS = (
+    "†, where there is one: the checks of docs/robustness.md call this attack too weak to call the "
+    "model robust."
+)
 
 
 def captions(config: dict) -> dict[str, str]:
@@ -49,7 +53,8 @@ def _fields(config: dict) -> dict[str, object]:
         if (section.get("kind") or name) == "swissroll":
             roll_betas = [f"{beta:g}" for beta in section["grid"]["betas"]]
     intervals = (
-        f"Bands and bars are 95 % intervals from {plot['resamples']:,} resamples of what is independent, image pairs "
+        f"Bands and bars are 95 % intervals from {plot['resamples']:,} resamples of what is "
+        "independent, image pairs "
         "(or images) and training seeds, not of the rows."
     )
     return {

@@ -1,261 +1,233 @@
-"""Stage: what all jobs measured, as tidy tables.
+"""Stage: collect what all jobs measured as tidy tables.
 
-python -m vaepipe.stages.collect --spec JSON --models models.csv --images images.parquet --attacks attacks.parquet
-                          --robustness robustness.csv --ball ball.csv --pairs pairs.csv --columns columns.csv
+python -m vaepipe.stages.collect --config config.json --models M.csv --images I.parquet --attacks A.parquet
+    --robustness R.csv --ball B.csv --pairs P.csv --columns C.csv
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 
 from vaepipe.analysis import robustness
 from vaepipe.analysis.verdict import verdict
-from vaepipe.storage import checksums as integrity
+from vaepipe.metrics.quantities import ELBO, KL_LAYERS, PER_IMAGE, STORED_PER_IMAGE
+from vaepipe.stages.columns import CELL, COLUMNS, LATENT, PAIR, TABLES, names
+from vaepipe.storage import checksums
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import run_stage
 from vaepipe.storage.h5 import open_h5, read_text
 from vaepipe.storage.tables import write_table
-from vaepipe.study import grid
-from vaepipe.study.grid import Cell
+from vaepipe.study.cells import Cell
+from vaepipe.study.jobs import Job, of_stage, read_jobs
+from vaepipe.trust.quantities import CHECKS
 
-CELL = {
-    "dataset": "data set",
-    "family": "model family; vae is beta = 1 of every family",
-    "beta": "beta of the objective",
-    "d_z": "latent dimensions",
-    "seed": "training seed",
-}
-IMAGE = {
-    "image": "row of the held-out split",
-    "log_likelihood": "log p(x|z), z ~ q(z|x), nats per image",
-    "kl": "KL summed over dimensions and layers, nats per image",
-    "elbo": "log_likelihood - kl, the beta = 1 ELBO, nats per image",
-    "bound": "importance-weighted bound on log p(x), nats per image",
-    "reconstruction_error": "2-norm of x - E[x|z], z ~ q(z|x), over all pixels",
-    "sigma_norm": "2-norm of the top layer's posterior standard deviations",
-    "mean_norm": "2-norm of the top layer's posterior means",
-}
-MEASURES = tuple(name for name in IMAGE if name != "image")
-AGGREGATE = {
-    "mutual_information": "I(z; x) of the top layer over the held-out images, nats",
-    "total_correlation": "KL(q(z) || prod q(z_k)) of the top layer over the held-out images, nats",
-    "dimension_kl": "sum of KL(q(z_k) || p(z_k)) of the top layer over the held-out images, nats",
-    "overlap": "mean Bhattacharyya coefficient of two images' posteriors, top layer",
-    "active_units": "dimensions of the top layer whose means vary over images by more than 0.01",
-    "mig": "mutual information gap, top layer; empty where no factors are known",
-}
-MODEL = {"images": "held-out images measured", "state": "latent space: ok, collapsed or exploded"}
-for _name in MEASURES:
-    MODEL |= {
-        _name: f"mean over images of the column {_name} of images",
-        f"{_name}_se": f"standard error of {_name}, over images",
-    }
-for _name, _text in AGGREGATE.items():
-    MODEL |= {_name: _text, f"{_name}_se": f"standard error of {_name}: Monte-Carlo, of active_units a bootstrap over images"}
-MODEL |= {
-    "kl_layers": "mean KL of each layer, the bottom one first, nats per image, separated by blanks",
-    "kl_layers_se": "standard error of kl_layers, over images",
-}
-ATTACK = {
-    "loss": "what the attack minimises beside lambda * norm",
-    "lambda": "weight of the penalty",
-    "pair": "number of the pair, the same images for every model of a data set",
-    "image": "attacked image, row of the held-out split",
-    "target": "target image, row of the held-out split",
-    "objective": "value that the attack reached, divergence + lambda * norm, nats: the adversarial loss",
-    "own_objective": "objective that the row reached by itself, before other lambdas of its pair were looked at, nats",
-    "divergence": "objective without the penalty, nats",
-    "norm": "2-norm of the distortion over all pixels, images in [0,1]",
-    "initial_divergence": "divergence without distortion, nats",
-    "iterations": "evaluations of the network",
-    "converged": "stopped as five steps gained little beside objective + 10 % of initial_divergence, not by the bound",
-    "residual": "2-norm of the projected gradient step at the end",
-    "adversarial_distance": "A: mean over samples of ||rec(x+d) - x_t||",
-    "target_distance": "T: mean over samples of ||rec(x_t) - x_t||",
-    "original_distance": "O: mean over samples of ||rec(x) - x_t||",
-    "input_distance": "||x - x_t||",
-    "ratio": "(A - T)/(O - T): 1 as without distortion, 0 as the target's own reconstruction; empty where O <= T",
-    "target_nll": "-log p(x_t|z*), z* ~ q(z|x+d), nats per image",
-    "input_similarity": "MS-SSIM of x and x+d",
-    "reconstruction_similarity": "MS-SSIM of the reconstructions of x and x+d",
-    "target_similarity": "MS-SSIM of the reconstructions of x_t and x+d",
-    "masked": "as in robustness: why the attacks with this loss on this model may be too weak; empty where no check says so",
-}
-_KEPT = ("loss", "pair", "image", "target", "initial_divergence", "adversarial_distance", "target_distance", "original_distance")
-BALL = {
-    "ball": "norm of the distortion that is bounded: l2, over all pixels, or linf, the largest",
-    "radius": "its bound, images in [0,1]",
-    "divergence": "what the attack minimises, reached within the bound, nats",
-    "norm": "of the distortion, the norm that is bounded",
-    "restart": "start that the distortion came from: 0 is d = 0, 1 the target (of a loss that has one), the others are random",
-    "iterations": "evaluations of the network, all starts together",
-    "success": f"1 where ratio < {robustness.SUCCESS:g}, as in robustness; empty where O <= T",
-}
-_AFTER = ("input_distance", "ratio", "target_nll", "masked")
-BALL = {name: (BALL | ATTACK)[name] for name in (*_KEPT[:4], *BALL, *_KEPT[4:], *_AFTER)}
-PAIR = {key: (CELL | ATTACK)[key] for key in ("dataset", "pair", "image", "target")} | {
-    "image_label": "class of the image; empty where no classes are known",
-    "target_label": "class of the target; empty where no classes are known",
-}
-TABLES = {
-    "models": CELL | MODEL,
-    "images": CELL | IMAGE,
-    "attacks": CELL | ATTACK,
-    "robustness": CELL | {quantity.name: quantity.description for quantity in robustness.COLUMNS},
-    "ball": CELL | BALL,
-    "pairs": PAIR,
-}
+PARALLEL_FROM = 20
+"""Models for which starting one more process pays off."""
 
 
-WORTH = 20
-"""Models for which a further process pays its start."""
-
-
-def evaluated(cell: Cell, path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(one row per held-out image of one model, its `model_row`)."""
+def evaluation_rows(cell: Cell, path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (rows of images, row of models) of one model from its evaluation."""
     with open_h5(path, "evaluation") as file:
-        found = {name: file[name][:] for name in MEASURES if name != "elbo"}
-        found["elbo"] = found["log_likelihood"] - found["kl"]
-        images = _with_cell(cell, {"image": np.arange(len(found["kl"]))} | found, TABLES["images"])
+        numbers = {quantity.name: file[quantity.name][:] for quantity in STORED_PER_IMAGE}
+        numbers[ELBO.name] = numbers["log_likelihood"] - numbers["kl"]
+        numbers["image"] = np.arange(len(numbers["kl"]))
+        images = _with_cell(cell, numbers, "images")
         return images, model_row(images, file)
 
 
-def model_row(images: pd.DataFrame, file) -> pd.DataFrame:
-    """One row per model: means and standard errors over its images, and what was measured of its aggregate posterior."""
+def model_row(images: pd.DataFrame, file: h5py.File) -> pd.DataFrame:
+    """Return the row of models: means and standard errors over images, and the latent metrics."""
+    measures = names(PER_IMAGE)
     with np.errstate(invalid="ignore"):  # the autoencoder's infinite KL
-        mean = images[list(MEASURES)].mean()
-        error = images[list(MEASURES)].std(ddof=1) / np.sqrt(len(images))
-    numbers = {name + suffix: float(value[name]) for name in MEASURES for suffix, value in (("", mean), ("_se", error))}
-    numbers |= {name + suffix: float(file[name][i]) for name in AGGREGATE for i, suffix in enumerate(("", "_se"))}
-    numbers["state"] = read_text(file, "state")
-    for name, values in zip(("kl_layers", "kl_layers_se"), file["kl_layers"][:]):
-        numbers[name] = " ".join(f"{value:.6g}" for value in values)
-    row = images[list(CELL)].iloc[0].to_dict() | {"images": len(images)} | numbers
-    return pd.DataFrame([row], columns=list(TABLES["models"]))
+        mean = images[measures].mean()
+        error = images[measures].std(ddof=1) / np.sqrt(len(images))
+    row: dict[str, Any] = images[names(CELL)].iloc[0].to_dict() | {"images": len(images)}
+    for name in measures:
+        row |= {name: float(mean[name]), f"{name}_se": float(error[name])}
+    for name in names(LATENT):
+        row |= {name: float(file[name][0]), f"{name}_se": float(file[name][1])}
+    row["state"] = read_text(file, "state")
+    for name, values in zip((KL_LAYERS.name, f"{KL_LAYERS.name}_se"), file[KL_LAYERS.name][:]):
+        row[name] = " ".join(f"{value:.6g}" for value in values)
+    return pd.DataFrame([row], columns=names(TABLES["models"]))
 
 
-def attack_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
-    """One row per (λ, pair) of one attack file."""
-    with open_h5(path, "attack") as file:
-        return _trials(cell, file, "attacks", {"loss": loss, "lambda": file["lambdas"][:]})
+def attack_rows(cell: Cell, loss: str, attack: str | Path, measure: str | Path) -> pd.DataFrame:
+    """Return the rows of attacks, one per λ and pair, from the files of one attack."""
+    with open_h5(attack, "attack") as file, open_h5(measure, "measure") as measured:
+        return _trials(cell, file, measured, "attacks", {"loss": loss, "lambda": file["lambdas"][:]})
 
 
-def ball_rows(cell: Cell, loss: str, path: str | Path) -> pd.DataFrame:
-    """One row per (norm, radius, pair) of one file of attacks of bounded size."""
-    with open_h5(path, "ball") as file:
-        its = {"loss": loss, "ball": file["ball"].asstr()[:], "radius": file["radius"][:]}
-        rows = _trials(cell, file, "ball", its)
-    return rows.assign(success=(rows["ratio"] < robustness.SUCCESS).astype(float).where(rows["ratio"].notna()))
+def ball_rows(cell: Cell, loss: str, ball: str | Path, measure: str | Path) -> pd.DataFrame:
+    """Return the rows of ball, one per norm, radius and pair, of one attack of bounded size."""
+    with open_h5(ball, "ball") as file, open_h5(measure, "measure") as measured:
+        leading = {"loss": loss, "ball": file["ball"].asstr()[:], "radius": file["radius"][:]}
+        rows = _trials(cell, file, measured["ball"], "ball", leading)
+    success = (rows["ratio"] < robustness.SUCCESS).astype(float).where(rows["ratio"].notna())
+    return rows.assign(success=success)
 
 
-def _trials(cell: Cell, file, table: str, leading: dict) -> pd.DataFrame:
-    """Rows (K, P) of a file; ``leading``: columns (K,), or one value, that tell the K apart."""
+def _trials(
+    cell: Cell, file: h5py.File, measured: h5py.Group, table: str, leading: dict[str, Any]
+) -> pd.DataFrame:
+    """Return the K × P rows of a table.
+
+    Args:
+        file: what was solved. measured: what was measured of it.
+        leading: columns (K,), or single values, that tell the K settings apart.
+    """
     K, P = file["divergence"].shape
-    found = {name: np.repeat(value, P) if np.ndim(value) else value for name, value in leading.items()}
-    found |= {name: np.tile(column, K) for name, column in zip(("pair", "image", "target"), (np.arange(P), *file["pairs"][:].T))}
-    for name in TABLES[table].keys() - CELL.keys() - found.keys() - {"ratio", "success", "masked"}:
-        found[name] = np.broadcast_to(file[name][:], (K, P)).reshape(-1)
-    found["ratio"] = robustness.ratio(*(found[f"{name}_distance"] for name in ("adversarial", "target", "original")))
-    return _with_cell(cell, found | {"masked": ""}, TABLES[table])
+    columns = {name: np.repeat(value, P) if np.ndim(value) else value for name, value in leading.items()}
+    by_pair = (np.arange(P), *file["pairs"][:].T)
+    columns |= {name: np.tile(column, K) for name, column in zip(names(PAIR), by_pair)}
+    computed = {*names(CELL), *columns, "ratio", "success", "masked"}
+    for name in [name for name in names(TABLES[table]) if name not in computed]:
+        array = file[name] if name in file else measured[name]
+        columns[name] = np.broadcast_to(array[:], (K, P)).reshape(-1)
+    distances = (columns[f"{name}_distance"] for name in ("adversarial", "target", "original"))
+    columns["ratio"] = robustness.ratio(*distances)
+    return _with_cell(cell, columns | {"masked": ""}, table)
 
 
-def pair_rows(dataset: str, path: str | Path, kind: str) -> pd.DataFrame:
-    """One row per pair of a data set, from any of its files of attacks or of attacks of bounded size."""
-    with open_h5(path, kind) as file:
+def pair_rows(job: Job) -> pd.DataFrame:
+    """Return the rows of pairs of a data set, from any of its attacks or attacks of bounded size."""
+    with open_h5(job.output, job.stage) as file:
         pairs = file["pairs"][:]
         labels = file["pair_labels"][:] if "pair_labels" in file else np.full(pairs.shape, None)
     columns = (np.arange(len(pairs)), *pairs.T, *labels.T)
-    return pd.DataFrame({"dataset": dataset} | dict(zip(list(PAIR)[1:], columns)))
+    return pd.DataFrame({"dataset": job.dataset} | dict(zip(names(TABLES["pairs"])[1:], columns)))
 
 
-def robustness_rows(cell: Cell, attacks: dict[str, pd.DataFrame], checked: bool, balls: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row per loss of one model, from its rows of attacks by loss, its files, and its rows of attacks of bounded size."""
-    best, rows = robustness.best(list(attacks.values())), []
-    for loss, frame in attacks.items():
-        found = {"loss": loss, **robustness.summary(frame), **best, "bytes": Path(cell.attack(loss)).stat().st_size}
-        checks = {}
-        if checked:
-            with open_h5(cell.check(loss), "check") as file:
-                checks = {name: file[name][()] for name in file}
-        if loss in balls:
-            within = balls[loss][balls[loss]["ball"] == "l2"].pivot(index="radius", columns="pair")
-            checks |= {f"ball_{name}": within[name].to_numpy(float) for name in ("divergence", "norm")} if len(within) else {}
-        found |= verdict(frame, checks) if checks else {}
-        rows.append(vars(cell) | found)
-    return pd.DataFrame(rows, columns=list(TABLES["robustness"]))
-
-
-def _with_cell(cell: Cell, columns: dict, order: dict) -> pd.DataFrame:
-    return pd.DataFrame(vars(cell) | columns, columns=list(order))
-
-
-def cell_rows(cell: Cell, spec: dict) -> dict[str, pd.DataFrame]:
-    """What one model adds to each table, but for the pairs."""
-    images, models = evaluated(cell, cell.model("evaluation.h5"))
-    wanted = {key: grid.losses(cell, spec[key], spec["external"]) for key in ("losses", "ball")}
-    attacks = {loss: attack_rows(cell, loss, cell.attack(loss)) for loss in wanted["losses"]}
-    balls = {loss: ball_rows(cell, loss, cell.ball(loss)) for loss in wanted["ball"]}
-    robust = robustness_rows(cell, attacks, spec["checked"], balls)
-    for loss, masked in zip(robust["loss"], robust["masked"]):
-        for frames in (attacks, balls):
-            if loss in frames and isinstance(masked, str):
-                frames[loss]["masked"] = masked
-    every = {"attacks": attacks, "ball": balls}
-    found = {name: pd.concat(frames.values()) for name, frames in every.items() if frames}
-    return {"models": models, "images": images, "robustness": robust} | found
-
-
-def collect(study: dict, threads: int = 1) -> dict[str, pd.DataFrame]:
-    """Tables models, images, attacks, robustness, ball, pairs and columns.
+def robustness_row(
+    cell: Cell, loss: str, attack: pd.DataFrame, ball: pd.DataFrame | None, measure: str | Path
+) -> dict[str, Any]:
+    """Return the row of robustness of one attack, without the columns of all losses together and the bytes.
 
     Args:
-        study: per data set its grid, external models, losses (``ball``: of the attacks of bounded size) and whether attacks were
-            checked, as `vaepipe.study.config.Study.collect_spec` gives them.
-        threads: processes, where there are many models.
+        attack, ball: rows of the tables of these names; ``ball`` is None without attacks of bounded size.
+        measure: file of the checks.
     """
-    work, pairs = [], []
-    for dataset, spec in study.items():
-        models = spec["external"]
-        cells = [*grid.cells(dataset, spec["grid"]), *grid.external(dataset, models)]
-        work += [(cell, spec) for cell in cells]
-        attacked = [(cell.attack(loss), "attack") for cell in cells for loss in grid.losses(cell, spec["losses"], models)]
-        bounded = [(cell.ball(loss), "ball") for cell in cells for loss in grid.losses(cell, spec["ball"], models)]
-        pairs += [pair_rows(dataset, *file) for file in (attacked + bounded)[:1]]
-    if (processes := min(threads, len(work) // WORTH)) > 1:
+    with open_h5(measure, "measure") as file:
+        checks = {name: file[name][()] for name in names(CHECKS) if name in file}
+    if ball is not None:
+        within = ball[ball["ball"] == "l2"].pivot(index="radius", columns="pair")
+        if len(within):
+            checks |= {f"ball_{name}": within[name].to_numpy(float) for name in ("divergence", "norm")}
+    row = vars(cell) | {"loss": loss, **robustness.summary(attack)}
+    return row | (verdict(attack, checks) if checks else {})
+
+
+def _with_cell(cell: Cell, columns: dict[str, Any], table: str) -> pd.DataFrame:
+    return pd.DataFrame(vars(cell) | columns, columns=names(TABLES[table]))
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """The files of one model: its evaluation; by loss the attack, the attack in balls, the measures."""
+
+    cell: Cell
+    evaluation: str
+    attacks: dict[str, str]
+    balls: dict[str, str]
+    measures: dict[str, str]
+
+
+def files_of_cells(listed: list[Job]) -> list[CellFiles]:
+    """Return the files of every model, by data set and, if they are trained elsewhere, by name."""
+    by_loss: dict[tuple[str, Cell | None], dict[str, str]] = {}
+    for job in of_stage(listed, "attack", "ball", "measure"):
+        by_loss.setdefault((job.stage, job.cell), {})[job.loss] = job.output
+    adopted = {job.cell for job in of_stage(listed, "adopt")}
+    evaluations = of_stage(listed, "evaluate")
+    evaluations.sort(key=lambda job: (job.dataset, job.cell.family if job.cell in adopted else ""))
+    files = []
+    for job in evaluations:
+        parts = [by_loss.get((stage, job.cell), {}) for stage in ("attack", "ball", "measure")]
+        files.append(CellFiles(job.cell, job.output, *parts))
+    return files
+
+
+def cell_rows(files: CellFiles) -> dict[str, pd.DataFrame]:
+    """Return what one model adds to each table, but for the pairs."""
+    cell, measures = files.cell, files.measures
+    images, model = evaluation_rows(cell, files.evaluation)
+    attacks = {loss: attack_rows(cell, loss, path, measures[loss]) for loss, path in files.attacks.items()}
+    balls = {loss: ball_rows(cell, loss, path, measures[loss]) for loss, path in files.balls.items()}
+    best, rows = robustness.best(list(attacks.values())), []
+    for loss, attack in attacks.items():
+        row = robustness_row(cell, loss, attack, balls.get(loss), measures[loss])
+        size = sum(Path(path).stat().st_size for path in (files.attacks[loss], measures[loss]))
+        rows.append(row | best | {"bytes": size})
+        for frame in (attack, balls.get(loss)):
+            if frame is not None and "masked" in row:
+                frame["masked"] = row["masked"]
+    tables = {"models": model, "images": images}
+    tables["robustness"] = pd.DataFrame(rows, columns=names(TABLES["robustness"]))
+    for table, frames in (("attacks", attacks), ("ball", balls)):
+        if frames:
+            tables[table] = pd.concat(frames.values())
+    return tables
+
+
+def collect(listed: list[Job], threads: int = 1) -> dict[str, pd.DataFrame]:
+    """Return the tables models, images, attacks, robustness, ball, pairs and columns.
+
+    Args:
+        listed: the jobs of the study.
+        threads: number of processes, used if there are many models.
+    """
+    work = files_of_cells(listed)
+    if (processes := min(threads, len(work) // PARALLEL_FROM)) > 1:
         with multiprocessing.get_context("forkserver").Pool(processes) as pool:
-            parts = pool.starmap(cell_rows, work, chunksize=1)
+            parts = pool.map(cell_rows, work, chunksize=1)
     else:
-        parts = [cell_rows(*its) for its in work]
-    frames = {name: [part[name] for part in parts if name in part] for name in TABLES} | {"pairs": pairs}
-    tables = {
-        name: pd.concat(frames[name], ignore_index=True) if frames[name] else pd.DataFrame(columns=list(TABLES[name]))
-        for name in TABLES
-    }
-    tables["attacks"] = tables["attacks"].sort_values([*CELL, "loss", "lambda", "pair"], kind="stable", ignore_index=True)
-    columns = [(table, name, text) for table, names in TABLES.items() for name, text in names.items()]
-    return tables | {"columns": pd.DataFrame(columns, columns=["table", "column", "meaning"])}
+        parts = [cell_rows(files) for files in work]
+    frames = {table: [part[table] for part in parts if table in part] for table in TABLES}
+    first: dict[str, Job] = {}
+    for job in of_stage(listed, "attack") + of_stage(listed, "ball"):
+        first.setdefault(job.dataset, job)
+    frames["pairs"] = [pair_rows(job) for _, job in sorted(first.items())]
+    tables = {table: _joined(parts, table) for table, parts in frames.items()}
+    order = [*names(CELL), "loss", "lambda", "pair"]
+    tables["attacks"] = tables["attacks"].sort_values(order, kind="stable", ignore_index=True)
+    return tables | {"columns": column_rows()}
+
+
+def _joined(frames: list[pd.DataFrame], table: str) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names(TABLES[table]))
+
+
+def column_rows() -> pd.DataFrame:
+    """Return the description of every column of every table."""
+    rows = [(table, q.name, q.unit, q.meaning) for table, columns in TABLES.items() for q in columns]
+    return pd.DataFrame(rows, columns=names(COLUMNS))
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m vaepipe.stages.collect", description="Make the tables of a study.")
-    parser.add_argument("--spec", required=True, type=json.loads, help="JSON: data set → grid, losses, checked, external")
+    parser = argparse.ArgumentParser(
+        prog="python -m vaepipe.stages.collect", description="Make the tables of a study."
+    )
+    parser.add_argument("--config", required=True, type=Path, help="effective configuration (.json)")
+    parser.add_argument("--jobs", default="", help="digest of the jobs whose files are collected")
     for table in (*TABLES, "columns"):
         parser.add_argument(f"--{table}", required=True, type=Path, help="table to write (.csv or .parquet)")
     parser.add_argument("--sums", type=Path, help="SHA256SUMS of the tables, to write beside them")
-    parser.add_argument("--threads", type=int, default=1, help="processes, where there are many models (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="processes, used if there are many models")
     args = parser.parse_args(argv)
-    tables = collect(args.spec, args.threads)
-    for name, frame in tables.items():
-        write_table(getattr(args, name), frame)
+    tables = collect(read_jobs(args.config, args.jobs), args.threads)
+    for table, frame in tables.items():
+        write_table(getattr(args, table), frame)
     if args.sums:
         with atomic(args.sums) as temporary:
-            integrity.write_sums(temporary, [getattr(args, name) for name in tables])
+            checksums.write_sums(temporary, [getattr(args, table) for table in tables])
 
 
 if __name__ == "__main__":

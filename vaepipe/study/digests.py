@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.figures.registry import FIGURES
-
-try:  # TODO
-    from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
-except ImportError:
-    LATENT_METRICS = TRIAL_METRICS = ()
+from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
 from vaepipe.storage.code_digest import PACKAGE, code_digest
 from vaepipe.storage.digests import file_digest, spec_digest
 
 if TYPE_CHECKING:
-    from vaepipe.study.config import Study
-
-CLAIMS = ("claims.latents", "claims.attacks", "claims.part2")
+    from vaepipe.study.study import Study
 
 
 def module(name: str) -> str:
@@ -42,57 +36,57 @@ def model_modules(spec: Any) -> tuple[str, ...]:
 
 def prepare_code(kind: str) -> str:
     """Return the digest of `prepare` for one kind of data set."""
-    return _digest("stages.prepare", f"datasets.{DATASETS[kind].module}")
+    return code_digest("stages.prepare", f"datasets.{DATASETS[kind].module}")
 
 
 def train_code(model_spec: Any) -> str:
-    return _digest("stages.train", *model_modules(model_spec))
+    return code_digest("stages.train", *model_modules(model_spec))
 
 
 def adopt_code(model_spec: Any) -> str:
-    return _digest("stages.adopt", *model_modules(model_spec))
+    return code_digest("stages.adopt", *model_modules(model_spec))
 
 
 def evaluate_code(model_spec: Any) -> str:
     """Return the digest of `evaluate`, which measures all latent metrics."""
     metrics = (f"metrics.latent.{module(name)}" for name in LATENT_METRICS)
-    return _digest("stages.evaluate", *model_modules(model_spec), *metrics)
+    return code_digest("stages.evaluate", *model_modules(model_spec), *metrics)
 
 
 def attack_code(model_spec: Any, loss: str) -> str:
-    return _digest("stages.attack", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
+    return code_digest("stages.attack", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
 
 
 def ball_code(model_spec: Any, loss: str) -> str:
-    return _digest("stages.ball", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
+    return code_digest("stages.ball", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
 
 
 def measure_code(model_spec: Any, loss: str) -> str:
     """Return the digest of `measure`, which measures all trial metrics."""
     metrics = (f"metrics.trial.{module(name)}" for name in TRIAL_METRICS)
-    return _digest("stages.measure", *model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics)
+    return code_digest("stages.measure", *model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics)
 
 
 def collect_code() -> str:
     """Return the digest of `collect`, whose columns are those of all metrics."""
     latent = (f"metrics.latent.{module(name)}" for name in LATENT_METRICS)
     trial = (f"metrics.trial.{module(name)}" for name in TRIAL_METRICS)
-    return _digest("stages.collect", *latent, *trial)
+    return code_digest("stages.collect", *latent, *trial)
 
 
 def figure_code(figure: str, study: Study) -> str:
     """Return the digest of `plot` for one figure."""
-    return _digest("stages.plot", f"figures.{FIGURES[figure].module}", *labelled_modules(study))
+    return code_digest("stages.plot", f"figures.{FIGURES[figure].module}", *labelled_modules(study))
 
 
 def claims_code(study: Study) -> str:
-    return _digest("stages.claims", *CLAIMS, *labelled_modules(study))
+    return code_digest("stages.claims", *labelled_modules(study))
 
 
 def page_code(stage: str, study: Study) -> str:
     """Return the digest of a stage that makes pages, and of the templates."""
     templates = sorted((PACKAGE / "pages").glob("*.[!p]*"))
-    return spec_digest([_digest(stage, *labelled_modules(study)), *(file_digest(path) for path in templates)])
+    return spec_digest([code_digest(stage, *labelled_modules(study)), *(file_digest(path) for path in templates)])
 
 
 def labelled_modules(study: Study) -> tuple[str, ...]:
@@ -103,12 +97,6 @@ def labelled_modules(study: Study) -> tuple[str, ...]:
         *(f"models.families.{module(name)}" for name in sorted(families)),
         *(f"attacks.losses.{module(name)}" for name in sorted(used)),
     )
-
-
-def _digest(*modules: str) -> str:
-    return code_digest(
-        *[name for name in modules if (PACKAGE / f"{name.replace('.', '/')}.py").is_file()]
-    )  # TODO
 
 
 def _get(spec: Any, key: str) -> Any:

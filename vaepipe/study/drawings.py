@@ -8,7 +8,7 @@ from vaepipe.figures import registry
 from vaepipe.study.cells import Cell
 
 if TYPE_CHECKING:
-    from vaepipe.study.config import Study
+    from vaepipe.study.study import Study
 
 
 def attacked_datasets(study: Study) -> list[str]:

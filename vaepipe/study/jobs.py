@@ -12,13 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaepipe.storage.errors import DataError
 from vaepipe.storage.digests import spec_digest
+from vaepipe.storage.errors import DataError
 from vaepipe.study import drawings
 from vaepipe.study.cells import CELL, Cell
 
 if TYPE_CHECKING:
-    from vaepipe.study.config import Study
+    from vaepipe.study.study import Study
 
 FIGURE_SUFFIXES = ("pdf", "csv", "png")
 
@@ -223,7 +223,8 @@ def read_jobs(config: str | Path, expected: str = "") -> list[Job]:
     Raises:
         DataError: the file is not readable, or holds another study.
     """
-    from vaepipe.study.config import ConfigError, Study
+    from vaepipe.study.study import Study
+    from vaepipe.study.validation import ConfigError
 
     try:
         listed = jobs(Study.read(config))

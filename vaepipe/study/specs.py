@@ -33,6 +33,19 @@ from vaepipe.study.types import (
 ATTACK, BALL = Attack(), Ball()  # their values are the defaults here, too
 
 
+MAX_MESSAGE_LENGTH = 1000
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Return the key, what is expected and the value of the first mistake, in one line."""
+    mistake = error.errors(include_url=False)[0]
+    # names of the types in a union are no part of the key
+    parts = [str(part) for part in mistake["loc"] if str(part).isidentifier() or isinstance(part, int)]
+    key = ".".join(parts) + ": " if parts else ""
+    value = "" if mistake["type"] in ("missing", "json_invalid") else f", got {mistake['input']!r}"
+    return f"{key}{mistake['msg']}{value}"
+
+
 class Spec(Section):
     """A job's specification. It reads and writes JSON with sorted keys."""
 
@@ -46,10 +59,7 @@ class Spec(Section):
         try:
             return cls.model_validate_json(text, strict=True)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, first["loc"]))
-            given = "" if first["type"] in ("missing", "json_invalid") else f", got {first['input']!r}"
-            raise DataError(f"--spec: {key + ': ' if key else ''}{first['msg']}{given}"[:1000]) from error
+            raise DataError(f"--spec: {first_mistake(error)}"[:MAX_MESSAGE_LENGTH]) from error
 
     def to_json(self) -> str:
         """Return the spec as a command line takes it."""

@@ -1,9 +1,9 @@
-"""What a study will cost, without starting anything: jobs, what is done, hours, disk, the biggest job.
+"""What a study will cost, without starting anything: jobs, finished jobs, hours, disk, the longest job.
 
-    python -m vaepipe.tools.plan --configfile configs/seed.yaml --directory my-study
+    vaepipe plan --configfile configs/seed.yaml --directory my-study
 
-Hours are those that jobs of the same stage and data set took before, from their benchmark files; disk is what such files took
-before, or what their arrays hold.
+Hours are estimated from the benchmark files of finished jobs of the same stage and data set. Disk space is
+estimated from their files or, if there are none, from the sizes of the arrays.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -22,83 +21,74 @@ from snakemake.utils import update_config
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.storage.errors import DataError, run_stage
-from vaepipe.study.config import ConfigError, Study
+from vaepipe.study.jobs import STAGES, Job, jobs
+from vaepipe.study.study import Study
+from vaepipe.study.validation import ConfigError
 
 ROOT = Path(__file__).parent.parent.parent
-STAGES = ("prepare", "train", "evaluate", "attack_block", "attack", "check", "ball", "collect")
-ON_GPU = ("train", "evaluate", "attack_block", "attack", "check", "ball")
+COUNTED = tuple(stage for stage in STAGES if STAGES[stage].benchmark)
+"""Stages that cost time: those with benchmarks."""
 HEADER = ("stage", "jobs", "done", "to do", "s per job", "hours", "GPU hours", "GB")
+PIXEL_BYTES = {"attack": 4, "attack_block": 4, "ball": 4, "measure": 1}
+"""Bytes per row and pixel: distortions are float32, pictures uint8."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One job of the study. ``rows``: of an attack, λ × pairs; ``nbytes``: of its arrays before compression, None: not known."""
+class Size:
+    """The work of a job: ``rows`` of an attack (λ × pairs), ``nbytes`` of its arrays (None: not known)."""
 
-    stage: str
-    dataset: str
-    name: str
-    outputs: tuple[str, ...]
-    benchmark: str
     rows: int = 1
     nbytes: float | None = None
 
-    def done(self, folder: Path) -> bool:
-        return all((folder / path).exists() for path in self.outputs)
+
+@dataclass
+class StagePlan:
+    """The jobs of one stage with what is known of them."""
+
+    jobs: list[Job]
+    todo: list[Job]
+    seconds: dict[Job, float]
+    nbytes: float
+    all_bytes_known: bool
+    datasets_without_time: list[str] = field(default_factory=list)
+
+    @property
+    def hours(self) -> float:
+        return sum(self.seconds.get(job, 0) for job in self.todo) / 3600
+
+    @property
+    def all_hours_known(self) -> bool:
+        return all(job in self.seconds for job in self.todo)
 
 
-def jobs(study: Study) -> list[Job]:
-    """The jobs that cost something, that is all but figures and headline."""
-    found = []
-    for name in study.names:
-        kind = study.specs[name]["prepare"]["kind"]
-        count, pixels = described(kind)
-        size = count * pixels * (1 if DATASETS[kind].images else 4)
-        found.append(Job("prepare", name, name, (f"results/data/{name}.h5",), f"benchmarks/data/{name}.jsonl", 1, size))
-    for cell in study.cells:
-        weights, benchmark = (cell.model("model.safetensors"), cell.model("history.csv")), f"benchmarks/models/{cell.name}"
-        if cell.family not in study.external:
-            found.append(Job("train", cell.dataset, cell.name, weights, f"{benchmark}/train.jsonl"))
-        found.append(Job("evaluate", cell.dataset, cell.name, (cell.model("evaluation.h5"),), f"{benchmark}/evaluate.jsonl"))
-    for cell, loss in study.attacks():
-        attack = study.specs[cell.dataset]["attack"]
-        parts = {f"{loss}/{block}": (cell.block(loss, block), len(some)) for block, some in study.blocks(cell.dataset).items()}
-        for name, (path, count) in (parts | {loss: (cell.attack(loss), len(attack["lambdas"]))}).items():
-            stage, rows = (
-                "attack" if name == loss else "attack_block",
-                count * _count(attack["pairs"]),
-            )
-            # the distortion in float32 and, where it is whole, a picture in uint8
-            size = rows * described(study.specs[cell.dataset]["prepare"]["kind"])[1] * (5 if stage == "attack" else 4)
-            its = f"{cell.name}/{name}"
-            found.append(Job(stage, cell.dataset, its, (path,), f"benchmarks/attacks/{its}.jsonl", rows, size))
-        if study.checked(cell.dataset):
-            its = f"{cell.name}/{loss}"
-            found.append(Job("check", cell.dataset, its, (cell.check(loss),), f"benchmarks/checks/{its}.jsonl"))
-    for cell, loss in study.balls():
-        spec = study.ball_spec(cell, loss)
-        rows = (len(spec["l2"]) + len(spec["linf"])) * _count(spec["pairs"])
-        size, its = rows * described(study.specs[cell.dataset]["prepare"]["kind"])[1] * 5, f"{cell.name}/{loss}"
-        found.append(Job("ball", cell.dataset, its, (cell.ball(loss),), f"benchmarks/balls/{its}.jsonl", rows, size))
-    names = ("models.csv", "images.parquet", "attacks.parquet", "robustness.csv", "ball.csv", "columns.csv")
-    tables = tuple(f"results/tables/{name}" for name in names)
-    return [*found, Job("collect", "", "tables", tables, "benchmarks/tables/collect.jsonl")]
+def size(study: Study, job: Job) -> Size:
+    """Return the size of a job, as far as the configuration tells it."""
+    if job.stage == "prepare":
+        info = DATASETS[study.settings[job.dataset].kind]
+        return Size(nbytes=info.count * math.prod(info.shape) * (1 if info.images else 4))
+    if job.stage not in PIXEL_BYTES or job.cell is None:
+        return Size()
+    spec = study.settings[job.dataset]
+    pairs = spec.attack.pairs if isinstance(spec.attack.pairs, int) else len(spec.attack.pairs)
+    settings = 0
+    if job.stage == "attack_block":
+        settings = len(study.blocks(job.dataset)[job.block])
+    if job.stage == "attack" or (job.stage == "measure" and job.loss in study.losses(job.cell)):
+        settings += len(spec.attack.lambdas)
+    if job.stage in ("ball", "measure") and job.loss in spec.ball.losses:
+        settings += len(spec.ball.l2) + len(spec.ball.linf)
+    rows = settings * pairs
+    pixels = math.prod(DATASETS[spec.kind].shape)
+    return Size(rows, rows * pixels * PIXEL_BYTES[job.stage])
 
 
-def _count(pairs: int | list) -> int:
-    return pairs if isinstance(pairs, int) else len(pairs)
+def done(job: Job, folder: Path) -> bool:
+    """Return whether all files of a job are in a study's folder."""
+    return all((folder / path).exists() for path in job.outputs.values())
 
 
-def described(kind: str) -> tuple[int, int]:
-    """(images, numbers per image) of a data set, as its registry entry says, which is there before the data are; a user's
-    own files are not known, but for the size to which images are scaled."""
-    about = DATASETS[kind].about
-    shape = re.search(r"\d+(?:×\d+)+|(\d+)-D", about)
-    sides = shape[1] or shape[0]
-    return int(about.split()[0].replace(",", "")) if about[0].isdigit() else 0, math.prod(map(int, sides.split("×")))
-
-
-def benchmark(path: Path) -> dict | None:
-    """Seconds (``s``) and memory in MB (``max_rss``) of a job's last run, if there was one."""
+def read_benchmark(path: Path) -> dict[str, float] | None:
+    """Return seconds (``s``) and memory in MB (``max_rss``) of a job's last run; None without such a file."""
     try:
         row = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
         return {key: float(row[key]) for key in ("s", "max_rss")}
@@ -106,110 +96,169 @@ def benchmark(path: Path) -> dict | None:
         return None
 
 
-def seconds(of: list[Job], known: dict[Job, dict]) -> dict[Job, float]:
-    """Expected seconds of jobs of one stage and data set: each its own last time, or the median of the others per row."""
-    rates = [known[job]["s"] / job.rows for job in of if job in known]
-    return {job: known[job]["s"] if job in known else statistics.median(rates) * job.rows for job in of} if rates else {}
+def expected_seconds(
+    listed: list[Job], sizes: dict[Job, Size], known: dict[Job, dict[str, float]]
+) -> dict[Job, float]:
+    """Return the seconds of jobs of one stage and data set.
+
+    A job that ran before takes as long again; the others take the median time per row. Empty if none ran.
+    """
+    rates = [known[job]["s"] / sizes[job].rows for job in listed if job in known]
+    if not rates:
+        return {}
+    rate = statistics.median(rates)
+    return {job: known[job]["s"] if job in known else rate * sizes[job].rows for job in listed}
 
 
-def nbytes(of: list[Job], folder: Path) -> float | None:
-    """Of the files of jobs of one stage and data set: what is there, the others like its mean, or like their arrays."""
-    there = [sum((folder / path).stat().st_size for path in job.outputs) for job in of if job.done(folder)]
-    if there:
-        return statistics.fmean(there) * len(of)
-    return None if of[0].nbytes is None else sum(job.nbytes for job in of)
+def expected_bytes(listed: list[Job], sizes: dict[Job, Size], folder: Path) -> float | None:
+    """Return the bytes of all files of jobs of one stage and data set; None if nothing is known.
+
+    Files that are missing are as large as the mean of those that are there or, without any, as their arrays.
+    """
+    finished = [job for job in listed if done(job, folder)]
+    if finished:
+        paths = [folder / path for job in finished for path in job.outputs.values()]
+        return sum(path.stat().st_size for path in paths) / len(finished) * len(listed)
+    arrays = [sizes[job].nbytes for job in listed]
+    return None if None in arrays else sum(nbytes for nbytes in arrays if nbytes is not None)
+
+
+def plan_stage(
+    listed: list[Job], sizes: dict[Job, Size], known: dict[Job, dict[str, float]], folder: Path
+) -> StagePlan:
+    """Return the plan of the jobs of one stage."""
+    stage = StagePlan(listed, [job for job in listed if not done(job, folder)], {}, 0, True)
+    for dataset in dict.fromkeys(job.dataset for job in listed):
+        part = [job for job in listed if job.dataset == dataset]
+        seconds = expected_seconds(part, sizes, known)
+        stage.seconds |= seconds
+        if not seconds and set(part) & set(stage.todo):
+            stage.datasets_without_time.append(dataset)
+        nbytes = expected_bytes(part, sizes, folder)
+        stage.nbytes += nbytes or 0
+        stage.all_bytes_known &= nbytes is not None
+    return stage
 
 
 def plan(study: Study, folder: Path, gpu: bool) -> str:
-    """The plan as text: a row per stage, the sum, the biggest jobs, and what is not known."""
-    every = jobs(study)
-    known = {job: row for job in every if (row := benchmark(folder / job.benchmark))}
-    lines, sums, unknown, expected = [HEADER], [0] * 6, [], {}
-    for stage in STAGES:
-        parts = {name: [j for j in every if (j.stage, j.dataset) == (stage, name)] for name in (*study.names, "")}
-        parts = {name: part for name, part in parts.items() if part}
-        times = {job: s for part in parts.values() for job, s in seconds(part, known).items()}
-        sizes = [nbytes(part, folder) for part in parts.values()]
-        of = [job for part in parts.values() for job in part]
-        if not of:
-            continue
-        todo = [job for job in of if not job.done(folder)]
-        expected |= {job: times[job] for job in todo if job in times}
-        unknown += [f"{stage} {name}".strip() for name, part in parts.items() if part[0] not in times and set(part) & set(todo)]
-        hours = sum(times.get(job, 0) for job in todo) / 3600
-        row = [
-            len(of),
-            len(of) - len(todo),
-            len(todo),
-            hours,
-            hours if gpu and stage in ON_GPU else 0,
-            sum(filter(None, sizes)) / 1e9,
-        ]
-        sums = [a + b for a, b in zip(sums, row)]
-        each = f"{statistics.fmean(times.values()):.1f}" if times else "?"
-        hours_unknown = any(job not in times for job in todo)
-        lines.append(_line(stage, row, each, hours_unknown, None in sizes))
-    lines.append(_line("total", sums, "", bool(unknown), any(line[-1].endswith("?") for line in lines[1:])))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
-    text = ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))) for line in lines]
-    return "\n".join([*text, "", *_biggest(every, known, expected), *_remarks(unknown, folder)])
+    """Return the plan as text: a row per stage, their sum, the largest jobs, and what is not known."""
+    listed = [job for job in jobs(study) if job.stage in COUNTED]
+    sizes = {job: size(study, job) for job in listed}
+    known = {job: row for job in listed if (row := read_benchmark(folder / job.benchmark))}
+    by_stage = {name: [job for job in listed if job.stage == name] for name in COUNTED}
+    stages = {name: plan_stage(part, sizes, known, folder) for name, part in by_stage.items() if part}
+    lines = [HEADER, *(_line(name, stage, gpu) for name, stage in stages.items()), _total(stages, gpu)]
+    return "\n".join([*_aligned(lines), "", *_largest(stages, sizes, known), *_remarks(stages, folder)])
 
 
-def _line(stage: str, row: list, each: str, hours_unknown: bool, size_unknown: bool) -> tuple[str, ...]:
-    """Where only a part is known it is a lower bound, marked by a question mark."""
-    hours, on_gpu, size = (f"{value:.2f}" for value in row[3:])
-    more = " + ?" if hours_unknown else ""
-    return (stage, *map(str, row[:3]), each, hours + more, on_gpu + (more if stage in (*ON_GPU, "total") else ""),
-            size + (" + ?" if size_unknown else ""))  # fmt: skip
+def _line(name: str, stage: StagePlan, gpu: bool) -> tuple[str, ...]:
+    """Return the row of a stage. `` + ?`` marks a lower bound, of which only a part is known."""
+    more_hours = "" if stage.all_hours_known else " + ?"
+    more_bytes = "" if stage.all_bytes_known else " + ?"
+    on_gpu = STAGES[name].on_gpu
+    counts = (len(stage.jobs), len(stage.jobs) - len(stage.todo), len(stage.todo))
+    per_job = f"{statistics.fmean(stage.seconds.values()):.1f}" if stage.seconds else "?"
+    hours = f"{stage.hours:.2f}{more_hours}"
+    gpu_hours = f"{stage.hours if gpu and on_gpu else 0:.2f}{more_hours if on_gpu else ''}"
+    return (name, *map(str, counts), per_job, hours, gpu_hours, f"{stage.nbytes / 1e9:.2f}{more_bytes}")
 
 
-def _biggest(every: list[Job], known: dict[Job, dict], expected: dict[Job, float]) -> list[str]:
+def _total(stages: dict[str, StagePlan], gpu: bool) -> tuple[str, ...]:
+    total = StagePlan([], [], {}, 0, True)
+    for stage in stages.values():
+        total.jobs += stage.jobs
+        total.todo += stage.todo
+        total.seconds |= stage.seconds
+        total.nbytes += stage.nbytes
+        total.all_bytes_known &= stage.all_bytes_known
+    more_hours = "" if total.all_hours_known else " + ?"
+    more_bytes = "" if total.all_bytes_known else " + ?"
+    counts = (len(total.jobs), len(total.jobs) - len(total.todo), len(total.todo))
+    gpu_hours = sum(stage.hours for name, stage in stages.items() if gpu and STAGES[name].on_gpu)
+    hours = (f"{total.hours:.2f}{more_hours}", f"{gpu_hours:.2f}{more_hours}")
+    return ("total", *map(str, counts), "", *hours, f"{total.nbytes / 1e9:.2f}{more_bytes}")
+
+
+def _aligned(lines: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return [
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
+        )
+        for line in lines
+    ]
+
+
+def _largest(
+    stages: dict[str, StagePlan], sizes: dict[Job, Size], known: dict[Job, dict[str, float]]
+) -> list[str]:
+    """Return lines about the longest job to do, the largest memory so far, and the largest attack."""
     lines = []
+    expected = {
+        job: stage.seconds[job] for stage in stages.values() for job in stage.todo if job in stage.seconds
+    }
     if expected:
-        job = max(expected, key=expected.get)
+        job = max(expected, key=lambda job: expected[job])
         lines.append(f"longest job to do: {job.stage} {job.name}, {expected[job] / 60:.1f} min")
     if known:
-        job = max(known, key=lambda j: known[j]["max_rss"])
+        job = max(known, key=lambda job: known[job]["max_rss"])
         lines.append(f"most memory so far: {job.stage} {job.name}, {known[job]['max_rss'] / 1000:.2f} GB")
-    if attacks := [job for job in every if job.stage == "attack"]:
-        job = max(attacks, key=lambda j: j.nbytes)
-        lines.append(f"largest attack: {job.name}, {job.rows} rows (λ × pairs), {job.nbytes / 1e6:.1f} MB before compression")
-    return lines
-
-
-def _remarks(unknown: list[str], folder: Path) -> list[str]:
-    lines = [
-        "hours: one job after another; n at a time take an n-th. Done: its files are there; `snakemake -n` knows what is outdated"
-    ]
-    if unknown:
+    if "attack" in stages:
+        job = max(stages["attack"].jobs, key=lambda job: sizes[job].nbytes or 0)
+        rows, megabytes = sizes[job].rows, (sizes[job].nbytes or 0) / 1e6
         lines.append(
-            f"no time is known of {', '.join(unknown)}: no earlier run left benchmarks in {folder.resolve()}; run one job of each"
+            f"largest attack: {job.name}, {rows} rows (λ × pairs), {megabytes:.1f} MB before compression"
         )
     return lines
 
 
-def merged(files: list[Path]) -> dict:
-    """config.yaml with overlays, as `snakemake --configfile` merges them: mappings are merged, lists replaced."""
+def _remarks(stages: dict[str, StagePlan], folder: Path) -> list[str]:
+    lines = [
+        "Hours are the sum over jobs; n jobs at a time take an n-th. "
+        "Jobs are done if their files exist; `snakemake -n` lists outdated ones."
+    ]
+    unknown = [
+        f"{name} {dataset}".strip()
+        for name, stage in stages.items()
+        for dataset in stage.datasets_without_time
+    ]
+    if unknown:
+        lines.append(
+            f"The time is not known for {', '.join(unknown)}: {folder.resolve()} has no benchmark of such a job. "
+            "Run one job of each."
+        )
+    return lines
+
+
+def merge_configs(files: list[Path]) -> dict:
+    """Return config.yaml with overlays as `snakemake --configfile` merges them: lists are replaced."""
     config: dict = {}
     for path in [ROOT / "config.yaml", *files]:
         try:
             layer = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise DataError(f"--configfile {path}: not a readable YAML file ({str(error).splitlines()[0]})") from error
+            reason = str(error).splitlines()[0]
+            raise DataError(f"--configfile {path}: not a readable YAML file ({reason})") from error
         if not isinstance(layer, (dict, type(None))):
-            raise DataError(f"--configfile {path}: expected a mapping, found {layer!r}")
+            raise DataError(f"--configfile {path}: expected a mapping, got {layer!r}")
         update_config(config, layer or {})
     return config
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m vaepipe.tools.plan", description=__doc__.splitlines()[0])
-    parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="overlays of config.yaml, as for snakemake")
-    parser.add_argument("--directory", type=Path, default=Path(), help="folder of the study (default: this one)")
-    parser.add_argument("--gpu", action="store_true", help="the jobs will find GPUs, though none is here (a cluster)")
+    parser = argparse.ArgumentParser(
+        prog="vaepipe plan", description="Print what a study will cost, without starting anything."
+    )
+    parser.add_argument(
+        "--configfile", nargs="*", type=Path, default=[], help="overlays of config.yaml, as for snakemake"
+    )
+    parser.add_argument(
+        "--directory", type=Path, default=Path(), help="folder of the study (default: this one)"
+    )
+    parser.add_argument("--gpu", action="store_true", help="jobs will have GPUs that this machine has not")
     args = parser.parse_args(argv)
     try:
-        study = Study(merged(args.configfile))
+        study = Study(merge_configs(args.configfile))
     except ConfigError as error:
         raise DataError(f"config: {error}") from error
     gpu = study.device == "cuda" or (study.device == "auto" and (args.gpu or count_visible_gpus() > 0))

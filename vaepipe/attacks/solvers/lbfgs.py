@@ -1,48 +1,38 @@
 """Batched projected L-BFGS for many small problems of one shape: minimise φ(u) + λ‖u − x‖₂ over u in [0,1]ⁿ.
 
-Each row has its own x, λ, line search, curvature history and stopping rule. A fixed number of slots is worked on at once;
-a row that is done leaves its slot to the next. All arrays keep their shape throughout, so a row's result is the same, bit
-for bit on one machine, whatever the other rows are and how many.
+Each row has its own x, λ, line search, curvature history and stopping rule. A fixed number of slots is
+worked on at once; a finished row leaves its slot to the next. All arrays keep their shape throughout. So a
+row's result is independent of the other rows, bit for bit on one machine.
 
-Directions: two-metric projection (Bertsekas 1982) with limited-memory BFGS on the free variables (Nocedal 1980). The norm
-has no gradient at u = x: there the subgradient of least norm within the box is used, so a row whose λ is at least the norm
-of φ's projected gradient stops at once, certified stationary.
+Directions: two-metric projection (Bertsekas 1982) with limited-memory BFGS on the free variables (Nocedal
+1980). The norm has no gradient at u = x. There the subgradient of least norm within the box is used, so a
+row whose λ is at least the norm of φ's projected gradient stops at once, certified stationary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ARMIJO = 1e-4  # share of the predicted decrease that a step must reach
-CURVATURE = 1e-8  # least cosine between step and change of gradient for a pair to be kept
-BACKTRACKS = 15  # failed steps in a row before the history is dropped, and then the row stopped
-WINDOW = 5  # accepted steps over which the decrease is judged
-SCALE = 0.1  # share of φ(x) in what a decrease is small beside
+from vaepipe.attacks.solvers.direction import quasi_newton, unit_length
+from vaepipe.attacks.solvers.history import History
+from vaepipe.attacks.solvers.iterate import Iterate
+from vaepipe.attacks.solvers.line_search import Backtracking, shorter_step, sufficient_decrease
+from vaepipe.attacks.solvers.slots import PerSlot, RowQueue
+from vaepipe.attacks.solvers.solution import Solution, ValueAndGrad
+from vaepipe.attacks.solvers.stopping import Stopping
+from vaepipe.attacks.solvers.vectors import dot
 
-
-@dataclass
-class Solution:
-    """Rows in the order given. ``u``: (R, n); the others (R,): φ(u), φ(u) + λ‖u − x‖, ‖u − x‖, φ(x), accepted and
-    rejected steps, whether the row stopped by its own rule, and ‖P(u − g) − u‖₂ with g the objective's gradient."""
-
-    u: Tensor
-    divergence: Tensor
-    objective: Tensor
-    norm: Tensor
-    initial_divergence: Tensor
-    iterations: Tensor
-    converged: Tensor
-    residual: Tensor
+ALIGNMENT = 16
+"""Rows are zero-padded to a multiple of this many entries, 64 bytes: libraries then round all rows alike."""
 
 
 def minimise(
-    value_and_grad: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    value_and_grad: ValueAndGrad,
     x: Tensor,
     lambda_: Tensor,
     *,
@@ -57,227 +47,129 @@ def minimise(
     """Minimise every row's objective.
 
     Args:
-        value_and_grad: (u (slots, n), row numbers (slots,)) → (φ (slots,), ∇φ (slots, n)); rows must not interact.
-        x: (R, n) in [0,1], where φ is attacked from.
+        value_and_grad: (u (B, n), row numbers (B,)) → (φ (B,), ∇φ (B, n)); rows do not interact.
+        x: (R, n) in [0,1], the images.
         lambda_: (R,) positive weights.
-        slots: rows worked on at once.
-        sizes: other numbers of rows that ``value_and_grad`` may be given, all below ``slots``, when few are left; those at
-            which it rounds every row as it does at ``slots``.
+        slots: rows worked on at once: B.
+        sizes: other values of B, all below ``slots``, for the last rows; those at which ``value_and_grad``
+            rounds every row as it does at ``slots``.
         max_iterations: evaluations per row.
-        tolerance: one, or (R,) one for each row; a row is done when WINDOW accepted steps lower it by at most
-            tolerance × (objective + φ(x) / 10).
+        tolerance: one, or (R,) one for each row, see `vaepipe.attacks.solvers.stopping`.
         memory: pairs of the L-BFGS history.
-        start: (R, n) in [0,1], where the rows begin; None is ``x``.
-        initial: (R,) φ(x), needed where the rows begin elsewhere.
+        start: (R, n) in [0,1], the first points; None is ``x``.
+        initial: (R,) φ(x), required where ``start`` is given.
     """
-    R, n = x.shape
-    # zeros that never move: with every row on a 64-byte boundary, libraries round all rows alike
-    pad = (0, -n % 16)
+    n, pad = x.shape[1], (0, -x.shape[1] % ALIGNMENT)
     start = x if start is None else start
-    tolerance = torch.as_tensor(tolerance, dtype=x.dtype, device=x.device).expand(R)
-    state = _Slots(_padded(x, *pad), _padded(start, *pad), lambda_, tolerance, initial, slots, memory)
-    out = Solution(
-        *(x.new_full(s, torch.nan) for s in ((R, n), (R,), (R,), (R,), (R,))),
-        torch.zeros(R, dtype=torch.int32, device=x.device),
-        torch.zeros(R, dtype=torch.bool, device=x.device),
-        x.new_full((R,), torch.nan),
-    )
-    while state.busy.any():
-        trial = torch.addcmul(state.u, state.t[:, None], state.p).clamp_(0, 1)
-        # filled up to one of few sizes, as a matrix product's rounding may depend on the number of rows
-        more = min(size for size in (*sizes, slots) if size >= len(trial)) - len(trial)
-        phi, grad = value_and_grad(_padded(trial, 0, 0, 0, more)[:, :n].contiguous(), _padded(state.row, 0, more))
-        done, converged = state.step(trial, phi[: len(trial)], _padded(grad[: len(trial)], *pad), max_iterations)
+    tolerance = torch.as_tensor(tolerance, dtype=x.dtype, device=x.device).expand(len(x))
+    rows = _Rows(_padded(x, *pad), _padded(start, *pad), lambda_, tolerance, initial)
+    state, solution = _Slots(rows, slots, memory), Solution.empty(x)
+    while state.queue.busy.any():
+        trial = state.search.trial(state.at.u)
+        # a matrix product's rounding may depend on the number of rows
+        extra = min(size for size in (*sizes, slots) if size >= len(trial)) - len(trial)
+        u, row = _padded(trial, 0, 0, 0, extra)[:, :n].contiguous(), _padded(state.queue.row, 0, extra)
+        phi, grad = value_and_grad(u, row)
+        phi, grad = phi[: len(trial)], _padded(grad[: len(trial)], *pad)
+        done, converged = state.step(trial, phi, grad, max_iterations)
         if done.any():
-            rows = state.row[done]
-            out.u[rows], out.divergence[rows], out.norm[rows] = state.u[done, :n], state.phi[done], state.norm[done]
-            out.objective[rows], out.initial_divergence[rows] = state.f[done], state.initial[done]
-            out.iterations[rows], out.converged[rows] = state.iteration[done], converged[done]
-            out.residual[rows] = state.residual(done)
+            state.write(solution, done, converged)
             state.load(done)
-    return out
+    return solution
 
 
-class _Slots:
-    """The rows in work. Every tensor has the slots as its first axis A; when no rows are left to come, slots are given up."""
+@dataclass(frozen=True)
+class _Rows:
+    """All rows: ``x``, ``start`` (R, n); ``lambda_``, ``tolerance``, ``initial`` (R,)."""
 
-    def __init__(self, x, start, lambda_, tolerance, initial: Tensor | None, slots: int, memory: int):
-        A, n, m = slots, x.shape[1], memory
-        self.all_x, self.all_start, self.all_lambda, self.all_tolerance, self.all_initial = x, start, lambda_, tolerance, initial
-        self.queue = 0
-        number, whole = partial(x.new_zeros, A), partial(torch.zeros, A, device=x.device)
-        self.row, self.busy, self.known = whole(dtype=torch.long), whole(dtype=torch.bool), whole(dtype=torch.bool)
-        self.x, self.u, self.p, self.g = (x.new_zeros(A, n) for _ in range(4))
-        self.t, self.f, self.phi, self.norm, self.initial, self.lam, self.tolerance = (number() for _ in range(7))
-        self.iteration, self.backtracks, self.count, self.steps = (whole(dtype=torch.int32) for _ in range(4))
-        self.pairs = x.new_zeros(A, 2 * m, n)  # a ring of steps s and one of changes of the gradient y for each row
-        double = {"dtype": torch.float64, "device": x.device}
-        self.gram = torch.zeros(A, 2, m, m, **double)  # their products s·y, and y·y, the oldest pair first
-        self.gamma = torch.zeros(A, 1, **double)  # s·y / y·y of the last pair
-        self.new = x.new_zeros(A, 3, n)  # step, change of the gradient, gradient of the free variables
-        self.window = x.new_zeros(A, WINDOW)
-        self.memory = m
-        self.per_slot = [name for name, value in vars(self).items() if isinstance(value, Tensor) and not name.startswith("all_")]
-        places = (torch.arange(m)[:, None] + torch.arange(m)) % m
-        self.ages = torch.cat([places, m + places], 1).to(x.device)  # (m, 2m) by the count mod m: places in the ring by age
-        self.load(torch.ones_like(self.busy))
+    x: Tensor
+    start: Tensor
+    lambda_: Tensor
+    tolerance: Tensor
+    initial: Tensor | None
 
-    def load(self, slots: Tensor) -> None:
-        """Put the next rows of the queue into the slots of the mask; with none left, drop idle slots by halves."""
-        slot = slots.nonzero()[:, 0]
-        self.busy[slot] = self.known[slot] = False
-        slot = slot[: len(self.all_x) - self.queue]
-        rows = torch.arange(self.queue, self.queue + len(slot), device=slot.device)
-        self.queue += len(slot)
-        self.busy[slot], self.row[slot] = True, rows
-        self.x[slot], self.u[slot], self.lam[slot] = self.all_x[rows], self.all_start[rows], self.all_lambda[rows]
-        self.tolerance[slot] = self.all_tolerance[rows]
-        for zeroed in (self.p, self.g, self.t, self.iteration, self.backtracks, self.steps):
-            zeroed[slot] = 0
-        self.forget(slot)
-        self.f[slot], self.phi[slot], self.norm[slot] = torch.inf, torch.nan, 0
-        self.initial[slot] = torch.nan if self.all_initial is None else self.all_initial[rows]
-        if 0 < 2 * int(self.busy.sum()) <= len(self.busy):
-            kept = self.busy.nonzero()[:, 0]
-            for name in self.per_slot:
-                setattr(self, name, getattr(self, name)[kept])
 
-    def forget(self, slot: Tensor) -> None:
-        """Drop the history of these slots. Where there is no pair yet, s·y is that of the identity, and the rest zero."""
-        self.count[slot], self.pairs[slot], self.gamma[slot] = 0, 0, 1
-        self.gram[slot] = torch.stack([torch.eye(self.memory), torch.zeros(self.memory, self.memory)]).to(self.gram)
+class _Slots(PerSlot):
+    """The rows in work. When no rows are left to come, idle slots are dropped by halves."""
+
+    def __init__(self, rows: _Rows, slots: int, memory: int):
+        self.rows = rows
+        self.queue = RowQueue(len(rows.x), slots, rows.x.device)
+        self.at = Iterate(slots, rows.x)
+        self.search = Backtracking(self.at.x)
+        self.history = History(self.at.x, memory)
+        self.stopping = Stopping(slots, rows.x)
+        self.load(~self.queue.busy)
+
+    def load(self, done: Tensor) -> None:
+        """Put the next rows into the slots of the mask (A,)."""
+        slot, row = self.queue.load(done)
+        rows = self.rows
+        initial = None if rows.initial is None else rows.initial[row]
+        self.at.load(slot, rows.x[row], rows.start[row], rows.lambda_[row], initial)
+        self.search.load(slot)
+        self.history.forget(slot)
+        self.stopping.load(slot, rows.tolerance[row])
+        remaining = self.queue.remaining()
+        if remaining is not None:
+            self.keep(remaining)
 
     def step(self, trial: Tensor, phi: Tensor, grad: Tensor, max_iterations: int) -> tuple[Tensor, Tensor]:
-        """Take in φ and ∇φ at the trial points; returns which slots are done, and converged."""
-        d = trial - self.x
-        norm = _norm(d)
-        f = phi + self.lam * norm
-        g = self._gradient(trial, d, norm, grad)
-        moved, change, free_g = self.new.unbind(1)
-        torch.sub(trial, self.u, out=moved)
-        torch.sub(g, self.g, out=change)
-        fresh = self.iteration == 0
-        predicted = _dot(self.g, moved).clamp_(max=0)  # never a step upwards
-        # a sum is finite just where all of it is
-        accept = (f <= self.f + ARMIJO * predicted) & (g.sum(-1) + f).isfinite()
-        taken, a, old = accept | fresh, accept[:, None], self.f
-        self.iteration += 1
-        self.initial = torch.where(self.initial.isnan(), phi, self.initial)
-        self.u, self.g = torch.where(a, trial, self.u), torch.where(a, g, self.g)
-        self.f, self.phi = torch.where(taken, f, old), torch.where(taken, phi, self.phi)
-        self.known |= accept
+        """Take in φ (A,) and ∇φ (A, n) at the trial points (A, n). Returns masks (A,): done, converged."""
+        at, fresh = self.at, self.at.iteration == 0
+        f, g, size = at.objective(trial, phi, grad)
+        step, change, free_g = self.history.buffers()
+        torch.sub(trial, at.u, out=step)
+        torch.sub(g, at.g, out=change)
+        predicted = dot(at.g, step).clamp_(max=0)  # never a step upwards
+        # a sum is finite exactly where all its terms are
+        accept = sufficient_decrease(f, at.f, predicted) & (g.sum(-1) + f).isfinite()
+        shorter = shorter_step(predicted, predicted + at.f - f)
+        candidate = accept & (at.norm > 0)  # at d = 0 the change of the gradient is no curvature
+        at.move(accept, trial, phi, f, g, size)
 
-        # an accepted row turns to a new direction; a refused one shortens its step by the parabola through what it knows
-        shorter = (predicted / (2 * (predicted + old - f))).nan_to_num_(0.1).clamp_(0.1, 0.5)
-        self.backtracks = torch.where(accept, 0, self.backtracks + 1)
-        stuck = self.backtracks > BACKTRACKS
-        free = (self.u - self.g).clamp_(0, 1).sub_(self.u).sign_().abs_()  # 0 where pushed against a bound, else 1
-        torch.mul(self.g, free, out=free_g)
-        products = self._remember(accept & (self.norm > 0))  # never of a fresh row
-        self.norm = torch.where(accept, norm, self.norm)
-        direction, length, slope = self._direction(products, free_g, free)
-        turn, stalled = accept, stuck
-        if stuck.any():
-            turn, stalled = accept | stuck, stuck & (self.count == 0)
-            self.backtracks = torch.where(stuck, 0, self.backtracks)
-            self.forget(stuck.nonzero()[:, 0])
-            direction, length = torch.where(stuck[:, None], -free_g, direction), torch.where(stuck, _unit(free_g), length)
-        self.p = torch.where(turn[:, None], direction, self.p)
-        self.t = torch.where(turn, length, self.t * shorter)
+        free = at.free()
+        torch.mul(at.g, free, out=free_g)
+        products = self.history.learn(candidate)
+        direction, length, slope = quasi_newton(self.history, products, free_g, free)
+        stuck = self._turn(accept, direction, length, shorter, free_g)
 
-        size = self.f.abs()
-        small = self._decrease(accept & ~fresh) <= self.tolerance * (size + self.initial.abs() * SCALE)
-        stationary = accept & (slope <= 1e-6 * (1 + size).clamp_(max=100))
-        converged = self.busy & (stationary | stalled | small)
+        converged = stuck | self.stopping.converged(accept, fresh, at.f, at.initial, slope)
+        converged &= self.queue.busy
         broken = fresh & ~accept
-        return self.busy & (converged | broken | (self.iteration >= max_iterations)), converged & ~broken
+        return self.queue.busy & (converged | broken | (at.iteration >= max_iterations)), converged & ~broken
 
-    def residual(self, slots: Tensor) -> Tensor:
-        """‖P(u − g) − u‖₂ of the slots of the mask; NaN where no gradient was finite."""
-        u = self.u[slots]
-        found = _norm((u - self.g[slots]).clamp(0, 1) - u)
-        return torch.where(self.known[slots], found, torch.nan)
+    def _turn(
+        self, accept: Tensor, direction: Tensor, length: Tensor, shorter: Tensor, free_g: Tensor
+    ) -> Tensor:
+        """Turn accepted rows to the new direction, and shorten the step of the others.
 
-    def _gradient(self, u: Tensor, d: Tensor, norm: Tensor, grad: Tensor) -> Tensor:
-        """Gradient of the objective; at d = 0 the subgradient of least norm that the box lets count."""
-        g = torch.addcmul(grad, (self.lam / norm.clamp(min=1e-30))[:, None], d)
-        zero = (norm == 0).nonzero()[:, 0]
-        if len(zero):
-            grad, u = grad[zero], u[zero]
-            inward = torch.where(((u <= 0) & (grad > 0)) | ((u >= 1) & (grad < 0)), 0.0, grad)
-            g[zero] = (1 - self.lam[zero] / _norm(inward).clamp(min=1e-30)).clamp(min=0)[:, None] * inward
-        return g
+        Where the search is exhausted, the history is dropped and steepest descent tried.
 
-    def _remember(self, learn: Tensor) -> Tensor:
-        """Store new pairs; returns the products (A, 2m) of the free gradient with all steps and changes stored, oldest first.
-
-        A variable that did not move is left out of y: what is stored is the curvature of the variables that were free then, so
-        that no masking of old pairs is needed, and each product is made once.
-
-        Args:
-            learn: slots whose step and change of the gradient are a new pair, where they show curvature.
+        Returns:
+            (A,) bool: exhausted without a history, so that nothing is left to try.
         """
-        m = self.memory
-        moved, change, _ = self.new.unbind(1)
-        change.mul_(moved.sign().abs_())
-        learn = learn & (_dot(moved, change) > CURVATURE * _norm(moved) * _norm(change))
-        slot = learn.nonzero()[:, 0]
-        place = (self.count[slot] % m).long()
-        self.pairs[slot[:, None], torch.stack([place, m + place], 1)] = self.new[slot, :2]
-        self.count += learn
-        products = torch.bmm(self.new[:, 1:], self.pairs.transpose(1, 2)).double()  # A, 2, 2m
-        products = products.gather(2, self.ages[(self.count % m).long()][:, None].expand(-1, 2, -1))
-        with_change, gram = products[slot, 0].unflatten(1, (2, m)), self.gram[slot]
-        gram[:, :, :-1, :-1] = self.gram[slot][:, :, 1:, 1:]
-        gram[:, :, :, -1] = with_change
-        gram[:, 1, -1] = with_change[:, 1]
-        self.gram[slot], self.gamma[slot] = gram, with_change[:, :1, -1] / with_change[:, 1:, -1]
-        return products[:, 1]
+        exhausted = self.search.exhausted(accept)
+        if not exhausted.any():
+            self.search.advance(accept, direction, length, shorter)
+            return exhausted
+        stuck = exhausted & (self.history.count == 0)
+        self.search.restart(exhausted)
+        self.history.forget(exhausted.nonzero()[:, 0])
+        direction = torch.where(exhausted[:, None], -free_g, direction)
+        length = torch.where(exhausted, unit_length(free_g), length)
+        self.search.advance(accept | exhausted, direction, length, shorter)
+        return stuck
 
-    def _direction(self, products: Tensor, g: Tensor, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(direction (A, n), first step length (A,), ‖g‖₂ (A,)): L-BFGS on the free variables, or steepest descent.
-
-        The compact form of the inverse Hessian (Byrd, Nocedal, Schnabel 1994, eq. 3.1) times the gradient ``g`` of the free
-        variables, whose ``products`` with the stored pairs are those of `_remember`; ``free`` (A, n) is 1 where a variable is.
-        """
-        sg, yg = products.split(self.memory, 1)
-        sy, yy = self.gram.unbind(1)  # of the first, the upper triangle is meant
-        w = torch.linalg.solve_triangular(sy, sg[:, :, None], upper=True)[:, :, 0]  # A, m
-        inner = sy.diagonal(dim1=1, dim2=2) * w + self.gamma * (_dot(yy, w[:, None]) - yg)
-        v = torch.linalg.solve_triangular(sy.transpose(1, 2), inner[:, :, None], upper=False)[:, :, 0]
-        weight = torch.cat([-v, self.gamma * w], 1)
-        weight = torch.empty_like(weight).scatter_(1, self.ages[(self.count % self.memory).long()], weight)
-        direction = torch.bmm(weight.to(g)[:, None], self.pairs)[:, 0].addcmul_(g, self.gamma.to(g), value=-1).mul_(free)
-        size = _norm(g)
-        descent = (self.count > 0) & (_dot(direction, g) < -1e-6 * _norm(direction) * size)  # False where it is NaN
-        length = torch.ones_like(size)
-        if not descent.all():
-            direction = torch.where(descent[:, None], direction, -g)
-            length = torch.where(descent, length, (1 / size.clamp(min=1)).nan_to_num_(1.0))
-        return direction, length, size
-
-    def _decrease(self, accepted: Tensor) -> Tensor:
-        """(A,) fall of the objective over the last WINDOW accepted steps; infinite before there are as many."""
-        place = (self.steps % WINDOW).long()[:, None]
-        before = self.window.gather(1, place)
-        full = accepted & (self.steps >= WINDOW)
-        self.window.scatter_(1, place, torch.where(accepted, self.f, before[:, 0])[:, None])
-        self.steps += accepted
-        return torch.where(full, before[:, 0] - self.f, torch.inf)
+    def write(self, solution: Solution, done: Tensor, converged: Tensor) -> None:
+        """Copy the slots of the mask ``done`` (A,) into the solution."""
+        at, row, n = self.at, self.queue.row[done], solution.u.shape[1]
+        solution.u[row], solution.norm[row] = at.u[done, :n], at.norm[done]
+        solution.objective[row], solution.divergence[row] = at.f[done], at.phi[done]
+        solution.initial_divergence[row] = at.initial[done]
+        solution.iterations[row], solution.converged[row] = at.iteration[done], converged[done]
+        solution.residual[row] = at.residual(done)
 
 
 def _padded(t: Tensor, *pad: int) -> Tensor:
     return F.pad(t, pad) if any(pad) else t
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return torch.linalg.vecdot(a, b)
-
-
-def _norm(v: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(v, dim=-1)
-
-
-def _unit(v: Tensor) -> Tensor:
-    """Step length that makes the first move along ``v`` at most one in norm."""
-    return (1 / _norm(v).clamp(min=1e-30)).clamp(max=1)

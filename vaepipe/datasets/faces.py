@@ -18,8 +18,9 @@ from vaepipe.storage.errors import DataError
 FACTORS = {"identity": 50, "azimuth": 21, "elevation": 11, "lighting": 11}
 SIZE = 64
 HOW_TO_GET = (
-    "they are not public: agree to the licence of the Basel Face Model (faces.dmi.unibas.ch), ask the"
-    " authors of beta-TCVAE (github.com/rtqichen/beta-tcvae) for basel_face_renders.pth, and set datasets.{}.path to it"
+    "they are not public: agree to the licence of the Basel Face Model (faces.dmi.unibas.ch), "
+    "ask the authors of beta-TCVAE (github.com/rtqichen/beta-tcvae) for basel_face_renders.pth, "
+    "and set datasets.{}.path to it"
 )
 
 

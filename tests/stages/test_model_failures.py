@@ -1,4 +1,4 @@
-"""A model from elsewhere that raises an exception in the middle of a stage: one line that names it; ours keep their traceback."""
+"""An external model that raises in a stage gives one line that names it; our own errors keep a traceback."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_images, run_stage
+from conftest import ROOT, make_images, run_stage
 from test_external import Plain
 
 from vaepipe.models import external
@@ -15,11 +15,11 @@ from vaepipe.stages import attack as attack_stage
 from vaepipe.stages.adopt import adopt
 from vaepipe.stages.attack import attack
 from vaepipe.stages.ball import ball
-from vaepipe.stages.check import check
 from vaepipe.stages.evaluate import evaluate
+from vaepipe.stages.measure import measure
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import read_weights, write_weights
-from vaepipe.study.config import Study
+from vaepipe.study.study import Study
 
 CPU = torch.device("cpu")
 METHODS = ("posterior", "decode")
@@ -56,8 +56,8 @@ def load(weights):
 def fails(monkeypatch):
     """A function that sets when the models fail."""
 
-    def when(**its):
-        for name, value in {"calls": 0, "last": 0, **its}.items():
+    def when(**values):
+        for name, value in {"calls": 0, "last": 0, **values}.items():
             monkeypatch.setattr(Failing, name, value)
 
     when()
@@ -70,27 +70,35 @@ def stages(tmp_path_factory, digits):
     folder = tmp_path_factory.mktemp("failing")
     weights, model = folder / "w.pt", folder / "m.safetensors"
     torch.save(Failing().state_dict(), weights)
-    its = {"entry": f"{__name__}:load", "weights": str(weights), "range": [-1, 1], "dataset": "digits", "shape": [1, 8, 8]}
-    config = {"study": ["digits"], "external": {"mine": its | {"d_z": 4}}, "checks": {"restart_steps": 2}}
+    mine = {"entry": f"{__name__}:load", "weights": str(weights), "range": [-1, 1], "dataset": "digits"}
+    mine |= {"shape": [1, 8, 8], "d_z": 4}
+    config = {"study": ["digits"], "external": {"mine": mine}, "checks": {"restart_steps": 2}}
     config |= {"attack": {"pairs": 2, "lambdas": [0.1], "losses": ["output"], "max_iterations": 20}}
-    config |= {"evaluate": {"max_images": 40}, "ball": {"losses": ["output"], "l2": [1], "linf": [], "steps": 2}}
+    config |= {
+        "evaluate": {"max_images": 40},
+        "ball": {"losses": ["output"], "l2": [1], "linf": [], "steps": 2},
+    }
     study = Study(config)
     cell = study.cells[-1]
     adopt(study.model_spec(cell), digits, weights, model)
     spec, attacked = study.attack_spec(cell, "output"), folder / "a.h5"
     attack(spec, digits, model, attacked, CPU)
-    found = {
-        "evaluate": lambda out: evaluate(study.specs["digits"]["evaluate"], digits, model, out, CPU),
+    runs = {
+        "evaluate": lambda out: evaluate(study.evaluate_spec(cell), digits, model, out, CPU),
         "attack": lambda out: attack(spec, digits, model, out, CPU),
         "ball": lambda out: ball(study.ball_spec(cell, "output"), digits, model, out, CPU),
-        "check": lambda out: check(study.check_spec(cell), digits, model, attacked, None, out, CPU),
+        "measure": lambda out: measure(
+            study.measure_spec(cell, "output"), digits, model, out, CPU, attack=attacked
+        ),
     }
-    return found, (spec, digits, model)
+    return runs, (spec, digits, model)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("stage", ["evaluate", "attack", "ball", "check"])
-def test_whenever_a_model_fails_in_a_stage_one_line_names_it_and_nothing_is_written(stages, tmp_path, fails, stage, method):
+@pytest.mark.parametrize("stage", ["evaluate", "attack", "ball", "measure"])
+def test_whenever_a_model_fails_in_a_stage_one_line_names_it_and_nothing_is_written(
+    stages, tmp_path, fails, stage, method
+):
     run = stages[0][stage]
     fails(method=method)
     run(tmp_path / "whole.h5")
@@ -109,42 +117,47 @@ def test_whenever_a_model_fails_in_a_stage_one_line_names_it_and_nothing_is_writ
 
 def test_from_outside_it_is_one_line_without_a_traceback(stages, tmp_path):
     spec, data, model = stages[1]
-    theirs = tmp_path / "theirs.py"
-    theirs.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    entry = tmp_path / "entry.py"
+    entry.write_text(
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(ROOT / 'tests')]!r}\n"
         "import test_model_failures as t\nload = t.load\n"
         "t.Failing.method, t.Failing.last, t.Failing.error = 'posterior', 9, KeyError('scale')\n"
     )
     tensors, meta = read_weights(model)
-    its = json.loads(meta["spec"])
-    its["external"]["entry"] = f"{theirs}:load"
-    write_weights(tmp_path / "m.safetensors", tensors, meta | {"spec": json.dumps(its)})
-    arguments = ("--spec", json.dumps(spec), "--data", data, "--model", tmp_path / "m.safetensors", "--out", tmp_path / "a.h5")
-    done = run_stage("attack", *arguments)
+    model_spec = json.loads(meta["spec"])
+    model_spec["external"]["entry"] = f"{entry}:load"
+    write_weights(tmp_path / "m.safetensors", tensors, meta | {"spec": json.dumps(model_spec)})
+    arguments = ("--spec", spec.to_json(), "--data", data, "--model", tmp_path / "m.safetensors")
+    done = run_stage("attack", *arguments, "--out", tmp_path / "a.h5")
     assert done.returncode == 1 and not (tmp_path / "a.h5").exists()
-    assert re.fullmatch(rf"error: {re.escape(str(theirs))}:load: posterior failed on shape \(\d+, 1, 8, 8\) "
+    assert re.fullmatch(rf"error: {re.escape(str(entry))}:load: posterior failed on shape \(\d+, 1, 8, 8\) "
                         r"\(KeyError: 'scale'\)\n", done.stderr)  # fmt: skip
 
 
-SAID = [
+MESSAGES = [
     (AssertionError(), "(AssertionError)"),
     (KeyError("mu"), "(KeyError: 'mu')"),
-    (ValueError("Expected loc\n  to be real,\n  but found nan " + 500 * "nan, "), "(ValueError: Expected loc to be real, but"),
+    (
+        ValueError("Expected loc\n  to be real,\n  but found nan " + 500 * "nan, "),
+        "(ValueError: Expected loc to be real, but",
+    ),
     (MemoryError(), "(MemoryError)"),
 ]
 
 
-@pytest.mark.parametrize(("error", "said"), SAID, ids=[type(error).__name__ for error, _ in SAID])
-def test_any_exception_is_named_with_its_text_in_one_short_line(fails, error, said):
+@pytest.mark.parametrize(("error", "message"), MESSAGES, ids=[type(error).__name__ for error, _ in MESSAGES])
+def test_any_exception_is_named_with_its_text_in_one_short_line(fails, error, message):
     fails(last=1, error=error)
     with pytest.raises(DataError) as caught:
         External(Failing().eval(), (4,), (-1, 1), "my_vae.py:load").posterior(make_images(5))
     text = str(caught.value)
-    assert text.startswith(f"my_vae.py:load: posterior failed on shape (5, 1, 8, 8) {said}")
+    assert text.startswith(f"my_vae.py:load: posterior failed on shape (5, 1, 8, 8) {message}")
     assert "\n" not in text and len(text) < 400 and caught.value.__cause__ is error
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), KeyboardInterrupt(), SystemExit(3)]
+)
 def test_what_is_not_the_models_fault_is_left_as_it_is(fails, error):
     fails(last=1, error=error)
     with pytest.raises(type(error)) as caught:
@@ -155,7 +168,10 @@ def test_what_is_not_the_models_fault_is_left_as_it_is(fails, error):
 def test_too_little_memory_still_halves_the_batch_of_an_attack(stages, tmp_path, fails, capsys):
     fails(last=10, error=torch.OutOfMemoryError("CUDA out of memory"))
     stages[0]["attack"](tmp_path / "a.h5")
-    assert "out of memory: going on with 32 rows at once" in capsys.readouterr().out and (tmp_path / "a.h5").exists()
+    assert (
+        "out of memory: going on with 32 rows at once" in capsys.readouterr().out
+        and (tmp_path / "a.h5").exists()
+    )
 
 
 def test_likelihoods_and_priors_that_fail_are_named_too():
@@ -177,11 +193,17 @@ def test_likelihoods_and_priors_that_fail_are_named_too():
     model, z = External(Model(), (2, 3), (0, 1), "m:load"), (torch.zeros(2, 2), torch.zeros(2, 3))
     with pytest.raises(DataError, match=r"^m:load: mean of what decode gave failed \(NotImplementedError\)$"):
         _ = model.decode(*z).mean
-    with pytest.raises(DataError, match=r"^m:load: log_prob of what decode gave failed on shape \(2, 1\) \(KeyError: 'scale'\)$"):
+    with pytest.raises(
+        DataError,
+        match=r"^m:load: log_prob of what decode gave failed on shape \(2, 1\) \(KeyError: 'scale'\)$",
+    ):
         model.decode(*z).log_prob(torch.zeros(2, 1))
     with pytest.raises(DataError, match=r"^m:load: priors: gave Tensor; expected"):
         model.priors(*z)
-    with pytest.raises(DataError, match=r"^m:load: priors failed on shape \(4, 2\), \(4, 3\) \(IndexError: tuple index out of"):
+    with pytest.raises(
+        DataError,
+        match=r"^m:load: priors failed on shape \(4, 2\), \(4, 3\) \(IndexError: tuple index out of",
+    ):
         model.priors(torch.zeros(4, 2), torch.zeros(4, 3))
 
 
@@ -190,7 +212,7 @@ def test_a_mistake_of_ours_keeps_its_traceback(stages, tmp_path, monkeypatch):
         raise KeyError("ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(attack_stage, "outcome", broken)
+        patch.setattr(attack_stage, "run_attack", broken)
         with pytest.raises(KeyError, match="ours"):
             stages[0]["attack"](tmp_path / "a.h5")
     monkeypatch.setattr(external, "normals", broken)

@@ -11,14 +11,19 @@ from conftest import make_encoder, make_images
 
 from vaepipe.analysis import robustness
 from vaepipe.analysis.verdict import verdict
+from vaepipe.figures.registry import FIGURES
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.stages.attack import attack
-from vaepipe.stages.check import check
-from vaepipe.stages.collect import BALL, attack_rows, robustness_rows
-from vaepipe.stages.plot import flags
+from vaepipe.stages.collect import attack_rows, robustness_row
+from vaepipe.stages.measure import measure
+from vaepipe.stages.plot import read
 from vaepipe.stages.train import train
 from vaepipe.storage.h5 import open_h5, write_h5
-from vaepipe.study.grid import Cell
+from vaepipe.study import jobs
+from vaepipe.study.cells import Cell
+from vaepipe.study.settings import Checks, Plot
+from vaepipe.study.specs import AttackSpec, FigureSpec, MeasureSpec, ModelSpec
+from vaepipe.trust import quantities
 from vaepipe.trust.defence import Defended
 from vaepipe.trust.hmc import hmc
 from vaepipe.trust.masking import descend, noise, resize
@@ -54,7 +59,9 @@ def test_descent_reaches_the_nearest_point_of_ball_and_box():
     line = goal - x
     torch.testing.assert_close(d, 0.4 * line / line.norm(), atol=2e-3, rtol=0)
     assert value.item() == pytest.approx((line.norm().item() - 0.4) ** 2, abs=1e-3)
-    d, _ = descend(lambda u: (u - goal).square().flatten(1).sum(1), x, torch.zeros_like(x), torch.tensor([9.0]), 400)
+    d, _ = descend(
+        lambda u: (u - goal).square().flatten(1).sum(1), x, torch.zeros_like(x), torch.tensor([9.0]), 400
+    )
     torch.testing.assert_close(x + d, goal.clamp(0, 1), atol=2e-2, rtol=0)
     stuck, value = descend(lambda u: u.flatten(1).sum(1) * math.nan, x, torch.zeros_like(x), radius, 5)
     assert stuck.abs().max() == 0 and value.item() == math.inf
@@ -80,7 +87,9 @@ def test_chains_end_in_the_exact_posterior_from_a_wrong_start():
     model, weight, covariance, sigma = linear()
     x = torch.rand(1, 1, 2, 3, generator=seeded(5))
     B = 2000
-    chains = Defended(model, steps=80).latents(x.expand(B, -1, -1, -1), torch.randn(B, 2, generator=seeded(6)), seed=7)
+    chains = Defended(model, steps=80).latents(
+        x.expand(B, -1, -1, -1), torch.randn(B, 2, generator=seeded(6)), seed=7
+    )
     mean = covariance @ weight.T @ x.flatten() / sigma**2
     z = chains.z
     error = 5 * (covariance.diag() / B).sqrt()
@@ -95,7 +104,9 @@ def test_step_sizes_come_to_the_acceptance_that_is_asked_for():
 
     for target in (0.6, 0.9):
         found = hmc(log_density, torch.zeros(300, 2), 150, seeded(), step_size=3.0, target=target)
-        tail = hmc(log_density, found.z, 30, seeded(1), step_size=found.step_size.median().item(), target=target)
+        tail = hmc(
+            log_density, found.z, 30, seeded(1), step_size=found.step_size.median().item(), target=target
+        )
         assert tail.acceptance.mean().item() == pytest.approx(target, abs=0.08)
 
 
@@ -111,7 +122,9 @@ def test_a_chain_refuses_what_is_not_finite_and_repeats_itself():
 
 def test_the_gradient_through_the_chain_is_its_derivative():
     model, *_ = linear()
-    defended = Defended(model, steps=1, step_size=0.05)  # later steps' sizes, which count as given, depend on the first's
+    defended = Defended(
+        model, steps=1, step_size=0.05
+    )  # later steps' sizes, which count as given, depend on the first's
     x = torch.rand(1, 1, 2, 3, generator=seeded(5), dtype=torch.float64)
     noise_ = torch.zeros(1, 2, dtype=torch.float64)
     model.decode = lambda z: Gaussian((z @ torch.ones(2, 6, dtype=z.dtype)).view(-1, 1, 2, 3), 0.4)
@@ -171,83 +184,114 @@ def test_strongest_is_the_row_of_least_ratio_within_each_budget():
             assert found[b, p] == (min(fits, key=key) if fits else -1)
 
 
-CHECKS = {
-    "noise": 2, "transfer": True, "restarts": 1, "restart_steps": 20, "probe": True, "probe_images": 400, "mcmc_steps": 6,
-    "mcmc_step_size": 0.1, "mcmc_leapfrogs": 2, "mcmc_acceptance": 0.9, "adaptive_steps": 2, "adaptive_iterations": 2, "seed": 0,
-}  # fmt: skip
+CELL = Cell("digits", "beta-tcvae", 2.0, 3, 0)
+CHECKS = Checks(
+    noise=2,
+    restarts=1,
+    restart_steps=20,
+    probe=True,
+    probe_images=400,
+    mcmc_steps=6,
+    mcmc_leapfrogs=2,
+    adaptive_steps=2,
+    adaptive_iterations=2,
+)
+MEASURE = MeasureSpec(checks=CHECKS, draws=2, samples=2, batch_size=16)
+LAMBDAS = (0.01, 0.1, 1.0, 100.0)
 
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory, digits):
-    """A model of the digits, attacked and checked."""
+    """Folder of a model of the digits, attacked and measured; its weights, its attack, its measures."""
     folder = tmp_path_factory.mktemp("checked")
-    cell = Cell("digits", "beta-tcvae", 2.0, 3, 0)
-    model = {"network": "mlp", "hidden": [16], "likelihood": "bernoulli", "sigma_x": 0.1}
-    options = {"epochs": 6, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine", "estimator": "mss"}
-    options |= {"steps": None, "beta_warmup": 0, "clip": None, "precision": "float32"}
-    spec = {**vars(cell), "model": model, "train": options}
-    path = folder / cell.model("model.safetensors")
-    train(spec, digits, path, path.with_name("history.csv"), 1e9, CPU)
-    attacked = folder / cell.attack("latent-kl")
-    options = {"loss": "latent-kl", "lambdas": [0.01, 0.1, 1.0, 100.0], "pairs": 4, "pair_seed": 0, "samples": 2, "draws": 2,
-               "max_iterations": 60, "tolerance": 1e-4, "batch_size": 16, "solver": "lbfgs", "precision": "float32"}  # fmt: skip
-    attack(options, digits, path, attacked, CPU)
-    check(CHECKS, digits, path, attacked, attacked, folder / cell.check("latent-kl"), CPU)
-    return folder, cell, path, attacked
+    spec = {"model": {"hidden": (16,)}, "train": {"epochs": 6, "batch_size": 64, "schedule": "cosine"}}
+    weights, attacked, measured = (
+        folder / path
+        for path in (
+            jobs.weights(CELL),
+            jobs.output("attack", CELL, "latent-kl"),
+            jobs.output("measure", CELL, "latent-kl"),
+        )
+    )
+    train(ModelSpec(**vars(CELL), **spec), digits, weights, weights.with_name("history.csv"), 1e9, CPU)
+    options = {"lambdas": LAMBDAS, "pairs": 4, "draws": 2, "max_iterations": 60, "batch_size": 16}
+    attack(AttackSpec(**options), digits, weights, attacked, CPU)
+    measure(MEASURE, digits, weights, measured, CPU, attack=attacked, source=attacked)
+    return folder, weights, attacked, measured
 
 
 def test_the_checks_of_a_trained_model_are_consistent_with_its_attacks(checked, digits, tmp_path):
-    folder, cell, path, attacked = checked
-    with open_h5(folder / cell.check("latent-kl"), "check") as file:
-        found = {name: file[name][()] for name in file}
-        assert all(file[name].attrs["description"] for name in file) and json.loads(file.attrs["spec"])["noise"] == 2
-    with open_h5(attacked, "attack") as file:
-        np.testing.assert_allclose(found["transfer_divergence"], file["divergence"][:], rtol=1e-3, atol=1e-3)  # its own
-    assert found["noise_divergence"].shape == (4, 4) and np.isfinite(found["restart_divergence"]).all()
-    assert 0.2 < found["probe_accuracy"] <= 1 and 0 < found["acceptance"] <= 1
-    check(CHECKS, digits, path, attacked, attacked, tmp_path / "again.h5", CPU)
-    with open_h5(tmp_path / "again.h5", "check") as file:
-        for name in found:
-            np.testing.assert_array_equal(file[name][()], found[name], err_msg=name)
+    _, weights, attacked, measured = checked
+    with open_h5(measured, "measure") as file:
+        arrays = {name: file[name][()] for name in file}
+        assert all(file[name].attrs["description"] for name in file)
+        assert json.loads(file.attrs["spec"])["checks"]["noise"] == 2
+    with open_h5(attacked, "attack") as file:  # its own distortions
+        np.testing.assert_allclose(arrays["transfer_divergence"], file["divergence"][:], rtol=1e-3, atol=1e-3)
+    assert arrays["noise_divergence"].shape == (4, 4) and np.isfinite(arrays["restart_divergence"]).all()
+    assert 0.2 < arrays["probe_accuracy"] <= 1 and 0 < arrays["acceptance"] <= 1
+    measure(MEASURE, digits, weights, tmp_path / "again.h5", CPU, attack=attacked, source=attacked)
+    with open_h5(tmp_path / "again.h5", "measure") as file:
+        assert set(file) == set(arrays)
+        for name in arrays:
+            np.testing.assert_array_equal(file[name][()], arrays[name], err_msg=name)
 
 
-def test_the_checks_arrive_in_the_table_of_robustness(checked, monkeypatch):
-    folder, cell, _, attacked = checked
-    monkeypatch.chdir(folder)
-    row = robustness_rows(cell, {"latent-kl": attack_rows(cell, "latent-kl", attacked)}, True, {}).iloc[0]
+def test_only_the_checks_that_are_asked_for_are_made(checked, digits, tmp_path):
+    _, weights, attacked, measured = checked
+    none = Checks(noise=0, restarts=0, probe=False, mcmc_steps=0)
+    spec = MeasureSpec(checks=none, draws=2, samples=2, batch_size=16)
+    measure(spec, digits, weights, tmp_path / "m.h5", CPU, attack=attacked)
+    checks = {quantity.name for quantity in quantities.CHECKS}
+    with open_h5(tmp_path / "m.h5", "measure") as file, open_h5(measured, "measure") as whole:
+        assert checks.isdisjoint(file) and set(file) | checks == set(whole)
+        for name in file:
+            np.testing.assert_array_equal(file[name][()], whole[name][()], err_msg=name)
+
+
+def test_the_checks_arrive_in_the_table_of_robustness(checked):
+    _, _, attacked, measured = checked
+    rows = attack_rows(CELL, "latent-kl", attacked, measured)
+    row = pd.Series(robustness_row(CELL, "latent-kl", rows, None, measured))
     wanted = ["noise_gain", "transfer_wins", "restart_wins", "probe_accuracy", "defence_acceptance"]
-    wanted += [f"{n}_{b}" for n in ("probe_accuracy", "probe_target", "defended_success", "adaptive_success") for b in (10, 100)]
+    names = ("probe_accuracy", "probe_target", "defended_success", "adaptive_success")
+    wanted += [f"{name}_{budget}" for name in names for budget in (10, 100)]
     assert row[wanted].notna().sum() >= len(wanted) - 4  # success is unknown where no pair has O > T
     assert row["transfer_wins"] == 0 and "beta = 1" not in row["masked"]  # its own distortions, at its own λ
-    assert row["best_success_100"] == row["success_100"]
+    assert robustness.best([rows])["best_success_100"] == row["success_100"]
 
 
 @pytest.mark.parametrize("gain", [0.5, 1.5], ids=["sound", "weak"])
-def test_the_montage_reads_the_flags_of_its_attacks_from_their_own_files(checked, tmp_path, monkeypatch, gain):
-    """Noise that lowers the divergence by ``gain`` times what the attack does, and a ball that does so without distortion."""
-    _, cell, _, attacked = checked
-    with open_h5(attacked, "attack") as file:
-        found = {name: (file[name][()], "") for name in file}
-    initial, reached = found["initial_divergence"][0], found["divergence"][0]
-    monkeypatch.chdir(tmp_path)
-    write_h5(cell.attack("latent-kl"), "attack", found, {"loss": "latent-kl"})
-    write_h5(cell.check("latent-kl"), "check", {"noise_divergence": (initial + gain * (reached - initial), "")}, {})
-    arrays = [(cell, cell.attack("latent-kl"))]
-    row = flags(arrays, {"checked": True, "ball": []}).iloc[0]
-    assert row["noise_gain"] == pytest.approx(gain)
-    assert row["masked"] == ("" if gain < 1 else "noise of the same norm does 150 % as well")
-    assert pd.isna(flags(arrays, {"checked": False, "ball": []}).iloc[0]["masked"])
-    within = {name: found[name] for name in BALL if name in found} | {"pairs": found["pairs"]}
-    within |= {"ball": (np.array(["l2"] * 4, "S"), ""), "radius": (np.arange(1.0, 5.0), ""), "restart": (0 * reached, "")}
+def test_the_montage_reads_the_flags_of_its_attacks_from_their_own_files(checked, tmp_path, gain):
+    """Noise does ``gain`` times what the attack does; a ball does the same without distortion."""
+    _, _, attacked, measured = checked
+    with open_h5(attacked, "attack") as file, open_h5(measured, "measure") as measures:
+        arrays = {name: (file[name][()], "") for name in file}
+        others = {
+            name: (measures[name][()], "")
+            for name in measures
+            if name.endswith(("distance", "reconstruction"))
+        }
+    initial, reached = arrays["initial_divergence"][0], arrays["divergence"][0]
+    paths = [str(tmp_path / f"{name}.h5") for name in ("attack", "measure", "ball")]
+    attributes = vars(CELL) | {"loss": "latent-kl"}
+    write_h5(paths[0], "attack", arrays, attributes)
+    noise_divergence = initial + gain * (reached - initial)
+    write_h5(paths[1], "measure", others | {"noise_divergence": (noise_divergence, "")}, attributes)
+    within = {"ball": (np.array(["l2"] * 4, "S"), ""), "radius": (np.arange(1.0, 5.0), "")}
     within |= {"divergence": (reached - initial, ""), "norm": (0 * reached, "")}
-    write_h5(cell.ball("latent-kl"), "ball", within, {})
-    row = flags(arrays, {"checked": True, "ball": ["latent-kl"]}).iloc[0]
-    assert row["ball_wins"] == 1 and row["masked"].endswith("attacks in a ball do better for 100 % of pairs")
-    assert flags([], {"checked": True, "ball": []}) is None
+    write_h5(paths[2], "ball", within, attributes)
+    entry, spec = FIGURES["montage"], FigureSpec(plot=Plot(), cells=(CELL,))
+    masked = read(entry, spec, {}, paths[:1], paths[1:2]).robustness.iloc[0]["masked"]
+    assert masked == ("" if gain < 1 else "noise of the same norm does 150 % as well")
+    masked = read(entry, spec, {}, paths[:1], paths[1:2], paths[2:]).robustness.iloc[0]["masked"]
+    assert masked.endswith("attacks in a ball do better for 100 % of pairs")
+    write_h5(paths[1], "measure", others, attributes)
+    assert read(entry, spec, {}, paths[:1], paths[1:2]).robustness.iloc[0]["masked"] == ""
 
 
 def test_a_robust_looking_model_whose_gradient_is_masked_is_found_out():
-    """An encoder that rounds its input has no gradient: the attack stays at d = 0, though noise alone moves the model."""
+    """A rounding encoder has no gradient: the attack stays at d = 0, though noise moves the model."""
     from vaepipe.attacks.penalised import run_attack
 
     plain = make_encoder()
@@ -265,14 +309,20 @@ def test_a_robust_looking_model_whose_gradient_is_masked_is_found_out():
     goal = plain.posterior(target)[0]
     source = run_attack(plain, x, target, lambdas)
     transferred = torch.stack([Rounded().posterior(x + d)[0].kl(goal) for d in source.distortion])
-    frame = rows(result.objective, result.divergence, result.norm).assign(initial_divergence=np.ravel(result.initial_divergence))
+    frame = rows(result.objective, result.divergence, result.norm).assign(
+        initial_divergence=np.ravel(result.initial_divergence)
+    )
     frame["lambda"] = np.repeat(lambdas.numpy(), 4)
     checks = {"transfer_divergence": transferred.numpy(), "transfer_norm": source.norm.numpy()}
     assert "distortions made for beta = 1 do better for 100 % of pairs" in verdict(frame, checks)["masked"]
 
 
 def test_a_better_distortion_from_a_ball_flags_the_attack():
-    frame = rows(np.array([[1.0, 5.0], [2.0, 6.0]]), np.array([[0.5, 4.0], [1.0, 5.0]]), np.array([[0.5, 1.0], [0.5, 0.5]]))
+    frame = rows(
+        np.array([[1.0, 5.0], [2.0, 6.0]]),
+        np.array([[0.5, 4.0], [1.0, 5.0]]),
+        np.array([[0.5, 1.0], [0.5, 0.5]]),
+    )
     frame = frame.assign(initial_divergence=10.0)
     frame["lambda"] = np.repeat([1.0, 2.0], 2)
     # at λ = 1 pair 0 falls from 1 to 0.2 + 0.5, more than 1 % of 10; pair 1 has nothing lower at any λ
@@ -281,8 +331,8 @@ def test_a_better_distortion_from_a_ball_flags_the_attack():
 
 
 def test_the_headline_says_which_attacks_were_flagged():
-    from vaepipe.figures.headline import _flags
     from vaepipe.figures.data import Data
+    from vaepipe.figures.headline import _flags
 
     common = {"dataset": "digits", "loss": "latent-kl", "family": "beta-vae", "d_z": 4, "noise_gain": 0.3}
     table = pd.DataFrame([common | {"beta": 4.0, "masked": np.nan}, common | {"beta": 8.0, "masked": np.nan}])

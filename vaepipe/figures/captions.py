@@ -33,7 +33,7 @@ def captions(config: dict) -> dict[str, str]:
 
 
 def _filled(template: str, fields: dict[str, object]) -> str:
-    """Return a caption with its fields filled in, each paragraph as one line: an empty field leaves no blanks."""
+    """Return a caption with its fields filled in, each paragraph as one line without double blanks."""
     paragraphs = template.format(**fields).split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs).strip()
 

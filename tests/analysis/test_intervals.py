@@ -14,7 +14,9 @@ def crossed(rng, pairs=6, seeds=4, repeats=3, unbalanced=False, effects=(1, 1, 1
     """Rows of pairs × seeds with effects of both; some left out if not balanced."""
     pair, seed, _ = (a.ravel() for a in np.indices((pairs, seeds, repeats)))
     a, b, e = effects
-    values = a * rng.normal(size=pairs)[pair] + b * rng.normal(size=seeds)[seed] + e * rng.normal(size=len(pair))
+    values = (
+        a * rng.normal(size=pairs)[pair] + b * rng.normal(size=seeds)[seed] + e * rng.normal(size=len(pair))
+    )
     kept = rng.random(len(pair)) < 0.5 if unbalanced else slice(None)
     return values[kept], {"pair": pair[kept], "seed": seed[kept]}
 
@@ -46,7 +48,9 @@ def by_hand(values, clusters, statistic, resamples, seed=0):
         joint.append(statistic(rows) if len(rows) else np.nan)
     correction = {k: sizes[k] / (sizes[k] - 1) for k in order}
     v = {k: np.nanvar(alone[k]) * correction[k] for k in order}
-    interaction = np.nanvar(joint - sum(np.array(alone[k]) for k in order)) * np.prod(list(correction.values()))
+    interaction = np.nanvar(joint - sum(np.array(alone[k]) for k in order)) * np.prod(
+        list(correction.values())
+    )
     if len(order) == 1:
         half = T[sizes[order[0]]] * np.sqrt(v[order[0]])
         return statistic(values) - half, statistic(values) + half
@@ -80,7 +84,9 @@ def test_closed_form_of_the_mean():
 def test_one_kind_is_students_t():
     values = np.random.default_rng(3).normal(size=30)
     expected = scipy_stats.t.interval(0.95, 29, values.mean(), scipy_stats.sem(values))
-    assert clustered_interval(values, [np.arange(30)], resamples=40000)[1:] == pytest.approx(expected, abs=0.01)
+    assert clustered_interval(values, [np.arange(30)], resamples=40000)[1:] == pytest.approx(
+        expected, abs=0.01
+    )
 
 
 def test_three_kinds_of_clusters():
@@ -100,7 +106,9 @@ def test_paired_differences_and_ratios():
     ratio = clustered_interval(a, clusters, against=b, compare="ratio")
     assert ratio.estimate == pytest.approx(a.mean() / b.mean())
     assert ratio.low * ratio.high == pytest.approx(ratio.estimate**2)
-    log_low, log_high = by_hand(np.stack([a, b], 1), clusters, lambda rows: np.log(np.divide(*rows.mean(0))), 2000)
+    log_low, log_high = by_hand(
+        np.stack([a, b], 1), clusters, lambda rows: np.log(np.divide(*rows.mean(0))), 2000
+    )
     assert ratio[1:] == pytest.approx(np.exp([log_low, log_high]))
     for name, function in (("geometric mean", np.mean), ("median", np.median)):
         found = clustered_interval(a, clusters, name, against=b, compare="ratio")
@@ -119,7 +127,9 @@ def test_geometric_mean():
 def test_unknown_statistics_are_said():
     for arguments in (("mode",), ("mean", "quotient")):
         with pytest.raises(ValueError, match="known are mean, geometric mean, median; difference, ratio"):
-            clustered_interval([1.0, 2], [[0, 1]], arguments[0], against=[1, 1], compare=(*arguments, "ratio")[1])
+            clustered_interval(
+                [1.0, 2], [[0, 1]], arguments[0], against=[1, 1], compare=(*arguments, "ratio")[1]
+            )
     with pytest.raises(ValueError, match="by their ratio"):
         clustered_interval([1.0, 2], [[0, 1]], "geometric mean", against=[1, 1])
 
@@ -139,7 +149,9 @@ def test_blocks_change_nothing(monkeypatch):
     again = [clustered_interval(values, clusters, name, resamples=500) for name in ("mean", "median")]
     stats._multiplicities.cache_clear()
     assert np.array(again)[:, 0] == pytest.approx(np.array(whole)[:, 0])
-    assert np.diff(np.array(again)[:, 1:]) == pytest.approx(np.diff(np.array(whole)[:, 1:]), rel=0.2)  # other draws
+    assert np.diff(np.array(again)[:, 1:]) == pytest.approx(
+        np.diff(np.array(whole)[:, 1:]), rel=0.2
+    )  # other draws
 
 
 def test_many_rows_have_a_binned_median():
@@ -154,7 +166,9 @@ def test_rows_of_one_cluster_add_nothing():
     """Ten copies of every row: the clustered interval stays, the pooled one shrinks by √10."""
     values = np.random.default_rng(6).normal(size=50)
     once, copies = np.arange(50), np.repeat(np.arange(50), 10)
-    assert clustered_interval(np.repeat(values, 10), [copies]) == pytest.approx(clustered_interval(values, [once]))
+    assert clustered_interval(np.repeat(values, 10), [copies]) == pytest.approx(
+        clustered_interval(values, [once])
+    )
     width = np.diff(pooled_interval(values)[1:]) / np.diff(pooled_interval(np.repeat(values, 10))[1:])
     assert width == pytest.approx(np.sqrt(10))
 
@@ -176,7 +190,10 @@ def test_order_of_rows_and_names_of_clusters_do_not_matter():
     values, clusters = crossed(rng, unbalanced=True)
     expected = clustered_interval(values, clusters)
     order = rng.permutation(len(values))
-    text = {name: np.array([f"{name} {i:03d}" for i in ids], dtype=object)[order] for name, ids in clusters.items()}
+    text = {
+        name: np.array([f"{name} {i:03d}" for i in ids], dtype=object)[order]
+        for name, ids in clusters.items()
+    }
     assert clustered_interval(values[order], text) == pytest.approx(expected)
     assert clustered_interval(values, list(clusters.values())) == expected
 
@@ -200,7 +217,9 @@ def test_nan_rows_are_left_out():
     holes[[0, 5]] = np.nan
     holes[clusters["pair"] == 2] = np.nan  # a whole cluster
     kept = ~np.isnan(holes)
-    assert clustered_interval(holes, clusters) == clustered_interval(values[kept], {k: v[kept] for k, v in clusters.items()})
+    assert clustered_interval(holes, clusters) == clustered_interval(
+        values[kept], {k: v[kept] for k, v in clusters.items()}
+    )
     assert np.isnan(clustered_interval([np.nan, np.nan], [[0, 1]])).all()
     assert np.isnan(clustered_interval([], [[]])).all()
     against = np.where(kept, 0.0, np.nan)
@@ -225,7 +244,8 @@ def test_level():
 
 @pytest.mark.parametrize("effects", [(1, 0.5, 1), (1, 1, 1), (0.5, 1, 1)])
 def test_coverage(effects):
-    """20 pairs crossed with 3 trainings, 5 rows each: 95 % covers 93 to 97 %, also of a paired ratio; pooled far less."""
+    """20 pairs crossed with 3 trainings, 5 rows each: 95 % covers 93 to 97 %, also of a paired ratio; pooled
+    far less."""
     rng = np.random.default_rng(13)
     hits, n = np.zeros(3), 1000
     for _ in range(n):
@@ -234,7 +254,9 @@ def test_coverage(effects):
         ratio = clustered_interval(
             np.exp(values), clusters, "geometric mean", against=np.exp(other), compare="ratio", resamples=300
         )
-        for i, (_, low, high) in enumerate((clustered_interval(values, clusters, resamples=300), pooled_interval(values))):
+        for i, (_, low, high) in enumerate(
+            (clustered_interval(values, clusters, resamples=300), pooled_interval(values))
+        ):
             hits[i] += low <= 0 <= high
         hits[2] += ratio.low <= 1 <= ratio.high
     clustered, pooled, paired = hits / n

@@ -24,7 +24,9 @@ def test_auddc_of_known_curves():
     assert robustness.auddc([0], [1]) == pytest.approx(1)  # never moved
     assert robustness.auddc([0, 0.5, 1.0], [1, 0.2, 0.6]) == pytest.approx(0.3 + 0.2)
     assert math.isnan(robustness.auddc([1.5, 2], [0.1, 0.2]))
-    assert robustness.auddc([0, 0.5, 1.5], [1, 0, -9]) == pytest.approx(0.25)  # h > 1 does not count, not even for the least v
+    assert robustness.auddc([0, 0.5, 1.5], [1, 0, -9]) == pytest.approx(
+        0.25
+    )  # h > 1 does not count, not even for the least v
     assert robustness.auddc([0, 0.25, 0.5], [1, np.nan, 0]) == pytest.approx(0.25)
 
 
@@ -90,7 +92,9 @@ def test_the_summary_against_loops_over_pairs():
         robustness.auddc(rows["norm"] / rows["input_distance"], (rows["adversarial_distance"] - 1) / 2)
         for _, rows in frame[frame["pair"] < 4].groupby("pair")
     ]
-    assert found["auddc"] == pytest.approx(np.mean(areas)) and found["auddc_sd"] == pytest.approx(np.std(areas, ddof=1))
+    assert found["auddc"] == pytest.approx(np.mean(areas)) and found["auddc_sd"] == pytest.approx(
+        np.std(areas, ddof=1)
+    )
 
 
 def test_success_grows_with_the_budget_and_a_model_that_separates_no_pair_has_none():
@@ -129,7 +133,9 @@ def test_ms_ssim_against_numpy_with_as_many_scales_as_fit(side, window, scales):
     assert window_and_scales(side) == (window, scales)
     a = make_images(3, (1, side, side))
     b = (a + 0.3 * torch.rand(a.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
-    expected = [ssim_by_hand(p[0].double().numpy(), q[0].double().numpy(), window, scales) for p, q in zip(a, b)]
+    expected = [
+        ssim_by_hand(p[0].double().numpy(), q[0].double().numpy(), window, scales) for p, q in zip(a, b)
+    ]
     np.testing.assert_allclose(ms_ssim(a, b), expected, rtol=2e-4)
     torch.testing.assert_close(ms_ssim(a, a), torch.ones(3))
     torch.testing.assert_close(ms_ssim(a, b), ms_ssim(b, a))

@@ -33,11 +33,23 @@ PAIRS, LAMBDAS, IMAGES = 12, (0.5, 1.0, 4.0), 40
 
 
 def study(
-    *, loss=1.0, nll=1.0, elbo=-1.0, tc_elbo=2.0, overlap=2.0, width=1.0, seatbelt=2.0, area=0.0, noise=0.02, seeds=(0, 1, 2)
+    *,
+    loss=1.0,
+    nll=1.0,
+    elbo=-1.0,
+    tc_elbo=2.0,
+    overlap=2.0,
+    width=1.0,
+    seatbelt=2.0,
+    area=0.0,
+    noise=0.02,
+    seeds=(0, 1, 2),
 ):
-    """Tables whose effects of log₂ β are known; the data are ``sprites``, with families vae, ae, beta-vae, beta-tcvae, seatbelt.
+    """Tables whose effects of log₂ β are known; the data are ``sprites``, with families vae, ae, beta-vae,
+    beta-tcvae, seatbelt.
 
-    ``loss``, ``overlap``: powers of β; ``nll``, ``elbo``: nats; ``tc_elbo``: nats more for β-TCVAEs; ``seatbelt``: factor of its
+    ``loss``, ``overlap``: powers of β; ``nll``, ``elbo``: nats; ``tc_elbo``: nats more for β-TCVAEs;
+        ``seatbelt``: factor of its
     loss, and nats of its ELBO; ``area``: how much further from the target attacks leave the Seatbelt-VAE.
     """
     rng = np.random.default_rng(0)
@@ -48,10 +60,21 @@ def study(
             for seed in seeds:
                 cell = {"dataset": "sprites", "family": family, "beta": beta, "d_z": 4, "seed": seed}
                 steps, last = (np.log2(beta) if beta else 0.0), family == "seatbelt"
-                quality = elbo * steps + (tc_elbo if family == "beta-tcvae" else 0) + (tc_elbo + seatbelt if last else 0)
+                quality = (
+                    elbo * steps
+                    + (tc_elbo if family == "beta-tcvae" else 0)
+                    + (tc_elbo + seatbelt if last else 0)
+                )
                 its = -80 + quality + image_effect + rng.normal(0, noise * 5, IMAGES)
-                sigma = np.abs(width * (2 if family == "beta-vae" else 1.4) * (1 + rng.normal(0, noise, IMAGES)))
-                rows = {"image": np.arange(IMAGES), "elbo": its, "log_likelihood": its + 9, "sigma_norm": sigma}
+                sigma = np.abs(
+                    width * (2 if family == "beta-vae" else 1.4) * (1 + rng.normal(0, noise, IMAGES))
+                )
+                rows = {
+                    "image": np.arange(IMAGES),
+                    "elbo": its,
+                    "log_likelihood": its + 9,
+                    "sigma_norm": sigma,
+                }
                 images.append(pd.DataFrame(cell | rows))
                 coefficient = 0.01 * max(beta, 1) ** overlap * np.exp(rng.normal(0, noise))
                 row = {"overlap": coefficient, "overlap_se": 0.01 * coefficient, "sigma_norm": sigma.mean()}
@@ -60,11 +83,24 @@ def study(
                     reach = 100 * max(beta, 1) ** loss * (seatbelt if last else 1) * np.exp(pair_effect)
                     objective = reach * np.exp(rng.normal(0, noise, PAIRS))
                     distance = (
-                        1.5 + 0.1 * pair_effect + (area if last else 0) - 0.2 * (family == "ae") + rng.normal(0, noise, PAIRS)
+                        1.5
+                        + 0.1 * pair_effect
+                        + (area if last else 0)
+                        - 0.2 * (family == "ae")
+                        + rng.normal(0, noise, PAIRS)
                     )
-                    trial = {"loss": "latent-kl", "lambda": weight, "pair": np.arange(PAIRS), "objective": objective}
+                    trial = {
+                        "loss": "latent-kl",
+                        "lambda": weight,
+                        "pair": np.arange(PAIRS),
+                        "objective": objective,
+                    }
                     trial |= {"norm": 2.0 / weight, "input_distance": 5.0, "adversarial_distance": distance}
-                    trial |= {"target_distance": 1.0, "original_distance": 4.0, "target_nll": 50 + nll * steps * (1 + last)}
+                    trial |= {
+                        "target_distance": 1.0,
+                        "original_distance": 4.0,
+                        "target_nll": 50 + nll * steps * (1 + last),
+                    }
                     trials.append(pd.DataFrame(cell | trial))
     frames = pd.DataFrame(models), pd.concat(images, ignore_index=True), pd.concat(trials, ignore_index=True)
     return Evidence(*frames, resamples=200)
@@ -76,7 +112,12 @@ def only(findings):
 
 
 def test_thresholds():
-    inside, over, under, unknown = Interval(1, 0, 2), Interval(3, 2, 4), Interval(-1, -2, 0.5), Interval(1, np.nan, np.nan)
+    inside, over, under, unknown = (
+        Interval(1, 0, 2),
+        Interval(3, 2, 4),
+        Interval(-1, -2, 0.5),
+        Interval(1, np.nan, np.nan),
+    )
     assert [above(i, 1) for i in (inside, over, under, unknown)] == [UNDECIDED, HOLDS, FAILS, UNDECIDED]
     assert [below(i, 1) for i in (inside, over, under, unknown)] == [UNDECIDED, FAILS, HOLDS, UNDECIDED]
 
@@ -136,10 +177,16 @@ def test_correlation_with_disentanglement():
     moved["adversarial_distance"] = 1 + moved["shift"]
     assert only(attacks.no_correlation(Evidence(e.models, e.images, moved))).verdict == FAILS
     rng = np.random.default_rng(2)
-    moved["adversarial_distance"] = 1 + rng.random(len(e.models))[moved.groupby(["family", "beta", "seed"]).ngroup()]
+    moved["adversarial_distance"] = (
+        1 + rng.random(len(e.models))[moved.groupby(["family", "beta", "seed"]).ngroup()]
+    )
     assert only(attacks.no_correlation(Evidence(e.models, e.images, moved))).verdict == HOLDS
     few = {"seed": [0]}
-    small = only(attacks.no_correlation(Evidence(e.models.query("seed == 0"), e.images, moved[moved["seed"].isin(few["seed"])])))
+    small = only(
+        attacks.no_correlation(
+            Evidence(e.models.query("seed == 0"), e.images, moved[moved["seed"].isin(few["seed"])])
+        )
+    )
     assert small.verdict == UNDECIDED
     unknown = e.models.assign(mig=np.nan)
     assert list(attacks.no_correlation(Evidence(unknown, e.images, moved))) == []
@@ -166,8 +213,13 @@ def test_quality():
     for column in ("elbo", "log_likelihood"):
         less = only(latents.degrades_less(e, column, ("beta-tcvae", "beta-vae")))
         assert less.verdict == HOLDS and less.interval.estimate == pytest.approx(2, abs=0.2)
-        assert only(latents.degrades_less(study(tc_elbo=-2.0), column, ("beta-tcvae", "beta-vae"))).verdict == FAILS
-    assert only(latents.degrades_less(e, "elbo", ("seatbelt", "beta-tcvae"))).interval.estimate == pytest.approx(2, abs=0.2)
+        assert (
+            only(latents.degrades_less(study(tc_elbo=-2.0), column, ("beta-tcvae", "beta-vae"))).verdict
+            == FAILS
+        )
+    assert only(
+        latents.degrades_less(e, "elbo", ("seatbelt", "beta-tcvae"))
+    ).interval.estimate == pytest.approx(2, abs=0.2)
 
 
 def test_sigma():
@@ -185,7 +237,8 @@ def roll(keep_height, keep_spiral, n=400):
 
 
 @pytest.mark.parametrize(
-    ("height", "spiral", "collapses", "stays"), [(0.0, 0.95, HOLDS, FAILS), (0.9, 0.95, FAILS, HOLDS), (0.95, 0.0, HOLDS, FAILS)]
+    ("height", "spiral", "collapses", "stays"),
+    [(0.0, 0.95, HOLDS, FAILS), (0.9, 0.95, FAILS, HOLDS), (0.95, 0.0, HOLDS, FAILS)],
 )
 def test_swiss_roll(height, spiral, collapses, stays):
     e = study()
@@ -218,7 +271,9 @@ def test_seatbelt_at_equal_quality(area, verdict):
     e = study(area=area, seatbelt=0.5, tc_elbo=2.0, elbo=-1.0)
     found = only(part2.robust_at_equal_quality(e))
     assert found.verdict == verdict
-    assert found.note.startswith("3 of 6 Seatbelt-VAEs")  # β = 4 has an ELBO of 0.5, between 0 and 1; β = 2 is above them all
+    assert found.note.startswith(
+        "3 of 6 Seatbelt-VAEs"
+    )  # β = 4 has an ELBO of 0.5, between 0 and 1; β = 2 is above them all
     far = study(area=area, seatbelt=50.0)
     assert list(part2.robust_at_equal_quality(far)) == []
 
@@ -244,7 +299,9 @@ def test_poor_tables_are_judged_without_a_crash(what):
         poor = Evidence(e.models.iloc[:0], e.images.iloc[:0], e.attacks.iloc[:0])
     elif what == "NaN":
         poor = Evidence(
-            e.models.assign(overlap=np.nan, mig=np.nan), e.images.assign(elbo=np.nan), e.attacks.assign(objective=np.nan)
+            e.models.assign(overlap=np.nan, mig=np.nan),
+            e.images.assign(elbo=np.nan),
+            e.attacks.assign(objective=np.nan),
         )
     else:
         attacks_ = e.attacks.query("seed == 0 and pair == 0")
@@ -255,7 +312,7 @@ def test_poor_tables_are_judged_without_a_crash(what):
     assert raised["verdict"] == (UNTESTABLE if what == "nothing" else UNDECIDED)
 
 
-# --- the stage ---------------------------------------------------------------------------------------------------------
+# --- the stage --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +323,11 @@ def command(tmp_path_factory):
     for name in ("models", "images", "attacks"):
         write_table(folder / f"{name}.parquet", getattr(e, name))
         files += [f"--{name}", folder / f"{name}.parquet"]
-    arrays = {"x": roll(1, 1)["x"], "sample": np.zeros((400, 2)), "reconstruction": roll(0.1, 0.9)["reconstruction"]}
+    arrays = {
+        "x": roll(1, 1)["x"],
+        "sample": np.zeros((400, 2)),
+        "reconstruction": roll(0.1, 0.9)["reconstruction"],
+    }
     path = folder / "e.h5"
     write_h5(path, "evaluation", {name: (array, name) for name, array in arrays.items()}, {})
     cell = {"dataset": "swissroll", "family": "beta-vae", "beta": 128.0, "d_z": 2, "seed": 0}
@@ -288,7 +349,11 @@ def test_stage_writes_three_tables_that_agree(command):
         assert f"**{verdict}**" in row
     (roll_row,) = [row for row in rows if "collapses towards a curve" in row]
     assert "**holds**" in roll_row and "0.190" in roll_row
-    assert "does not hold" in text and "output space DISAGREES" in text and "not testable with this config: " in text
+    assert (
+        "does not hold" in text
+        and "output space DISAGREES" in text
+        and "not testable with this config: " in text
+    )
     assert max(map(len, text.splitlines())) <= 140
 
 

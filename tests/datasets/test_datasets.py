@@ -340,6 +340,12 @@ def move_below(folder: Path, *names: str) -> Path:
     return root
 
 
+def test_a_data_set_may_have_any_name(tiny_mnist, tmp_path):
+    kind, folder, arrays = tiny_mnist
+    stage.prepare(PrepareSpec(dataset="my digits", kind=kind, path=str(folder)), tmp_path / "mine.h5")
+    assert (read_split(tmp_path / "mine.h5", "train").x[:, 0] == arrays["train"][0]).all()
+
+
 @pytest.mark.parametrize("layout", ["folder", "root", "extracted folder", "extracted root"])
 def test_mnist_files(tiny_mnist, layout):
     name, folder, arrays = tiny_mnist
@@ -415,6 +421,24 @@ def test_faulty_parts_are_refused(fault):
     with pytest.raises(DataError, match=r"^some") as caught:
         check_parts("some", {"train": Part(IMAGES), "test": part})
     assert words in str(caught.value)
+
+
+# --- the registry
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_docs_have_the_number_and_shape_of_every_data_set(name):
+    entry = DATASETS[name]
+    lines = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").splitlines()
+    row = next(line for line in lines if line.startswith(f"| `{name}` |"))
+    assert (f"{entry.count:,}" if entry.count else "| any |") in row
+    assert "×".join(map(str, entry.shape)) in row or name == "array"
+
+
+def test_the_registry_has_the_number_and_shape_of_what_is_generated():
+    for name in MADE_HERE:
+        part = whole(made_here(name))
+        assert part.x.shape == (DATASETS[name].count, *DATASETS[name].shape)
 
 
 # --- the stage

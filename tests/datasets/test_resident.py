@@ -31,7 +31,7 @@ def test_black_and_white_images_come_back_out_of_bits(tmp_path, shape):
 
 @pytest.mark.parametrize("grey", [0, 20, 49])
 def test_one_grey_pixel_in_any_block_keeps_the_bytes(tmp_path, monkeypatch, grey):
-    monkeypatch.setattr(resident, "BLOCK", 64 * 7)
+    monkeypatch.setattr(resident, "BLOCK_BYTES", 64 * 7)
     x = black_and_white()
     x[grey, 0, 3, 3] = 128
     found = Resident.read(write(tmp_path / "d.h5", x), "train")
@@ -42,7 +42,7 @@ def test_one_grey_pixel_in_any_block_keeps_the_bytes(tmp_path, monkeypatch, grey
 def test_blocks_and_a_limit_change_nothing(tmp_path, monkeypatch):
     x = black_and_white()
     path = write(tmp_path / "d.h5", x)
-    monkeypatch.setattr(resident, "BLOCK", 64 * 7)
+    monkeypatch.setattr(resident, "BLOCK_BYTES", 64 * 7)
     assert torch.equal(Resident.read(path, "train")[:], torch.from_numpy(x).float() / 255)
     assert torch.equal(Resident.read(path, "train", 23)[:], torch.from_numpy(x[:23]).float() / 255)
 

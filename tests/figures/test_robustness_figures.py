@@ -1,4 +1,5 @@
-"""Figures of robustness: numbers read back from what was drawn, against loops; what cannot be estimated is said."""
+"""Figures of robustness: numbers read back from what was drawn, against loops; what cannot be estimated is
+said."""
 
 import numpy as np
 import pandas as pd
@@ -188,7 +189,8 @@ def test_attacks_of_bounded_size_are_ratios_of_means_against_the_bound(data):
 
 
 def flag(attacks, family, beta, loss="latent-kl", seeds=(0,)):
-    """The attacks with the models of some seeds flagged, as a table read from a file has it: NaN where nothing is said."""
+    """The attacks with the models of some seeds flagged, as a table read from a file has it: NaN where
+    nothing is said."""
     where = (
         (attacks["family"] == family)
         & (attacks["beta"] == beta)
@@ -365,7 +367,7 @@ def test_part2_compares_two_families(data):
     assert "No Seatbelt-VAE" in notes(make("part2", one))
 
 
-# --- published values --------------------------------------------------------------------------------------------------
+# --- published values -------------------------------------------------------------------------------
 
 
 def test_published_values_stand_behind_ours_where_they_match(data):
@@ -394,7 +396,7 @@ def test_published_table_is_sound():
     assert ((both["low"] < both["value"]) & (both["value"] < both["high"])).all()
 
 
-# --- tables with less in them ------------------------------------------------------------------------------------------
+# --- tables with less in them -----------------------------------------------------------------------
 
 
 def spoiled(data, what):

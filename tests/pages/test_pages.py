@@ -5,7 +5,9 @@ import json
 import re
 import shutil
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,28 +18,59 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaepipe import pages
+from vaepipe.pages import explorer as packing
+from vaepipe.pages import report as report_pages
+from vaepipe.pages.explorer import Level, Source
 from vaepipe.stages import explore, report
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5, write_h5
 from vaepipe.storage.tables import write_table
-from vaepipe.study.grid import Cell
+from vaepipe.study import jobs
+from vaepipe.study.cells import Cell
+from vaepipe.study.settings import Plot
+from vaepipe.study.study import Study
 
-# --- what is packed ------------------------------------------------------------------------------------------------------
+# --- what is packed ---------------------------------------------------------------------------------
 
 L, P, SHAPE = 6, 3, (3, 4, 5)
 PLOTLY = pages.plotly
 
 
-def write_attack(path, seed=0, lambdas=tuple(2.0**k for k in range(L)), pairs=P, shape=SHAPE):
-    """An attack file of random numbers."""
+SOLVED = (
+    "objective",
+    "divergence",
+    "norm",
+    "initial_divergence",
+    "converged",
+    "x",
+    "target",
+    "lambdas",
+    "pairs",
+)
+SOLVED += ("distortion",)
+
+
+def write_attack(source, seed=0, lambdas=tuple(2.0**k for k in range(L)), pairs=P, shape=SHAPE):
+    """The files of an attack and its measures, of random numbers; their arrays."""
     random = np.random.default_rng(seed)
-    grid, images = (len(lambdas), pairs), lambda *first: random.integers(0, 256, (*first, *shape), dtype=np.uint8)
-    arrays = {name: random.random(grid) * 100 for name in explore.BY_LAMBDA} | {"converged": random.random(grid) < 0.5}
-    arrays |= {name: random.random(pairs) for name in explore.BY_PAIR} | {name: images(pairs) for name in explore.STILLS}
+    grid, images = (
+        (len(lambdas), pairs),
+        lambda *first: random.integers(0, 256, (*first, *shape), dtype=np.uint8),
+    )
+    arrays = {name: random.random(grid) * 100 for name in packing.BY_LAMBDA} | {
+        "converged": random.random(grid) < 0.5
+    }
+    arrays |= {name: random.random(pairs) for name in packing.BY_PAIR} | {
+        name: images(pairs) for name in packing.STILLS
+    }
     arrays |= {"lambdas": np.array(lambdas), "pairs": random.integers(0, 999, (pairs, 2))}
-    arrays |= {"distortion": random.normal(size=(*grid, *shape)).astype("float32") * 10 ** random.uniform(-4, 0)}
+    arrays |= {
+        "distortion": random.normal(size=(*grid, *shape)).astype("float32") * 10 ** random.uniform(-4, 0)
+    }
     arrays |= {"adversarial_reconstruction": images(*grid)}
-    write_h5(path, "attack", {name: (array, "") for name, array in arrays.items()}, {"loss": "latent-kl"})
+    for path, kind, own in ((source.attack, "attack", True), (source.measure, "measure", False)):
+        kept = {name: (array, "") for name, array in arrays.items() if (name in SOLVED) == own}
+        write_h5(path, kind, kept, {"loss": "latent-kl"})
     return arrays
 
 
@@ -46,67 +79,93 @@ def unpacked(packed: bytes) -> np.ndarray:
 
 
 def test_the_packed_pictures_give_back_the_arrays(tmp_path):
-    arrays = write_attack(tmp_path / "a.h5")
-    rows = explore.shown(L, 2)
-    with open_h5(tmp_path / "a.h5", "attack") as file:
-        packed = explore.pictures(file, 2, rows)
+    source = Source(
+        Cell("digits", "vae", 1.0, 4, 0), "latent-kl", "", *map(str, (tmp_path / "a.h5", tmp_path / "m.h5"))
+    )
+    arrays = write_attack(source)
+    rows = packing.shown(L, 2)
+    packed = packing.pictures(explore.read(source, 2), rows)
     assert rows == [0, 2, 4, 5] and len(packed) == 2
     for p in range(2):
         got = unpacked(packed[p])
         assert len(got) == 4 + 2 * len(rows)
-        for i, name in enumerate(explore.STILLS):
+        for i, name in enumerate(packing.STILLS):
             np.testing.assert_array_equal(got[i], arrays[name][p])
         for i, row in enumerate(rows):
             d = arrays["distortion"][row, p]
             reach = np.abs(d).max()
             np.testing.assert_allclose((got[4 + i] / 1.0 - 128) / 127 * reach, d, atol=reach / 254 * 1.001)
-            np.testing.assert_array_equal(got[4 + len(rows) + i], arrays["adversarial_reconstruction"][row, p])
+            np.testing.assert_array_equal(
+                got[4 + len(rows) + i], arrays["adversarial_reconstruction"][row, p]
+            )
 
 
 def test_no_distortion_and_numbers_that_are_not_finite_are_packed_as_nothing(tmp_path):
-    arrays = {name: np.zeros((2, 1, 2, 2), "uint8") for name in explore.STILLS}
+    arrays = {name: np.zeros((2, 1, 2, 2), "uint8") for name in packing.STILLS}
     arrays["adversarial_reconstruction"] = np.zeros((1, 2, 1, 2, 2), "uint8")
     arrays["distortion"] = np.zeros((1, 2, 1, 2, 2), "float32")
     arrays["distortion"][0, 1] = np.nan
-    for packed in explore.pictures(arrays, 2, [0]):
+    for packed in packing.pictures(arrays, [0]):
         assert zlib.decompress(packed)[16:20] == bytes([128] * 4)
-    assert explore._digits(np.array([np.nan, np.inf, 123456789.0])) == [None, None, 123457000.0]
+    assert packing.digits(np.array([np.nan, np.inf, 123456789.0])) == [None, None, 123457000.0]
 
 
-# --- what is left out ------------------------------------------------------------------------------------------------------
+# --- what is left out -------------------------------------------------------------------------------
 
 
 def many(seeds, betas=(1, 2, 4), d_z=(4, 8)):
-    cells = [Cell("digits", "beta-vae" if b > 1 else "vae", float(b), z, s) for b in betas for z in d_z for s in range(seeds)]
-    return [explore.Source(cell, "latent-kl") for cell in cells]
+    cells = [
+        Cell("digits", "beta-vae" if b > 1 else "vae", float(b), z, s)
+        for b in betas
+        for z in d_z
+        for s in range(seeds)
+    ]
+    return [Source(cell, "latent-kl") for cell in cells]
 
 
 @given(st.integers(1, 3), st.integers(1, 200), st.integers(1, 50))
 def test_each_level_holds_fewer_pictures_than_the_one_before(seeds, lambdas, pairs):
     everything = many(seeds)
-    found = list(explore.levels(everything, lambdas, pairs, {"beta": 4, "d_z": 8}))
-    assert found[0] == explore.Level(tuple(everything), pairs, 1)
-    sizes = [len(level.sources) * level.pairs * len(explore.shown(lambdas, level.step)) for level in found]
+    found = list(packing.levels(everything, lambdas, pairs, 4, 8))
+    assert found[0] == Level(tuple(everything), pairs, 1)
+    sizes = [len(level.sources) * level.pairs * len(packing.shown(lambdas, level.step)) for level in found]
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes[:-2])) == len(sizes[:-2])
     last = found[-1]
-    assert last.pairs == 1 and len(explore.shown(lambdas, last.step)) <= 2 * explore.FEWEST_LAMBDAS
-    assert {source.cell for source in last.sources} == {Cell("digits", "vae", 1, 8, 0), Cell("digits", "beta-vae", 4, 8, 0)}
+    assert last.pairs == 1 and len(packing.shown(lambdas, last.step)) <= 2 * packing.FEWEST_LAMBDAS
+    assert {source.cell for source in last.sources} == {
+        Cell("digits", "vae", 1, 8, 0),
+        Cell("digits", "beta-vae", 4, 8, 0),
+    }
     for level in found:
-        rows = explore.shown(lambdas, level.step)
+        rows = packing.shown(lambdas, level.step)
         assert rows[0] == 0 and rows[-1] == lambdas - 1 and rows == sorted(set(rows))
 
 
 @pytest.fixture
 def large(tmp_path, monkeypatch):
-    """Two seeds, two β, two d_z of attacks that cannot be compressed, 8 pairs and 9 λ; a page whose library weighs nothing."""
+    """Two seeds, two β, two d_z of attacks that cannot be compressed, 8 pairs and 9 λ; a page whose library
+    weighs nothing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pages, "plotly", lambda: pages.Markup(""))
     lambdas = [2.0**k for k in range(9)]
-    grid = {"families": ["beta-vae"], "betas": [1, 4], "d_z": [2, 8], "seeds": [0, 1]}
-    study = {"digits": {"grid": grid, "losses": ["latent-kl"], "ball": [], "external": {}}}
-    for i, source in enumerate(explore.sources(study)):
-        write_attack(source.path, i, lambdas, pairs=8, shape=(1, 16, 16))
-    return {"study": study, "plot": {"beta": 4, "d_z": 8}}
+    sources = explore.sources(
+        listed({"families": ["beta-vae"], "betas": [1, 4], "d_z": [2, 8], "seeds": [0, 1]})
+    )
+    for i, source in enumerate(sources):
+        write_attack(source, i, lambdas, pairs=8, shape=(1, 16, 16))
+    return sources
+
+
+def listed(grid, **more):
+    """The jobs of a study of digits, attacked by latent-kl."""
+    return jobs.jobs(Study({"study": ["digits"], "grid": grid, "attack": {"losses": ["latent-kl"]}, **more}))
+
+
+PLOT = Plot(beta=4, d_z=8)
+
+
+def with_reasons(sources, masked):
+    return [replace(source, masked=masked.get((source.cell.name, source.loss), "")) for source in sources]
 
 
 def held(page: str) -> dict:
@@ -114,7 +173,7 @@ def held(page: str) -> dict:
 
 
 def test_a_study_too_large_for_the_page_is_thinned_and_the_page_says_how(large):
-    whole = explore.explore(large, 2**30)
+    whole = explore.explore(large, 2**30, PLOT)
     assert len(held(whole)["entries"]) == 8 and held(whole)["rule"] == ""
     data = len(str(pages.inert(held(whole))).encode())
     frame = len(whole.encode()) - data
@@ -122,43 +181,64 @@ def test_a_study_too_large_for_the_page_is_thinned_and_the_page_says_how(large):
         (0.9, 8, "To keep the page small it holds pictures of 5 of 9 λ."),
         (0.4, 8, "To keep the page small it holds the first 4 of 8 pairs, pictures of 5 of 9 λ."),
         (0.1, 8, "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ."),
-        (0.07, 4, "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ, 4 of 8 attacked models."),
-        (0.03, 2, "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ, 2 of 8 attacked models."),
+        (
+            0.07,
+            4,
+            "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ, 4 of 8 attacked models.",
+        ),
+        (
+            0.03,
+            2,
+            "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ, 2 of 8 attacked models.",
+        ),
     ):
-        page = explore.explore(large, frame + int(part * data))
+        page = explore.explore(large, frame + int(part * data), PLOT)
         assert len(page.encode()) <= frame + part * data
         assert (len(held(page)["entries"]), held(page)["rule"]) == (models, said)
         for entry in held(page)["entries"]:  # the curve keeps every λ
             assert len(entry["lambdas"]) == len(entry["norm"]) == 9
 
 
-def test_a_model_trained_elsewhere_is_shown_under_its_name(large):
-    study = large["study"]["digits"]
-    study["grid"]["families"], study["external"] = [], {"theirs": {"dataset": "digits", "d_z": 4}}
-    [cell] = {source.cell for source in explore.sources(large["study"])}
-    write_attack(cell.attack("latent-kl"))
-    data = held(explore.explore(large, 2**30))
+def test_a_model_trained_elsewhere_is_shown_under_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pages, "plotly", lambda: pages.Markup(""))
+    cell = Cell("digits", "theirs", 0.0, 4, 0)
+    source = Source(
+        cell,
+        "latent-kl",
+        "",
+        jobs.output("attack", cell, "latent-kl"),
+        jobs.output("measure", cell, "latent-kl"),
+    )
+    write_attack(source)
+    data = held(explore.explore([source], 2**30, PLOT))
     assert [entry["name"] for entry in data["entries"]] == ["theirs"] and data["start"]["family"] == "theirs"
 
 
 def test_the_page_says_of_each_attack_why_it_is_too_weak(large, tmp_path):
-    flagged, *_ = explore.sources(large["study"])
-    rows = [vars(source.cell) | {"loss": source.loss, "masked": ""} for source in explore.sources(large["study"])]
-    rows[0]["masked"] = why = 'random restarts do better for 25 % of pairs; </script><img src=x onerror="window.bad=1">'
+    flagged, *_ = large
+    rows = [vars(source.cell) | {"loss": source.loss, "masked": ""} for source in large]
+    rows[0]["masked"] = why = (
+        'random restarts do better for 25 % of pairs; </script><img src=x onerror="window.bad=1">'
+    )
     write_table(tmp_path / "robustness.csv", pd.DataFrame(rows))
     masked = explore.reasons(tmp_path / "robustness.csv")
     assert masked == {(flagged.cell.name, "latent-kl"): why}
-    page = explore.explore(large, 2**30, masked)
+    page = explore.explore(with_reasons(large, masked), 2**30, PLOT)
     assert [entry["masked"] for entry in held(page)["entries"]] == [why] + 7 * [""]
     assert why not in page and "img" not in Elements(page).names
-    assert all(entry["masked"] == "" for entry in held(explore.explore(large, 2**30))["entries"])
+    assert all(entry["masked"] == "" for entry in held(explore.explore(large, 2**30, PLOT))["entries"])
 
 
 def test_the_reason_stands_below_the_choice_of_a_flagged_model_only(browser, large, tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "plotly", PLOTLY)
-    (flagged, other), why = explore.sources(large["study"])[:2], '<img src=x onerror="window.bad=1"> do better'
+    flagged, other = large[:2]
+    why = '<img src=x onerror="window.bad=1"> do better'
     page = tmp_path / "explorer.html"
-    page.write_text(explore.explore(large, 2**30, {(flagged.cell.name, "latent-kl"): why}), encoding="utf-8")
+    page.write_text(
+        explore.explore(with_reasons(large, {(flagged.cell.name, "latent-kl"): why}), 2**30, PLOT),
+        encoding="utf-8",
+    )
     for source, said in (
         (flagged, f"† Attack too weak by its checks, do not call this model robust: {why}."),
         (other, ""),
@@ -166,7 +246,9 @@ def test_the_reason_stands_below_the_choice_of_a_flagged_model_only(browser, lar
         cell = source.cell
         browser.open(page, f"#family={cell.family}&beta={cell.beta:g}&d_z={cell.d_z}&seed={cell.seed}")
         browser.wait("document.body.dataset.shown !== undefined")
-        shown = browser.wait(f"location.hash.includes('seed={cell.seed}') && [document.getElementById('masked').innerText]")
+        shown = browser.wait(
+            f"location.hash.includes('seed={cell.seed}') && [document.getElementById('masked').innerText]"
+        )
         assert shown == [said]
     assert browser.run("return [document.images.length, window.bad === undefined]") == [0, True]
     browser.wait("document.body.dataset.opened")
@@ -175,13 +257,12 @@ def test_the_reason_stands_below_the_choice_of_a_flagged_model_only(browser, lar
 
 def test_a_page_that_cannot_be_small_enough_and_a_study_without_attacks_are_errors_in_one_line(large):
     with pytest.raises(DataError, match="do not hold one pair"):
-        explore.explore(large, 20_000)
-    large["study"]["digits"]["losses"] = []
+        explore.explore(large, 20_000, PLOT)
     with pytest.raises(DataError, match="nothing to explore"):
-        explore.explore(large, 2**30)
+        explore.explore([], 2**30, PLOT)
 
 
-# --- what is written is text ---------------------------------------------------------------------------------------------
+# --- what is written is text ------------------------------------------------------------------------
 
 
 class Elements(HTMLParser):
@@ -207,7 +288,9 @@ class Elements(HTMLParser):
             self.tables[-1][-1][-1] += data.strip()
 
 
-HOSTILE = st.text(st.sampled_from("<>&\"'/!-{}% \u2028ab")) | st.sampled_from(["</script><script>", "<!--<script>", "{{ 7*7 }}"])
+HOSTILE = st.text(st.sampled_from("<>&\"'/!-{}% \u2028ab")) | st.sampled_from(
+    ["</script><script>", "<!--<script>", "{{ 7*7 }}"]
+)
 
 
 @given(HOSTILE)
@@ -220,23 +303,28 @@ def test_json_in_a_script_ends_nothing_and_reads_back(text):
 @given(HOSTILE)
 @settings(max_examples=30)
 def test_everything_that_a_page_shows_is_escaped(text):
-    plain = report.configuration({"study": ["digits"], "path": "x"})
-    page = report.configuration({"study": ["digits"], "path": text})
+    plain = report_pages.configuration({"study": ["digits"], "path": "x"})
+    page = report_pages.configuration({"study": ["digits"], "path": text})
     assert Elements(page).names == Elements(plain).names
     part = {"columns": [text], "rows": [[text, 1.5]], "title": text}
     rendered = Elements(pages.render("page.html", title=text, intro=text, parts=[part]))
-    assert rendered.names.count("td") == 2 and "script" not in rendered.names and rendered.text.count(text) >= 5
+    assert (
+        rendered.names.count("td") == 2 and "script" not in rendered.names and rendered.text.count(text) >= 5
+    )
 
 
 def test_times_leave_out_the_jobs_without_a_benchmark_and_say_how_many(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    grid = {"families": ["vae"], "betas": [1], "d_z": [2, 3], "seeds": [0]}
-    study = {"digits": {"grid": grid, "losses": ["latent-kl"], "ball": [], "external": {}}}
-    for seconds, (stage, cell, _, _, benchmark) in enumerate(report.jobs(study)):
-        if (stage, cell.d_z) != ("attack", 3):
+    all_jobs = listed({"families": ["vae"], "betas": [1], "d_z": [2, 3], "seeds": [0]})
+    timed = jobs.of_stage(all_jobs, "train", "evaluate", "attack")
+    for seconds, job in enumerate(timed):
+        if (job.stage, job.cell.d_z) != ("attack", 3):
+            benchmark = Path(job.benchmark)
             benchmark.parent.mkdir(parents=True, exist_ok=True)
-            benchmark.write_text(json.dumps({"s": seconds + 0.25, "cpu_time": 2 * seconds, "max_rss": 100 + seconds}) + "\n")
-    page = report.times(study)
+            benchmark.write_text(
+                json.dumps({"s": seconds + 0.25, "cpu_time": 2 * seconds, "max_rss": 100 + seconds}) + "\n"
+            )
+    page = report.times(timed)
     table, slowest = Elements(page).tables
     assert "1 jobs have no benchmark file" in page
     # the jobs in order: train 0.25 s, evaluate 1.25, attack 2.25, train 3.25, evaluate 4.25, (attack)
@@ -248,9 +336,16 @@ def test_times_leave_out_the_jobs_without_a_benchmark_and_say_how_many(tmp_path,
     assert [row[0] for row in slowest[1:]] == ["evaluate", "train", "attack", "evaluate", "train"]
 
 
-# --- in a browser ----------------------------------------------------------------------------------------------------------
+# --- in a browser -----------------------------------------------------------------------------------
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 FLAGS += ["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1280,860"]
 
 
@@ -268,7 +363,9 @@ class Browser:
         """The value of a script as soon as it is true."""
         from selenium.webdriver.support.ui import WebDriverWait
 
-        return WebDriverWait(self.driver, 120, 0.05).until(lambda driver: driver.execute_script(f"return {script}"))
+        return WebDriverWait(self.driver, 120, 0.05).until(
+            lambda driver: driver.execute_script(f"return {script}")
+        )
 
     def run(self, script: str, *arguments):
         return self.driver.execute_script(script, *arguments)
@@ -279,7 +376,9 @@ class Browser:
     def click_text(self, text: str):
         """Click the link with this text."""
         self.wait(f"[...document.querySelectorAll('a')].some(a => a.innerText.trim() === {json.dumps(text)})")
-        self.run("[...document.querySelectorAll('a')].find(a => a.innerText.trim() === arguments[0]).click()", text)
+        self.run(
+            "[...document.querySelectorAll('a')].find(a => a.innerText.trim() === arguments[0]).click()", text
+        )
 
     def errors(self) -> list[str]:
         """What the console has that is worse than a warning, and every address outside the page."""
@@ -287,8 +386,12 @@ class Browser:
             message = json.loads(row["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 self.asked.append(message["params"]["request"]["url"])
-        outside = [url for url in self.asked if not url.startswith(("file:", "data:", "blob:", "chrome:", "about:"))]
-        return [row["message"] for row in self.driver.get_log("browser") if row["level"] == "SEVERE"] + outside
+        outside = [
+            url for url in self.asked if not url.startswith(("file:", "data:", "blob:", "chrome:", "about:"))
+        ]
+        return [
+            row["message"] for row in self.driver.get_log("browser") if row["level"] == "SEVERE"
+        ] + outside
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +417,9 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tables(finished):
     """The smoke study's folder and table of attacks."""
-    return SimpleNamespace(folder=finished, attacks=pd.read_parquet(finished / "results/tables/attacks.parquet"))
+    return SimpleNamespace(
+        folder=finished, attacks=pd.read_parquet(finished / "results/tables/attacks.parquet")
+    )
 
 
 @pytest.fixture
@@ -325,7 +430,14 @@ def explorer(browser, tables):
 
 
 KEYS = ("dataset", "family", "beta", "d_z", "seed", "loss")
-NUMBERS = ("norm", "divergence", "objective", "initial_divergence", "adversarial_distance", "original_distance")
+NUMBERS = (
+    "norm",
+    "divergence",
+    "objective",
+    "initial_divergence",
+    "adversarial_distance",
+    "original_distance",
+)
 NUMBERS += ("target_distance", "input_distance", "target_nll")
 
 
@@ -342,17 +454,25 @@ def row_shown(browser, tables) -> pd.Series:
     for key in ("beta", "d_z", "seed", "pair"):
         rows = rows[rows[key] == float(now[key])]
     row = rows.sort_values("lambda").iloc[int(now["lambda"])]
-    pair, lambda_ = browser.run("return ['pair', 'lambda'].map(id => document.getElementById(id + '-text').textContent)")
-    assert float(lambda_) == pytest.approx(row["lambda"], rel=1e-4) and pair.split()[0] == str(int(now["pair"]) + 1)
+    pair, lambda_ = browser.run(
+        "return ['pair', 'lambda'].map(id => document.getElementById(id + '-text').textContent)"
+    )
+    assert float(lambda_) == pytest.approx(row["lambda"], rel=1e-4) and pair.split()[0] == str(
+        int(now["pair"]) + 1
+    )
     return row
 
 
 def check_numbers(browser, tables) -> pd.Series:
     row = row_shown(browser, tables)
     names = [*NUMBERS, "converged"]
-    texts = browser.run("return arguments[0].map(name => document.getElementById('number-' + name).textContent)", names)
+    texts = browser.run(
+        "return arguments[0].map(name => document.getElementById('number-' + name).textContent)", names
+    )
     *numbers, converged = texts
-    np.testing.assert_allclose([float(text) for text in numbers], row[list(NUMBERS)].astype(float), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        [float(text) for text in numbers], row[list(NUMBERS)].astype(float), rtol=1e-4, atol=1e-6
+    )
     assert (converged == "converged") == row["converged"]
     return row
 
@@ -368,7 +488,10 @@ def pixels(browser, name: str) -> np.ndarray:
 
 
 def test_the_explorer_opens_offline_at_the_models_of_the_montage(explorer, tables, capsys):
-    opened, size = explorer.run("return document.body.dataset.opened"), (tables.folder / "results/explorer.html").stat().st_size
+    opened, size = (
+        explorer.run("return document.body.dataset.opened"),
+        (tables.folder / "results/explorer.html").stat().st_size,
+    )
     with capsys.disabled():
         print(f"\nexplorer: {size / 2**20:.1f} MB, opened in {opened} ms")
     assert explorer.errors() == [] and size < 30 * 2**20
@@ -418,14 +541,18 @@ def test_the_pictures_are_those_of_the_attack_files(explorer, tables):
         explorer.wait(f"document.body.dataset.shown === '{at}'")
         cell = Cell(*(row[key] for key in ("dataset", "family", "beta", "d_z", "seed")))
         p = int(row["pair"])
-        with open_h5(tables.folder / cell.attack(row["loss"]), "attack") as file:
-            for name in (*explore.STILLS, "adversarial_reconstruction"):
-                stored = file[name][at, p] if file[name].ndim == 5 else file[name][p]
+        paths = [tables.folder / jobs.output(stage, cell, row["loss"]) for stage in ("attack", "measure")]
+        with open_h5(paths[0], "attack") as file, open_h5(paths[1], "measure") as measured:
+            for name in (*packing.STILLS, "adversarial_reconstruction"):
+                array = (file if name in file else measured)[name]
+                stored = array[at, p] if array.ndim == 5 else array[p]
                 np.testing.assert_array_equal(pixels(explorer, name), stored[0], name)
             d = file["distortion"][at, p, 0]
             reach = np.abs(d).max()
             adversarial = np.clip(file["x"][p, 0] / 255 + d, 0, 1) * 255
-            np.testing.assert_allclose(pixels(explorer, "adversarial"), adversarial, atol=0.51 + 255 * reach / 254)
+            np.testing.assert_allclose(
+                pixels(explorer, "adversarial"), adversarial, atol=0.51 + 255 * reach / 254
+            )
             np.testing.assert_allclose(pixels(explorer, "d"), 127.5 + 127.5 * d / (reach or 1), atol=1.1)
         explorer.find("#lambda").send_keys(Keys.ARROW_RIGHT)
 
@@ -435,8 +562,12 @@ def test_the_curve_has_all_lambdas_and_marks_the_chosen_one(explorer, tables):
 
     explorer.find("#lambda").send_keys(Keys.END)
     row = row_shown(explorer, tables)
-    same = tables.attacks[(tables.attacks[["family", "beta", "pair"]] == row[["family", "beta", "pair"]]).all(axis=1)]
-    traces = explorer.run("return document.getElementById('curve').data.map(t => ({name: t.name, x: [...t.x], y: [...t.y]}))")
+    same = tables.attacks[
+        (tables.attacks[["family", "beta", "pair"]] == row[["family", "beta", "pair"]]).all(axis=1)
+    ]
+    traces = explorer.run(
+        "return document.getElementById('curve').data.map(t => ({name: t.name, x: [...t.x], y: [...t.y]}))"
+    )
     [curve] = [trace for trace in traces if trace["name"] == "β-TCVAE, β = 4"]
     same = same.sort_values("norm")
     np.testing.assert_allclose(curve["x"], same["norm"], rtol=1e-5)
@@ -444,7 +575,9 @@ def test_the_curve_has_all_lambdas_and_marks_the_chosen_one(explorer, tables):
     [marked] = [trace for trace in traces if trace["name"].startswith("λ = ")]
     np.testing.assert_allclose([*marked["x"], *marked["y"]], [row["norm"], row["divergence"]], rtol=1e-5)
     assert {"VAE, β = 1", "β-VAE, β = 4"} < {trace["name"] for trace in traces}
-    assert len(explorer.driver.find_elements("css selector", "#curve .points path")) >= 4  # and they are drawn
+    assert (
+        len(explorer.driver.find_elements("css selector", "#curve .points path")) >= 4
+    )  # and they are drawn
 
 
 def test_a_click_on_the_curve_and_the_address_choose_an_attack(explorer, tables):
@@ -500,15 +633,27 @@ def made_report(tables):
 def test_the_report_has_every_figure_and_asks_nothing_of_the_network(browser, made_report, tables):
     browser.open(made_report)
     browser.wait("typeof results === 'object' && document.querySelector('#app a')")
-    shown = browser.run("return Object.fromEntries(Object.entries(results).map(([path, r]) => [path, r.caption.length]))")
-    figures = {path.relative_to(tables.folder).as_posix() for path in (tables.folder / "results/figures").rglob("*.png")}
+    shown = browser.run(
+        "return Object.fromEntries(Object.entries(results).map(([path, r]) => [path, r.caption.length]))"
+    )
+    figures = {
+        path.relative_to(tables.folder).as_posix()
+        for path in (tables.folder / "results/figures").rglob("*.png")
+    }
     assert figures <= shown.keys() and len(figures) == 16
-    assert min(shown.values()) > 80 and "None" not in browser.run("return Object.values(results).map(r => r.caption).join()")
+    assert min(shown.values()) > 80 and "None" not in browser.run(
+        "return Object.values(results).map(r => r.caption).join()"
+    )
     listed = browser.run("return Object.values(categories).flatMap(c => Object.values(c)).flat()")
     assert sorted(listed) == sorted(shown)
     for path in figures:  # each is a picture that the browser can decode
         script = "const [uri, done] = arguments; const i = new Image(); i.onload = () => done(i.naturalWidth); i.src = uri;"
-        assert browser.driver.execute_async_script(script, browser.run("return results[arguments[0]].data_uri", path)) > 300
+        assert (
+            browser.driver.execute_async_script(
+                script, browser.run("return results[arguments[0]].data_uri", path)
+            )
+            > 300
+        )
     assert browser.errors() == []
 
 
@@ -516,7 +661,9 @@ def test_a_switch_of_the_report_goes_from_a_picture_to_its_numbers(browser, made
     browser.open(made_report)
     browser.click_text("2 All data sets")
     browser.wait("document.querySelector('input[type=radio][value=table]')")
-    browser.run("[...document.querySelectorAll('tbody tr')].find(r => r.innerText.includes('elbo')).querySelector('a').click()")
+    browser.run(
+        "[...document.querySelectorAll('tbody tr')].find(r => r.innerText.includes('elbo')).querySelector('a').click()"
+    )
     assert browser.wait("document.querySelector('#app img[src^=\"data:image/png\"]')").is_displayed()
     assert browser.find("input[value=picture]").is_selected()
     browser.find("input[value=table]").find_element("xpath", "..").click()
@@ -527,7 +674,9 @@ def test_a_switch_of_the_report_goes_from_a_picture_to_its_numbers(browser, made
     assert shown[0] == list(numbers.columns) and len(shown) == 1 + len(numbers)
     for column in numbers.select_dtypes("number"):
         values = [row[shown[0].index(column)].replace("–", "nan") for row in shown[1:]]
-        np.testing.assert_allclose([float(value) for value in values], numbers[column], rtol=1e-5, err_msg=column)
+        np.testing.assert_allclose(
+            [float(value) for value in values], numbers[column], rtol=1e-5, err_msg=column
+        )
     assert browser.errors() == []
 
 
@@ -535,15 +684,31 @@ def test_the_report_opens_with_the_claims(browser, made_report, tables):
     browser.open(made_report)
     browser.wait("document.querySelector('#app table')")
     claims = pd.read_csv(tables.folder / "results/tables/claims.csv")
-    shown = browser.run("return [...document.querySelectorAll('#app tbody tr')].map(r => [...r.cells].map(c => c.innerText))")
-    assert [row[0] for row in shown] == claims["claim"].to_list() and [row[-1] for row in shown] == claims["verdict"].to_list()
+    shown = browser.run(
+        "return [...document.querySelectorAll('#app tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
+    )
+    assert [row[0] for row in shown] == claims["claim"].to_list() and [row[-1] for row in shown] == claims[
+        "verdict"
+    ].to_list()
     first = browser.run("return Object.keys(categories).sort((a, b) => a.localeCompare(b))[0]")
     assert first == "1 Claims"
 
 
 def test_a_damaged_configuration_is_one_line_that_names_it(tmp_path):
     (tmp_path / "config.json").write_text('{"a": 1')
-    words = ["--spec", "{}", "--config", tmp_path / "config.json", "--claims", tmp_path / "c.csv", "--out", tmp_path / "out"]
+    words = [
+        "--spec",
+        "{}",
+        "--config",
+        tmp_path / "config.json",
+        "--claims",
+        tmp_path / "c.csv",
+        "--out",
+        tmp_path / "out",
+    ]
     done = run_stage("report", *words)
     assert done.returncode == 1 and not (tmp_path / "out").exists()
-    assert done.stderr == f"error: {tmp_path}/config.json: not readable as JSON; delete it to have it made again\n"
+    assert (
+        done.stderr
+        == f"error: {tmp_path}/config.json: not readable as JSON; delete it to have it made again\n"
+    )

@@ -33,7 +33,8 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> Interval:
 
 
 def robustness_and_disentanglement(attacks: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per attacked model with a known MIG: columns of the cell, ``auddc``, ``flagged``, ``mig``.
+    """Return one row per attacked model with a known MIG: columns of the cell, ``auddc``, ``flagged``,
+    ``mig``.
 
     Args:
         attacks: the trials of one data set and loss.

@@ -20,7 +20,7 @@ def ordered(families: Iterable[str]) -> list[str]:
 
 
 def varying_with_beta(families: Iterable[str]) -> list[str]:
-    """Return the distinct families that have one model per β, in order: those that a figure shows as lines."""
+    """Return the distinct families that have one model per β, in order: a figure shows them as lines."""
     return [family for family in ordered(families) if find_family(family).uses_beta]
 
 
@@ -30,6 +30,7 @@ def at_beta_one(family: str) -> str:
 
 
 def with_posterior_width(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of families whose posteriors have a width: without an autoencoder, which has no ELBO and no KL."""
+    """Return the rows of families whose posteriors have a width: an autoencoder's, without ELBO and KL,
+    are left out."""
     families = [family for family in frame["family"].unique() if find_family(family).has_width]
     return frame[frame["family"].isin(families)]

@@ -1,8 +1,10 @@
 """Intervals for statistics of rows that share images, pairs or trainings.
 
-The rows of a study are not independent: all trials of a pair share two images, all trials of a training share a network.
-The pairs and the trainings are independent, and these are resampled here. Rows are never resampled: they enter as sums per
-cell of the crossing, and a resample is a weighting of these. docs/statistics.md derives the interval and shows its coverage.
+The rows of a study are not independent: all trials of a pair share two images, all trials of a training share
+a network.
+The pairs and the trainings are independent, and these are resampled here. Rows are never resampled: they
+enter as sums per cell of the crossing, and a resample is a weighting of these. docs/statistics.md derives the
+interval and shows its coverage.
 """
 
 from __future__ import annotations
@@ -42,21 +44,26 @@ def clustered_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Return a statistic of the rows with a bootstrap interval over crossed clusters, right also for few of them.
+    """Return a statistic of the rows with a bootstrap interval over crossed clusters, right also for few of
+    them.
 
-    Each kind of cluster is resampled with replacement, alone and together with the others; a row counts as often as its
-    clusters are drawn. Their variances, corrected for the number of clusters, are combined with Student's t, so that three
-    trainings give a wide interval. A kind with one member stays fixed: its variation is not in the interval.
+    Each kind of cluster is resampled with replacement, alone and together with the others; a row counts as
+    often as its clusters are drawn. Their variances, corrected for the number of clusters, are combined with
+    Student's t, so that three trainings give a wide interval. A kind with one member stays fixed: its
+    variation is not in the interval.
 
     Args:
-        values: (R,); rows with NaN, here or in ``against``, are left out; an infinite one makes the estimate infinite or NaN.
+        values: (R,); rows with NaN, here or in ``against``, are left out; an infinite one makes the estimate
+            infinite or NaN.
         clusters: by kind (any names), (R,) ids of any sortable type.
         statistic: one of `STATISTICS`. A geometric mean's interval is symmetric in the logarithm.
-        against: (R,) values of another model in the same trials. Then the statistic is of their difference, or ``ratio``:
-            the mean's is the ratio of the two means, the others' that of the rows' ratios.
+        against: (R,) values of another model in the same trials. Then the statistic is of their difference,
+            or ``ratio``: the mean's is the ratio of the two means, the others' that of the rows' ratios.
         compare: ``difference`` or ``ratio``.
-        log: make a mean's or median's interval symmetric in the logarithm, for positive, skewed numbers such as losses.
-        resamples: number of bootstrap resamples; those that hit no row (possible if the crossing is not full) do not count.
+        log: make a mean's or median's interval symmetric in the logarithm, for positive, skewed numbers such
+            as losses.
+        resamples: number of bootstrap resamples; those that hit no row (possible if the crossing is not full)
+            do not count.
         level: coverage that the interval aims at.
         seed: the same seed gives the same interval.
 
@@ -90,7 +97,8 @@ def clustered_interval(
 
 
 def _numbered(kinds: list[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
-    """Return the kinds of clusters that have more than one member: ids (R,) from 0 on, and their numbers of members."""
+    """Return the kinds of clusters that have more than one member: ids (R,) from 0 on, and their numbers of
+    members."""
     coded = [np.unique(kind, return_inverse=True) for kind in kinds]
     # the largest first, so that what is left after its matrix product is small
     coded = sorted((pair for pair in coded if len(pair[0]) > 1), key=lambda pair: -len(pair[0]))
@@ -100,28 +108,32 @@ def _numbered(kinds: list[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
 def pooled_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     """Return the mean of the rows with the interval of a bootstrap that takes all rows for independent.
 
-    The original paper pools its rows in this way; seaborn's ``lineplot`` draws it. Where rows share pairs or trainings the
-    interval is far too narrow; it serves to be compared with `clustered_interval`. In place of resamples it takes their
-    limit: the normal quantiles with the correction for skewness (Hall 1992, The Bootstrap and Edgeworth Expansion, section 3.5).
+    The original paper pools its rows in this way; seaborn's ``lineplot`` draws it. Where rows share pairs or
+    trainings the interval is far too narrow; it serves to be compared with `clustered_interval`. In place of
+    resamples it takes their limit: the normal quantiles with the correction for skewness (Hall 1992, The
+    Bootstrap and Edgeworth Expansion, section 3.5).
     """
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    mean = float(np.mean(values)) if len(values) else np.nan
-    if len(values) < 2 or not np.isfinite(mean):
+    rows = np.asarray(values, dtype=float)
+    rows = rows[~np.isnan(rows)]
+    mean = float(np.mean(rows)) if len(rows) else np.nan
+    if len(rows) < 2 or not np.isfinite(mean):
         return Interval(mean, np.nan, np.nan)
-    deviation = values - mean
-    error = np.sqrt(np.mean(deviation**2) / len(values))
-    skew = np.mean(deviation**3) / np.mean(deviation**2) ** 1.5 / np.sqrt(len(values)) if error > 0 else 0.0
+    deviation = rows - mean
+    error = np.sqrt(np.mean(deviation**2) / len(rows))
+    skew = 0.0
+    if error > 0:
+        skew = np.mean(deviation**3) / np.mean(deviation**2) ** 1.5 / np.sqrt(len(rows))
     z = ndtri(0.5 + level / 2)
     shift = skew * (z**2 - 1) / 6
     return Interval(mean, float(mean + error * (shift - z)), float(mean + error * (shift + z)))
 
 
-# --- statistics as functions of sums over cells of the crossing -------------------------------------------------------------
+# --- statistics as functions of sums over cells of the crossing -------------------------------------
 
 
 def _statistic(name: str, paired: bool, compare: str) -> Callable:
-    """Return the function (columns (1 or 2, R), ids by kind, sizes) → tables (Q, *sizes) of sums, map of sums to values.
+    """Return the function (columns (1 or 2, R), ids by kind, sizes) → tables (Q, *sizes) of sums, map of sums
+    to values.
 
     The map takes sums (b, Q) and returns values (b,).
     """
@@ -164,13 +176,14 @@ def _statistic(name: str, paired: bool, compare: str) -> Callable:
 
 
 def _sums(ids: list[np.ndarray], sizes: list[int], weight: np.ndarray | None) -> np.ndarray:
-    if not ids:
+    if not ids and weight is not None:
         return np.array(weight.sum())
     return np.bincount(np.ravel_multi_index(ids, sizes), weight, int(np.prod(sizes))).reshape(sizes)
 
 
 def _medians(middle: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Return the median (b,) of the values ``middle`` (G,), increasing, that count ``sums`` (b, G) times; NaN without any."""
+    """Return the median (b,) of the values ``middle`` (G,), increasing, that count ``sums`` (b, G) times; NaN
+    without any."""
     share = np.cumsum(sums, axis=1)
     half = share[:, -1:] / 2
     low, high = (np.minimum(below.sum(1), len(middle) - 1) for below in (share < half, share <= half))
@@ -181,14 +194,15 @@ def _same(x):
     return x
 
 
-# --- resampling ----------------------------------------------------------------------------------------------------------
+# --- resampling -------------------------------------------------------------------------------------
 
 
 def _half_width(value: Callable, tables: np.ndarray, resamples: int, level: float, seed: int) -> float:
     """Return half the length of the interval, from the variances V_k of resampling kind k alone.
 
-    The mean, in the square, of two rules for a sum of variances with few degrees of freedom each: Banerjee's, every V_k with
-    its own Student's t, which errs to the long side, and Satterthwaite's, one t for the sum, which errs to the short side.
+    The mean, in the square, of two rules for a sum of variances with few degrees of freedom each: Banerjee's,
+    every V_k with its own Student's t, which errs to the long side, and Satterthwaite's, one t for the sum,
+    which errs to the short side.
     """
     sizes = np.array(tables.shape[1:])
     alone, joint = _resampled(value, tables, resamples, seed)
@@ -197,7 +211,8 @@ def _half_width(value: Callable, tables: np.ndarray, resamples: int, level: floa
     t = stdtrit(sizes - 1, 0.5 + level / 2)
     if len(sizes) == 1:
         return float(t[0] * np.sqrt(v[0]))
-    # resampling all kinds at once adds the noise of the cells; every V_k holds it, Banerjee's sum must hold it once
+    # resampling all kinds at once adds the noise of the cells; every V_k holds it, Banerjee's sum must hold
+    # it once
     cells = _variance(joint - alone.sum(0)) * corrections.prod()
     banerjee = t[0] ** 2 * v[0] + (t[1:] ** 2 * np.maximum(v[1:] - cells, 0)).sum()
     banerjee = max(banerjee, t[0] ** 2 * v.max())
@@ -209,7 +224,8 @@ def _half_width(value: Callable, tables: np.ndarray, resamples: int, level: floa
 def _resampled(
     value: Callable, tables: np.ndarray, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (K, resamples) values with kind k resampled alone, (resamples,) with all kinds at once; NaN where no row was hit."""
+    """Return (K, resamples) values with kind k resampled alone, (resamples,) with all kinds at once; NaN
+    where no row was hit."""
     sizes = tables.shape[1:]
     weights = [_multiplicities(n, k, resamples, seed) for k, n in enumerate(sizes)]
     axes = range(1, tables.ndim)

@@ -1,4 +1,5 @@
-"""Robustness of one model under one attack: what its trials, the rows (λ, pair) of the table of attacks, tell together."""
+"""Robustness of one model under one attack: what its trials, the rows (λ, pair) of the table of attacks, tell
+together."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from vaepipe.storage.quantity import Quantity
 UNMOVED = 1e-4
 """‖d‖₂ below this counts as no distortion: the penalty won."""
 SUCCESS = 0.5
-"""A pair is fooled where (A − T)/(O − T) is below this: the reconstruction is nearer to the target's than to the original's."""
+"""A pair is fooled where (A − T)/(O − T) is below this: the reconstruction is nearer to the target's than to
+the original's."""
 BUDGETS = (0.1, 0.25, 0.5, 1.0)
 """Distortions ‖d‖₂ at which models are compared, as shares of ‖x − x_t‖₂."""
 
@@ -51,7 +53,8 @@ COLUMNS: tuple[Quantity, ...] = (
     Quantity("auddc_pairs", "pairs that have such a curve: O > T and a row with norm <= input_distance"),
     *_per_budget(
         "success",
-        f"share of the pairs with O > T of which a row with norm <= {{budget}} * input_distance has ratio < {SUCCESS:g}",
+        f"share of the pairs with O > T of which a row with norm <= {{budget}} * input_distance has "
+        f"ratio < {SUCCESS:g}",
     ),
     *(
         Quantity(
@@ -62,11 +65,13 @@ COLUMNS: tuple[Quantity, ...] = (
     ),
     Quantity(
         "noise_gain",
-        "fall of the divergence by the best of several draws of noise of a row's norm / by the row, median over rows",
+        "fall of the divergence by the best of several draws of noise of a row's norm / by the row, "
+        "median over rows",
     ),
     Quantity(
         "transfer_wins",
-        "share of pairs for which a distortion made for the beta = 1 model has a lower objective at some lambda",
+        "share of pairs for which a distortion made for the beta = 1 model has a lower objective at "
+        "some lambda",
     ),
     Quantity(
         "restart_wins",
@@ -83,7 +88,8 @@ COLUMNS: tuple[Quantity, ...] = (
     Quantity("probe_accuracy", "accuracy on the held-out split of a linear probe on the posterior means"),
     *_per_budget(
         "probe_accuracy",
-        "share of pairs whose class by the probe is x's label without and with any distortion within the budget; "
+        "share of pairs whose class by the probe is x's label without and with any distortion within "
+        "the budget; "
         "budget {budget} * input_distance",
     ),
     *_per_budget(
@@ -93,7 +99,8 @@ COLUMNS: tuple[Quantity, ...] = (
     ),
     *_per_budget(
         "defended_success",
-        "share of pairs with O > T, both behind the defence, whose strongest row still has ratio < 0.5 there; "
+        "share of pairs with O > T, both behind the defence, whose strongest row still has ratio < "
+        "0.5 there; "
         "budget {budget} * input_distance",
     ),
     *_per_budget(
@@ -109,8 +116,9 @@ COLUMNS: tuple[Quantity, ...] = (
 def ratio(adversarial: ArrayLike, target: ArrayLike, original: ArrayLike) -> np.ndarray:
     """Return (A − T)/(O − T).
 
-    It is 1 where the reconstruction is as far from the target as without distortion, and 0 where it is as near as the
-    target's own. It is NaN where O ≤ T, as the model then rebuilds x at least as near to x_t as x_t itself.
+    It is 1 where the reconstruction is as far from the target as without distortion, and 0 where it is as
+    near as the target's own. It is NaN where O ≤ T, as the model then rebuilds x at least as near to x_t as
+    x_t itself.
     """
     span = np.asarray(original, float) - target
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -121,7 +129,8 @@ def by_pair(numbers: np.ndarray, *columns: ArrayLike) -> list[np.ndarray]:
     """Return each column (R,) as (N, L): row n holds the values of number n in their order, then NaN.
 
     Args:
-        numbers: (R,) from 0 to N − 1, the pair that a row belongs to; L is the largest number of rows of a pair.
+        numbers: (R,) from 0 to N − 1, the pair that a row belongs to; L is the largest number of rows of a
+            pair.
     """
     counts, order = np.bincount(numbers), np.argsort(numbers, kind="stable")
     place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -132,14 +141,15 @@ def by_pair(numbers: np.ndarray, *columns: ArrayLike) -> list[np.ndarray]:
 
 
 def auddc(distortion: ArrayLike, ratios: ArrayLike) -> np.ndarray:
-    """Return the area under the distortion-distortion curve of each pair (…); larger is more robust, NaN without a point.
+    """Return the area under the distortion-distortion curve of each pair (…); larger is more robust, NaN
+    without a point.
 
     Args:
         distortion: (…, L) h = ‖d‖₂ / ‖x − x_t‖₂ of each λ.
         ratios: (…, L) v = (A − T)/(O − T).
 
-    The points with 0 ≤ h ≤ 1 are sorted by h; (max h, min v) and (1, min v) are appended; the area is by trapezoids. Nothing
-    is added below the smallest h.
+    The points with 0 ≤ h ≤ 1 are sorted by h; (max h, min v) and (1, min v) are appended; the area is by
+    trapezoids. Nothing is added below the smallest h.
 
     Source: Gondim-Ribeiro et al. 2018, as in their public code.
     """
@@ -156,13 +166,15 @@ def auddc(distortion: ArrayLike, ratios: ArrayLike) -> np.ndarray:
 
 
 def success(distortion: ArrayLike, ratios: ArrayLike, budget: float) -> np.ndarray:
-    """Return whether each pair (…) is fooled by any of its distortions of at most ``budget``; arguments as in `auddc`."""
+    """Return whether each pair (…) is fooled by any of its distortions of at most ``budget``; arguments as in
+    `auddc`."""
     h, v = np.asarray(distortion, float), np.asarray(ratios, float)
     return ((h <= budget) & (v < SUCCESS)).any(-1)
 
 
 def strongest(norm: np.ndarray, input_distance: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """Return (B, P) the row of each pair that fools it most within each budget; −1 where no row within it moved.
+    """Return (B, P) the row of each pair that fools it most within each budget; −1 where no row within it
+    moved.
 
     It is the row of least ratio, of equal ones the one of largest norm.
 
@@ -208,7 +220,8 @@ def summary(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def best(frames: Sequence[pd.DataFrame]) -> dict[str, float]:
-    """Return the columns ``best_success_…``: success by any of the attacks on a model, given the trials of each."""
+    """Return the columns ``best_success_…``: success by any of the attacks on a model, given the trials of
+    each."""
     curves = [_curves(rows) for rows in frames]
     columns = {}
     for budget in BUDGETS:

@@ -1,4 +1,5 @@
-"""Which models a figure shows that has room for a few of them. Imports nothing heavy, as the workflow reads it."""
+"""Which models a figure shows that has room for a few of them. Imports nothing heavy, as the workflow reads
+it."""
 
 from __future__ import annotations
 

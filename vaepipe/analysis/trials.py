@@ -28,7 +28,7 @@ def is_flagged(rows: pd.DataFrame) -> pd.Series:
 
 
 def relative(attacks: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with ``h`` = ‖d‖₂ / ‖x − x_t‖₂ and ``v`` = (A − T)/(O − T); ``v`` is NaN where O ≤ T."""
+    """Return the trials with ``h`` = ‖d‖₂ / ‖x − x_t‖₂ and ``v`` = (A − T)/(O − T), NaN where O ≤ T."""
     v = robustness.ratio(
         attacks["adversarial_distance"], attacks["target_distance"], attacks["original_distance"]
     )
@@ -36,9 +36,11 @@ def relative(attacks: pd.DataFrame) -> pd.DataFrame:
 
 
 def areas(attacks: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per attacked pair of a model: ``auddc``, and ``fooling_norm``, the least ‖d‖₂ that fooled it.
+    """Return one row per attacked pair of a model: ``auddc``, and ``fooling_norm``, the least ‖d‖₂ that
+    fooled it.
 
-    ``fooling_norm`` is infinite where nothing fooled the pair. A pair without a curve (O ≤ T) has NaN in both.
+    ``fooling_norm`` is infinite where nothing fooled the pair. A pair without a curve (O ≤ T) has NaN in
+    both.
     """
     pairs, h, v, norm = _curves(relative(attacks))
     least = np.where(v < robustness.SUCCESS, norm, np.inf).min(1, initial=np.inf)
@@ -48,10 +50,11 @@ def areas(attacks: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_curve(trials: pd.DataFrame, grid: np.ndarray) -> pd.DataFrame:
-    """Return every pair's curve at the same distortions: one row per pair and point of ``grid``, columns ``h`` and ``v``.
+    """Return every pair's curve at the same distortions: one row per pair and point of ``grid``, columns
+    ``h`` and ``v``.
 
-    A curve is closed as in `robustness.auddc`: linear between its points, at its least value from the largest h on. Below
-    its smallest h it has no value.
+    A curve is closed as in `robustness.auddc`: linear between its points, at its least value from the largest
+    h on. Below its smallest h it has no value.
     """
     pairs, h, v, _ = _curves(trials)
     kept = (h <= 1) & np.isfinite(v)
@@ -69,7 +72,8 @@ def _at(grid: np.ndarray, h: np.ndarray, v: np.ndarray, kept: np.ndarray) -> np.
 
 
 def change(both: pd.DataFrame, resamples: int) -> tuple[Interval, float]:
-    """Return the change of the mean objective from column ``objective_1`` to ``objective``, and its value at no change.
+    """Return the change of the mean objective from column ``objective_1`` to ``objective``, and its value at
+    no change.
 
     The change is a ratio (no change: 1); where a mean is not positive it is a difference (no change: 0).
     """
@@ -85,8 +89,8 @@ def change(both: pd.DataFrame, resamples: int) -> tuple[Interval, float]:
 def best_lambda(distance: np.ndarray) -> int:
     """Return the row of the λ to show: among those with A at most its mean over λ, that of the largest A.
 
-    It is the weakest attack that still counts as a success: a small distortion, and a reconstruction nearer to the target
-    than usual. Of equal ones it is the first.
+    It is the weakest attack that still counts as a success: a small distortion, and a reconstruction nearer
+    to the target than usual. Of equal ones it is the first.
 
     Args:
         distance: (L,) A = ‖rec(x + d) − x_t‖, λ increasing; NaN is chosen only if all are NaN.

@@ -12,7 +12,8 @@ from vaepipe.analysis.robustness import BUDGETS, SUCCESS, UNMOVED
 AS_WELL = 0.9
 """Noise does as well as an attack if it lowers the divergence by this share of what the attack does."""
 GAIN = 0.01
-"""Another distortion beats the attack if its objective at some λ is lower by more than this share of the divergence at d = 0."""
+"""Another distortion beats the attack if its objective at some λ is lower by more than this share of the
+divergence at d = 0."""
 WEAK = 0.1
 """Share of beaten pairs from which on the attack counts as too weak. All three are assumptions."""
 
@@ -37,13 +38,14 @@ def verdict(rows: pd.DataFrame, checks: Mapping[str, np.ndarray]) -> dict[str, o
 def judge(
     grid: Mapping[str, np.ndarray], lambdas: np.ndarray, checks: Mapping[str, np.ndarray]
 ) -> dict[str, object]:
-    """Return the columns of `robustness.COLUMNS` that follow from the checks; only those of checks that were made.
+    """Return the columns of `robustness.COLUMNS` that follow from the checks; only those of checks that were
+    made.
 
     Args:
         grid: the arrays of `GRID`, each (L, P).
         lambdas: (L,), increasing.
-        checks: arrays of a measure file by name, and ``ball_divergence``, ``ball_norm`` (K, P) of attacks in a ball of the
-            2-norm.
+        checks: arrays of a measure file by name, and ``ball_divergence``, ``ball_norm`` (K, P) of attacks in
+            a ball of the 2-norm.
     """
     columns: dict[str, object] = {}
     reasons = []
@@ -71,7 +73,8 @@ def judge(
 
 
 def noise_gain(grid: Mapping[str, np.ndarray], divergence: np.ndarray) -> float:
-    """Return the median over moved rows of (Δ₀ − noise's divergence) / (Δ₀ − the row's); NaN where no row moved."""
+    """Return the median over moved rows of (Δ₀ − noise's divergence) / (Δ₀ − the row's); NaN where no row
+    moved."""
     gain = grid["initial_divergence"] - grid["divergence"]
     by_noise = grid["initial_divergence"] - divergence
     moved = (grid["norm"] >= UNMOVED) & (gain > 0)
@@ -83,7 +86,8 @@ def share_beaten(
 ) -> float:
     """Return the share of pairs for which another distortion beats the attack.
 
-    It does if its objective, divergence + λ‖d‖₂, is lower at any λ by more than `GAIN` of the divergence at d = 0.
+    It does if its objective, divergence + λ‖d‖₂, is lower at any λ by more than `GAIN` of the divergence at d
+    = 0.
 
     Args:
         divergence, norm: (K, P) of K other distortions.

@@ -1,8 +1,10 @@
-"""Claims of the two original posts, each with the statistic that decides it: the list of claims, and what a finding is.
+"""Claims of the two original posts, each with the statistic that decides it: the list of claims, and what a
+finding is.
 
-A claim is a function (evidence) → findings, one per data set (and attack) on which it can be tested; none where the study
-lacks what it needs. The posts are "Improving VAEs' Robustness to Adversarial Attacks", part 1, and its sequel, part 2
-(https://matthewwilletts.github.io), on Willetts et al. 2021. docs/claims.md explains the statistics.
+A claim is a function (evidence) → findings, one per data set (and attack) on which it can be tested; none
+where the study lacks what it needs. The posts are "Improving VAEs' Robustness to Adversarial Attacks", part
+1, and its sequel, part 2 (https://matthewwilletts.github.io), on Willetts et al. 2021. docs/claims.md
+explains the statistics.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ class Evidence:
 
     Attributes:
         models, images, attacks: tables of `vaepipe.stages.collect`.
-        roll: (family, β) → arrays of a swiss-roll model: ``x`` (K, 3), ``sample`` (K, 2), ``reconstruction`` (K, 3).
+        roll: (family, β) → arrays of a swiss-roll model: ``x`` (K, 3), ``sample`` (K, 2), ``reconstruction``
+            (K, 3).
         resamples: of every interval.
         things: data set → plural of what its rows are, "images" or "points".
     """
@@ -76,7 +79,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the post, the figure that shows it, the function that judges it, and what that needs of the study."""
+    """A sentence of the post, the figure that shows it, the function that judges it, and what that needs of
+    the study."""
 
     part: int
     text: str
@@ -107,7 +111,8 @@ def below(interval: Interval, threshold: float) -> str:
 
 
 def counted(frame: pd.DataFrame, **axes: str) -> str:
-    """Return how much a finding rests on: ``counted(rows, pair="pairs", seed="seeds")`` → "20 pairs × 1 seed"."""
+    """Return how much a finding rests on: ``counted(rows, pair="pairs", seed="seeds")`` → "20 pairs × 1
+    seed"."""
     return " × ".join(count(frame[column].nunique(), plural) for column, plural in axes.items())
 
 

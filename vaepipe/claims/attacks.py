@@ -35,7 +35,8 @@ def change_called(no_change: float, loss: str) -> str:
 
 
 def beta_raises(evidence: Evidence, loss: str, family: str = "beta-tcvae") -> Iterator[Finding]:
-    """Mean Δ at all β > 1 over that at β = 1, trial by trial; the note has the output space and each β that differs."""
+    """Mean Δ at all β > 1 over that at β = 1, trial by trial; the note has the output space and each β that
+    differs."""
     resamples = evidence.resamples
     for dataset, rows in evidence.attacks[evidence.attacks["loss"] == loss].groupby("dataset", sort=False):
         start = rows[(rows["family"] == at_beta_one(family)) & (rows["beta"] == 1)]
@@ -55,7 +56,8 @@ def beta_raises(evidence: Evidence, loss: str, family: str = "beta-tcvae") -> It
 
 
 def output_space(both: pd.DataFrame, evidence: Evidence, verdict: str) -> str:
-    """Return what −log p(x_t|z*) and AUDDC of the same trials are, and whether that contradicts the loss's verdict."""
+    """Return what −log p(x_t|z*) and AUDDC of the same trials are, and whether that contradicts the loss's
+    verdict."""
     ids = [both["pair"], both["seed"]]
     nll = clustered_interval(
         both["target_nll"], ids, against=both["target_nll_1"], resamples=evidence.resamples
@@ -116,7 +118,10 @@ def no_correlation(evidence: Evidence) -> Iterator[Finding]:
         losses = rows.groupby(["family", "beta", "d_z", "seed"])["objective"].mean().reset_index()
         both = models.merge(losses, on=["family", "beta", "d_z", "seed"])
         of_loss = rank_correlation(both["mig"], both["objective"])
-        note = f"holds inside ±{WEAK:g}; of mean Δ: {of_loss.estimate:.2f} [{of_loss.low:.2f}, {of_loss.high:.2f}]"
+        note = (
+            f"holds inside ±{WEAK:g}; of mean Δ: {of_loss.estimate:.2f} [{of_loss.low:.2f}, "
+            f"{of_loss.high:.2f}]"
+        )
         n = f"{len(models)} models"
         yield Finding(
             dataset, "Spearman's ρ of AUDDC and MIG", interval, n, _no_correlation(interval), loss, note

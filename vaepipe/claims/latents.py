@@ -49,7 +49,7 @@ def overlap_grows(evidence: Evidence, family: str) -> Iterator[Finding]:
 
 
 def _monte_carlo_interval(both: pd.DataFrame, estimate: float) -> Interval:
-    """Return the interval of the error of the overlap estimates themselves, which remains with one training."""
+    """Return the interval of the error of the overlap estimates, which remains with one training."""
     errors = [(both[f"overlap_se{end}"] / both[f"overlap{end}"]) ** 2 for end in ("", "_1")]
     factor = float(np.exp(1.96 * np.sqrt((errors[0] + errors[1]).sum()) / len(both)))
     return Interval(estimate, estimate / factor, estimate * factor)
@@ -74,7 +74,7 @@ def elbo_falls(evidence: Evidence, family: str) -> Iterator[Finding]:
 
 
 def degrades_less(evidence: Evidence, column: str, families: tuple[str, str]) -> Iterator[Finding]:
-    """A number of the first family less that of the second, at the largest β that both have, image by image."""
+    """A number of the first family less that of the second at the largest β of both, image by image."""
     for dataset, rows in evidence.images.groupby("dataset", sort=False):
         a, b = (rows[rows["family"] == family] for family in families)
         if shared := {beta for beta in a["beta"].unique() if beta > 1} & set(b["beta"]):
@@ -85,7 +85,10 @@ def degrades_less(evidence: Evidence, column: str, families: tuple[str, str]) ->
             interval = _paired(both, column, f"{column}_1", evidence)
             name = {"elbo": "ELBO", "log_likelihood": "log p(x|z)"}[column]
             first, second = (label(family) for family in families)
-            statistic = f"{name}, {first} − {second} at β = {beta:g}, nats per {singular(evidence.rows_called(dataset))}"
+            statistic = (
+                f"{name}, {first} − {second} at β = {beta:g}, nats per "
+                f"{singular(evidence.rows_called(dataset))}"
+            )
             yield Finding(
                 dataset,
                 statistic,
@@ -135,7 +138,8 @@ def sigma_exceeds(evidence: Evidence) -> Iterator[Finding]:
 
 
 def roll_kept(evidence: Evidence, family: str, kept: bool) -> Iterator[Finding]:
-    """Share that reconstructions explain of the roll's worse-kept direction, height or place in the spiral's plane.
+    """Share that reconstructions explain of the roll's worse-kept direction, height or place in the spiral's
+    plane.
 
     A sheet keeps both; towards a curve one is lost, so the smaller share tells.
     """
@@ -167,7 +171,8 @@ def _explained(x: np.ndarray, picture: np.ndarray, axes: list[int], evidence: Ev
 
 
 def ends(rows: pd.DataFrame, family: str) -> tuple[pd.DataFrame, pd.DataFrame, float]:
-    """Return the rows at the family's largest β, those at its β = 1, and that β; the first is empty without a β above 1."""
+    """Return the rows at the family's largest β, those at its β = 1, and that β; the first is empty without a
+    β above 1."""
     raised = rows[(rows["family"] == family) & (rows["beta"] > 1)]
     start = rows[(rows["family"] == at_beta_one(family)) & (rows["beta"] == 1)]
     beta = raised["beta"].max()

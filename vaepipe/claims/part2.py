@@ -50,8 +50,8 @@ def higher_nll(evidence: Evidence) -> Iterator[Finding]:
 def robust_at_equal_quality(evidence: Evidence) -> Iterator[Finding]:
     """AUDDC of each Seatbelt-VAE above β = 1 less that of β-TCVAEs at its ELBO, pair by pair.
 
-    The β-TCVAE's AUDDC at that ELBO is interpolated between its two models, of the same d_z and seed, whose ELBOs enclose it;
-    a Seatbelt-VAE outside their range has no equal and is left out.
+    The β-TCVAE's AUDDC at that ELBO is interpolated between its two models, of the same d_z and seed, whose
+    ELBOs enclose it; a Seatbelt-VAE outside their range has no equal and is left out.
     """
     elbo = evidence.images.groupby(["dataset", "family", "beta", "d_z", "seed"])["elbo"].mean()
     for (dataset, loss), rows in evidence.attacks.groupby(["dataset", "loss"], sort=False):
@@ -78,7 +78,8 @@ def robust_at_equal_quality(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _matched(areas: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the Seatbelt-VAEs of one d_z and seed, with ``equal``: the β-TCVAE's AUDDC at their ELBO.
+    """Return the rows of the Seatbelt-VAEs of one d_z and seed, with ``equal``: the β-TCVAE's AUDDC at their
+    ELBO.
 
     It is of the same pair, interpolated; rows without it are left out.
     """

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING
 
 from vaepipe.compute.gpu_lease import lease_gpu
 from vaepipe.compute.memory import keep_freed_memory
-from vaepipe.compute.memory import keep_freed_memory as keep_memory  # noqa: F401  old name, goes
-from vaepipe.compute.precision import choose_precision as precision  # noqa: F401  old name, goes
-from vaepipe.compute.randomness import seed_from as seed_of  # noqa: F401  old name, goes
-from vaepipe.compute.randomness import seeded_generator as generator  # noqa: F401  old name, goes
 from vaepipe.storage.errors import DataError
-from vaepipe.storage.locks import LOCKS_UNSUPPORTED as NO_LOCKS  # noqa: F401  old name, goes
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +17,9 @@ if TYPE_CHECKING:
 def setup_device(threads: int) -> torch.device:
     """Prepare PyTorch for one job and return the job's device.
 
-    The environment variable ``VAEPIPE_DEVICE`` (auto, cpu, cuda) decides; ``auto`` takes a GPU if there is one. A job
-    shares a GPU with at most ``VAEPIPE_GPU_JOBS_PER_DEVICE`` - 1 other jobs, see `vaepipe.compute.gpu_lease`.
+    The environment variable ``VAEPIPE_DEVICE`` (auto, cpu, cuda) decides; ``auto`` takes a GPU if there is
+    one. A job shares a GPU with at most ``VAEPIPE_GPU_JOBS_PER_DEVICE`` - 1 other jobs, see
+    `vaepipe.compute.gpu_lease`.
 
     Args:
         threads: CPU threads of PyTorch.
@@ -53,6 +49,3 @@ def count_visible_gpus() -> int:
     if visible is not None:
         return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-
-
-setup, visible_gpus, lease = setup_device, count_visible_gpus, lease_gpu  # old names, go

@@ -20,10 +20,11 @@ _held_locks: dict[Path, IO] = {}
 
 
 def lease_gpu(gpus: Sequence[str], folder: Path | None = None, jobs_per_gpu: int = 1) -> int:
-    """Return the index of a GPU on which fewer than ``jobs_per_gpu`` other processes of this user run; wait for one if needed.
+    """Return the index of a GPU on which fewer than ``jobs_per_gpu`` other processes of this user run; wait
+    for one if needed.
 
-    A process holds a place on a GPU by a lock on a file. The kernel releases the lock when the process ends, even if the
-    process is killed. Empty GPUs are taken first. A process that asks again gets the same GPU.
+    A process holds a place on a GPU by a lock on a file. The kernel releases the lock when the process ends,
+    even if the process is killed. Empty GPUs are taken first. A process that asks again gets the same GPU.
 
     Args:
         gpus: identifiers of the GPUs, used in the names of the lock files.

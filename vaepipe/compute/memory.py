@@ -11,8 +11,8 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory for the next allocation; do nothing on other C libraries.
 
-    By default glibc returns large tensors to the system and gets them back as pages that must be zeroed. This can take
-    half of the time of a training on a CPU.
+    By default glibc returns large tensors to the system and gets them back as pages that must be zeroed. This
+    can take half of the time of a training on a CPU.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "gnu_get_libc_version"):

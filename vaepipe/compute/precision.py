@@ -15,8 +15,8 @@ def choose_precision(setting: str, device: torch.device) -> str:
     """Return "float32" or "bfloat16".
 
     Args:
-        setting: "float32" or "bfloat16", which are returned as they are; "auto" gives bfloat16 on devices that have
-            hardware units for it.
+        setting: "float32" or "bfloat16", which are returned as they are; "auto" gives bfloat16 on devices
+            that have hardware units for it.
     """
     if setting != "auto":
         return setting

@@ -11,6 +11,7 @@ MKL_MODE = "AVX2,STRICT"
 def set_matrix_rounding() -> None:
     """Set `MKL_CBWR`, unless the user has set it. MKL reads the variable at its first product.
 
-    `vaepipe/__init__.py` calls this function, so every stage and every user of the library gets the same rounding.
+    `vaepipe/__init__.py` calls this function, so every stage and every user of the library gets the same
+    rounding.
     """
     os.environ.setdefault("MKL_CBWR", MKL_MODE)

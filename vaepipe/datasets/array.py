@@ -26,7 +26,8 @@ def load(
     Args:
         key: name of the array in the file; not needed if the file has only one.
         labels: name of the array of classes in the same file.
-        axes: order of the axes, such as ``NHWC``; None takes N first and finds the channels by their number, 1 or 3.
+        axes: order of the axes, such as ``NHWC``; None takes N first and finds the channels by their number,
+            1 or 3.
 
     Raises:
         DataError: there is no file or no such array, or its values are not those of images.

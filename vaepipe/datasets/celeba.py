@@ -16,33 +16,31 @@ ADDRESS = (
     "https://drive.usercontent.google.com/download?id=0B7EVK8r0v71pZjFTYXZWM3FlRnM&export=download&confirm=t"
 )
 LAST_TRAIN, FIRST_TEST = 162_770, 182_638
-"""Numbers of images in the official partition; those between are its validation part, which is left out."""
+"""Numbers of images in the official partition; those between are the validation part, which is left out."""
 CROP, SIZE = 148, 64
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
-    """Images (N,3,64,64): the middle 148 of 178×218 pixels, scaled; official split, without its validation part.
+    """Return images (N,3,64,64): the middle 148 of 178×218 pixels, scaled, in the official split.
 
-    torchvision's class would unpack 202,599 files first; the zip is read where it is.
+    The validation part is left out. The zip is read in place; torchvision's class would unpack 202,599 files.
 
     Args:
         path: img_align_celeba.zip, its unpacked folder, or a folder that holds one of them.
 
     Raises:
-        DataError: the file is not CelebA, damaged, or could not be fetched.
+        DataError: the file is not CelebA, is damaged, or could not be downloaded.
     """
     if path is None:
         path = fetch(name, downloads, FILE, f"md5:{MD5}", [ADDRESS])
     elif path.is_dir():
-        path = next(
-            (path / inner for inner in (FILE, FILE.removesuffix(".zip")) if (path / inner).exists()), path
-        )
+        inner = [path / name for name in (FILE, FILE.removesuffix(".zip")) if (path / name).exists()]
+        path = inner[0] if inner else path
     tree = ImageTree(path)
     stems = [PurePosixPath(file).stem for file in tree.names]
-    if strange := [
-        file for file, stem in zip(tree.names, stems) if not (stem.isdecimal() and len(stem) == 6)
-    ]:
-        raise DataError(f"{path}: {strange[0]!r} is not a name like 000001.jpg; give the official {FILE}")
+    unknown = [file for file, stem in zip(tree.names, stems) if not (stem.isdecimal() and len(stem) == 6)]
+    if unknown:
+        raise DataError(f"{path}: {unknown[0]!r} is not a name like 000001.jpg; give the official {FILE}")
     numbers = np.array([int(stem) for stem in stems])
     part = Part(tree.images(tree.names, 3, CROP, SIZE))
     return {"train": part[numbers <= LAST_TRAIN], "test": part[numbers >= FIRST_TEST]}

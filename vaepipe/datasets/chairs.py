@@ -23,10 +23,11 @@ CROP, SIZE = 400, 64
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
-    """Return images (N,1,64,64): the middle 400 of 600 pixels, grey, scaled; one in ten is held out, at most 10,000.
+    """Return images (N,1,64,64), grey: the middle 400 of 600 pixels, scaled; one in ten is held out.
 
     Args:
-        path: the official .tar or its unpacked folder; or an .npz with prepared images ``imgs`` (N,64,64), without factors.
+        path: the official .tar or its unpacked folder; or an .npz with prepared images ``imgs`` (N,64,64),
+            without factors.
 
     Raises:
         DataError: there are no renders, or one is damaged.
@@ -38,9 +39,8 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
     matches = {file: match for file in tree.names if (match := NAME.search(file))}
     names = list(matches)
     if not names:
-        raise DataError(
-            f"{path}: has no <chair>/renders/image_NNN_pPPP_tTTT_rRRR.png; give the official rendered_chairs.tar"
-        )
+        pattern = "<chair>/renders/image_NNN_pPPP_tTTT_rRRR.png"
+        raise DataError(f"{path}: has no {pattern}; give the official rendered_chairs.tar")
     columns = np.array([match.groups() for match in matches.values()])
     factors = np.stack(
         [np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns.T], axis=1

@@ -15,13 +15,15 @@ from vaepipe.storage.errors import DataError
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
-    """Images (N,3,32,32) and their classes, in the official split: 50,000 for training, 10,000 for testing.
+    """Return images (N,3,32,32) and their classes, in the official split: 50,000 for training, 10,000 for
+    testing.
 
     Args:
-        path: cifar-10-python.tar.gz, or the folder that holds its unpacked cifar-10-batches-py.
+        path: cifar-10-python.tar.gz, or the folder that contains the unpacked cifar-10-batches-py.
 
     Raises:
-        DataError: a file is missing, has a wrong checksum (they are pickles: no other is opened), or could not be fetched.
+        DataError: a file is missing, has a wrong checksum (other pickles are not opened), or could not be
+            downloaded.
     """
     checksum = f"md5:{CIFAR10.tgz_md5}"
     path = path or fetch(name, downloads, CIFAR10.filename, checksum, [CIFAR10.url])
@@ -40,12 +42,12 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
 def _parts(root: Path, path: Path) -> dict[str, Part]:
     root = root.parent if root.name == CIFAR10.base_folder else root
     try:
-        found = {"train": CIFAR10(root, train=True), "test": CIFAR10(root, train=False)}
+        splits = {"train": CIFAR10(root, train=True), "test": CIFAR10(root, train=False)}
     except (RuntimeError, OSError) as error:
         raise DataError(
             f"{path}: a file of {CIFAR10.base_folder} is missing or has a wrong checksum; fetch it again"
         ) from error
     return {
         split: Part(data.data.transpose(0, 3, 1, 2), np.array(data.targets, np.int64))
-        for split, data in found.items()
+        for split, data in splits.items()
     }

@@ -1,4 +1,7 @@
-"""dSprites: 737,280 binary images of three shapes. Source: Matthey et al. 2017, github.com/deepmind/dsprites-dataset."""
+"""dSprites: 737,280 binary images of three shapes.
+
+Source: Matthey et al. 2017, github.com/deepmind/dsprites-dataset.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,15 @@ FACTORS = ("shape", "scale", "orientation", "x", "y")
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
-    """The official .npz or .hdf5, or a subset in their layout; one in ten images is held out, at most 10,000.
+    """Return images (N,1,64,64) of 0 and 255; one in ten is held out, at most 10,000.
 
-    Images (N,1,64,64) of 0 and 255. Factors are the official class numbers without the constant colour, also for a subset.
+    The factors are the official class numbers, without the constant colour.
+
+    Args:
+        path: the official .npz or .hdf5, or a subset in their layout.
 
     Raises:
-        DataError: the file is not dSprites, or could not be fetched.
+        DataError: the file is not dSprites, or could not be downloaded.
     """
     path = path or fetch(name, downloads, FILE, f"sha256:{SHA256}", [ADDRESS, MIRROR])
     try:

@@ -1,4 +1,4 @@
-"""Any tree of images: a folder, a .zip or a .tar."""
+"""A user's own image files: a folder, a .zip or a .tar."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def load(
     crop: int | None = None,
     channels: int = 3,
 ) -> dict[str, Part]:
-    """Square images, cut from the middle; folders called ``train`` and ``test`` are the split, otherwise one in ten is held out.
+    """Return square images from the middle of the image files.
 
-    The name of the folder in which an image lies is its class, where there are at least two of them.
+    The folders ``train`` and ``test`` are the split; without them one in ten images is held out. The folder
+    of an image is its class, if there are at least two folders.
 
     Args:
         size, crop, channels: as `vaepipe.datasets.sources.tree.decode` takes them.

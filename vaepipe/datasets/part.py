@@ -63,7 +63,8 @@ class Part:
 
 
 def hold_out(part: Part, n: int, seed: int = 0) -> dict[str, Part]:
-    """Split at random, always the same way: ``n`` rows for testing, the others for training, in their order."""
+    """Split at random, always the same way: ``n`` rows for testing, the others for training, in their
+    order."""
     order = np.random.default_rng(seed).permutation(len(part.x))
     return {"train": part[np.sort(order[n:])], "test": part[np.sort(order[:n])]}
 

@@ -168,9 +168,9 @@ DATASETS: dict[str, Dataset] = {
     "celeba": Dataset(
         module="celeba",
         content="faces",
-        count=202_599,
+        count=182_732,
         shape=(3, 64, 64),
-        details="colour",
+        details="colour, without the validation part",
         licence="non-commercial research",
         defaults=COLOUR_CONV,
     ),

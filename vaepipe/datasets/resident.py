@@ -1,23 +1,25 @@
-"""A split in memory as its training reads it: batches of floats out of bytes, or of bits where images have two values only."""
+"""A split in memory for training: stored as bytes, or as bits if images are black and white; read as
+floats."""
 
 from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaepipe.storage.h5 import open_h5
 
-BLOCK = 2**26
+BLOCK_BYTES = 2**26
 """Bytes read at once."""
 
 
 class Resident:
     """Images or points; ``resident[index]`` gives floats (B, …), images in [0,1].
 
-    Images of nothing but black and white take an eighth of their bytes: all of dSprites 0.4 GB.
+    Black-and-white images take one bit per pixel: all of dSprites takes 0.4 GB.
 
     Args:
         x: images (N, C, H, W) uint8 in [0,255], or points (N, D) float32.
@@ -29,22 +31,23 @@ class Resident:
 
     @classmethod
     def read(cls, path: str | Path, split: str, limit: int | None = None) -> Resident:
-        """The first ``limit`` rows of a split of a file written by `vaepipe.stages.prepare`; packed, if at all, on the way in."""
+        """Return the first ``limit`` rows of a split of a prepared data set, packed while they are read."""
         with open_h5(path, "data") as file:
             x = file[split]["x"]
             n = min(len(x), limit or len(x))
-            step = max(1, BLOCK // max(1, x[0].nbytes))
-            found, parts = cls(torch.from_numpy(x[: min(step, n)])), []
-            for start in range(step, n, step) if found.packed else ():
+            step = max(1, BLOCK_BYTES // max(1, x[0].nbytes))
+            resident, parts = cls(torch.from_numpy(x[: min(step, n)])), []
+            for start in range(step, n, step) if resident.packed else ():
                 block = torch.from_numpy(x[start : min(start + step, n)])
                 if not _black_and_white(block):
-                    found.packed = False
+                    resident.packed = False
                     break
                 parts.append(_pack(block))
-            found.rows = torch.cat([found.rows, *parts]) if found.packed else torch.from_numpy(x[:n])
-        return found
+            resident.rows = torch.cat([resident.rows, *parts]) if resident.packed else torch.from_numpy(x[:n])
+        return resident
 
     def to(self, device: torch.device) -> Resident:
+        """Return a copy on another device."""
         moved = copy.copy(self)
         moved.rows = self.rows.to(device)
         return moved
@@ -52,7 +55,7 @@ class Resident:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index) -> Tensor:
+    def __getitem__(self, index: Any) -> Tensor:
         rows = self.rows[index]
         if self.packed:
             bits = rows[..., None] >> torch.arange(8, device=rows.device, dtype=torch.uint8) & 1
@@ -61,10 +64,11 @@ class Resident:
 
 
 def _black_and_white(x: Tensor) -> bool:
+    """Return whether images are black and white and can be packed into whole bytes."""
     return x.dtype == torch.uint8 and x[0].numel() % 8 == 0 and bool(((x == 0) | (x == 255)).all())
 
 
 def _pack(x: Tensor) -> Tensor:
-    """(N, pixels / 8): eight pixels of 0 or 255 as the bits of a byte."""
+    """Return (N, pixels / 8) bytes of eight pixels each, which are 0 or 255."""
     places = 1 << torch.arange(8, dtype=torch.uint8)
     return ((x.flatten(1) & 1).unflatten(1, (-1, 8)) * places).sum(-1, dtype=torch.uint8)

@@ -1,4 +1,7 @@
-"""SVHN: cropped colour digits of house numbers. Source: Netzer et al. 2011; addresses and checksums as in torchvision."""
+"""SVHN: cropped colour digits of house numbers.
+
+Source: Netzer et al. 2011; addresses and checksums as in torchvision.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,17 @@ MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a31542710
 
 
 def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
-    """Images (N,3,32,32) and their digits, in the official split: 73,257 for training, 26,032 for testing.
+    """Return images (N,3,32,32) and their digits, in the official split: 73,257 for training, 26,032 for
+    testing.
 
-    torchvision's class refuses all but the official files, so it is scipy that reads them here.
+    scipy reads the files, as torchvision's class refuses all but the official ones.
 
     Args:
-        path: folder with both official .mat files; or one file in their layout, of which one in ten images is held out.
+        path: folder of both official .mat files; or one file in their layout, then one in ten images is held
+            out.
 
     Raises:
-        DataError: a file is missing, is not SVHN, or could not be fetched.
+        DataError: a file is missing, is not SVHN, or could not be downloaded.
     """
     files = {split: f"{split}_32x32.mat" for split in MD5}
     if path is None:
@@ -40,12 +45,8 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
 
 def _part(path: Path) -> Part:
     x, y = ArrayFile(path, "X"), ArrayFile(path, "y")
-    if (
-        x.shape[:3] != (32, 32, 3)
-        or len(x.shape) != 4
-        or x.dtype != np.uint8
-        or y.shape not in ((x.shape[3], 1), (1, x.shape[3]))
-    ):
+    are_images = len(x.shape) == 4 and x.shape[:3] == (32, 32, 3) and x.dtype == np.uint8
+    if not are_images or y.shape not in ((x.shape[3], 1), (1, x.shape[3])):
         raise DataError(
             f"{path}: expected X (32,32,3,N) uint8 and y (N,1), found {x.shape} {x.dtype} and {y.shape}"
         )

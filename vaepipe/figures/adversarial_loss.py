@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-Adversarial loss Δ = divergence + λ‖d‖\ :sub:`2` that the attack reached, in the unit of its loss: the mean over pairs,
-λ and d\ :sub:`z`, against β. Higher is more robust, in this measure. At large λ the best distortion is none, and Δ is then
-only the distance of the two posteriors, which also grows with the scale of the latent space: the dotted line is
-Δ\ :sub:`0`, the loss without distortion.
+Adversarial loss Δ = divergence + λ‖d‖\ :sub:`2` that the attack reached, in the unit of its loss: the mean
+over pairs, λ and d\ :sub:`z`, against β. Higher is more robust, in this measure. At large λ the best
+distortion is none, and Δ is then only the distance of the two posteriors, which also grows with the scale
+of the latent space: the dotted line is Δ\ :sub:`0`, the loss without distortion.
 
 {attacks} {flags} {intervals}
 """
@@ -36,9 +36,10 @@ EMPTY = "No image data set of this study was attacked: there is no adversarial l
 def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: plain mean over pairs, λ, d_z and seeds of divergence + λ‖d‖₂.
 
-    Dotted: the mean divergence at d = 0. The penalised objective cannot exceed it, and reaches it where λ is so large that
-    the best attack is none; those trials weigh most in a plain mean. Dashed, where the table has it: what each row reached
-    by itself, before the distortions of the other λ of its pair were tried.
+    Dotted: the mean divergence at d = 0. The penalised objective cannot exceed it, and reaches it where λ is
+        so large that
+    the best attack is none; those trials weigh most in a plain mean. Dashed, where the table has it: what
+    each row reached by itself, before the distortions of the other λ of its pair were tried.
     """
     frame = with_posterior_width(data.attacks)  # Δ of an autoencoder is another one: compare it by distortion
     return curves.against_beta(
@@ -62,7 +63,8 @@ def measure(where: Mapping[str, str], rows: pd.DataFrame) -> Measure:
 
 
 def references(ax: Axes, frame: pd.DataFrame) -> tuple[dict[str, Artist], str]:
-    """Draw the loss without distortion, and that of each row's own search; return artists by label, and a line for the note."""
+    """Draw the loss without distortion, and that of each row's own search; return artists by label, and a
+    line for the note."""
     handles: dict[str, Artist] = _means(ax, frame, "initial_divergence", "start", "mean Δ₀, at d = 0", ":")
     unmoved = 100 * (frame["norm"] < UNMOVED).mean()
     text = f"d ≈ 0 (‖d‖₂ < {UNMOVED:g}) in {unmoved:.0f} % of trials: there Δ ≈ Δ₀."

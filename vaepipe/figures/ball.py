@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-Divergence that attacks of bounded size leave, as a share of that without distortion (a ratio of means; for losses without a
-zero, the mean), against the bound ε on ‖d‖\ :sub:`2` or on the largest change of a pixel, at the β nearest to {beta}. Lower:
-easier to fool.
+Divergence that attacks of bounded size leave, as a share of that without distortion (a ratio of means; for
+losses without a zero, the mean), against the bound ε on ‖d‖\ :sub:`2` or on the largest change of a pixel,
+at the β nearest to {beta}. Lower: easier to fool.
 
 {flags} {intervals}
 """
@@ -37,8 +37,8 @@ EMPTY = "No model of this study was attacked in balls: `ball.losses` is empty."
 def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set, loss and norm: mean divergence over pairs, d_z and seeds against ε.
 
-    It is a share of the mean without distortion. For a loss without a zero (`output` of a density, `max-damage`) it is the
-    mean itself.
+    It is a share of the mean without distortion. For a loss without a zero (`output` of a density,
+    `max-damage`) it is the mean itself.
     """
     return curves.by_attack(data.ball, _panel, options, 2.8, EMPTY, by=("dataset", "loss", "ball"))
 
@@ -83,7 +83,8 @@ def _curve(ax: Axes, family: str, means: Mapping[float, Interval]) -> Artist:
 
 
 def _by_radius(rows: pd.DataFrame, share: bool, resamples: int) -> dict[float, Interval]:
-    """Return ε → mean divergence, or its share of that without distortion; ε = 0 is the state without distortion."""
+    """Return ε → mean divergence, or its share of that without distortion; ε = 0 is the state without
+    distortion."""
     first = rows[rows["radius"] == rows["radius"].min()]
     start = Interval(1.0, 1.0, 1.0) if share else _interval(first, "initial_divergence", share, resamples)
     others = {radius: _interval(at, "divergence", share, resamples) for radius, at in rows.groupby("radius")}

@@ -1,4 +1,5 @@
-"""Captions of the report: each stands as ``CAPTION`` in its figure's module, and is read without importing that.
+"""Captions of the report: each stands as ``CAPTION`` in its figure's module, and is read without importing
+that.
 
 A caption is reStructuredText. It may name the fields of `_fields` and of `_pair_fields` in braces.
 """
@@ -8,7 +9,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-FLAGS = "†, where there is one: the checks of docs/robustness.md call this attack too weak to call the model robust."
+FLAGS = (
+    "†, where there is one: the checks of docs/robustness.md call this attack too weak to call the "
+    "model robust."
+)
 
 
 def captions(config: dict) -> dict[str, str]:
@@ -22,10 +26,16 @@ def captions(config: dict) -> dict[str, str]:
         path.stem: text for path in sorted(Path(__file__).parent.glob("*.py")) if (text := read_caption(path))
     }
     montage = templates.pop("montage")
-    texts = {name: template.format(**fields).strip() for name, template in templates.items()}
+    texts = {name: _filled(template, fields) for name, template in templates.items()}
     for dataset, section in config["datasets"].items():
-        texts[f"montage/{dataset}"] = montage.format(**fields, **_pair_fields(config, section)).strip()
+        texts[f"montage/{dataset}"] = _filled(montage, fields | _pair_fields(config, section))
     return texts
+
+
+def _filled(template: str, fields: dict[str, object]) -> str:
+    """Return a caption with its fields filled in, each paragraph as one line without double blanks."""
+    paragraphs = template.format(**fields).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs).strip()
 
 
 def read_caption(path: Path) -> str:
@@ -49,11 +59,12 @@ def _fields(config: dict) -> dict[str, object]:
         if (section.get("kind") or name) == "swissroll":
             roll_betas = [f"{beta:g}" for beta in section["grid"]["betas"]]
     intervals = (
-        f"Bands and bars are 95 % intervals from {plot['resamples']:,} resamples of what is independent, image pairs "
+        f"Bands and bars are 95 % intervals from {plot['resamples']:,} resamples of what is "
+        "independent, image pairs "
         "(or images) and training seeds, not of the rows."
     )
     return {
-        "beta": plot["beta"],
+        "beta": f"{plot['beta']:g}",
         "d_z": plot["d_z"],
         "images": ", ".join(images),
         "attacks": f"Attacks: {'; '.join(attacks)}." if attacks else "",

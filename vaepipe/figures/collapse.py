@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-Diagnostics of the latent space against β: active units, KL, total correlation, ‖σ‖\ :sub:`2` and ‖μ‖\ :sub:`2`. Where KL and
-active units fall to nothing the latent space has collapsed, and a high robustness there is that of a model that ignores its
-input.
+Diagnostics of the latent space against β: active units, KL, total correlation, ‖σ‖\ :sub:`2` and ‖μ‖\
+:sub:`2`. Where KL and active units fall to nothing the latent space has collapsed, and a high robustness
+there is that of a model that ignores its input.
 """
 PANELS = {
     "used": "share of latents active",
@@ -34,9 +34,11 @@ PANELS = {
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
-    """A row per data set, against β: active latents, KL, exact total correlation, width and reach of the posteriors.
+    """A row per data set, against β: active latents, KL, exact total correlation, width and reach of the
+    posteriors.
 
-    A collapsed model has few active latents, little KL and ‖σ‖₂ = √d_z; an exploded one has ‖μ‖₂ far above √d_z.
+    A collapsed model has few active latents, little KL and ‖σ‖₂ = √d_z; an exploded one has ‖μ‖₂ far above
+    √d_z.
     """
     frame = with_posterior_width(data.models)
     frame = frame.assign(

@@ -91,7 +91,7 @@ def line_over_beta(points: Mapping[tuple[str, float], Value], family: str) -> tu
 
 
 def draw_curves(ax: Axes, means: Means) -> dict[str, Artist]:
-    """Draw every family's line with its band, and the VAE as a point of them; return artists by legend label."""
+    """Draw every family's line with its band, the VAE as a point; return artists by legend label."""
     handles: dict[str, Artist] = {}
     for family in varying_with_beta(family for family, _ in means):
         handles[label(family)] = _line(ax, family, *line_over_beta(means, family))
@@ -164,7 +164,8 @@ def against_beta(
 
 
 def label_y(ax: Axes, text: str) -> None:
-    """Label the y axis, and name its scale if it is logarithmic: in the first line, as the unit in a second one is long."""
+    """Label the y axis, and name its scale if it is logarithmic: in the first line, as the unit in a second
+    one is long."""
     if ax.get_yscale() == "log":
         first, comma, unit = text.partition(",\n")
         text = f"{first} (log scale){comma}{unit}"
@@ -193,7 +194,8 @@ def by_attack(
 ) -> style.Page:
     """Return a page with a panel per data set and loss, or per group of ``by``, each at one β.
 
-    The rows of a panel are those of the models at the β nearest to ``options.beta``, and of the models without β.
+    The rows of a panel are those of the models at the β nearest to ``options.beta``, and of the models
+    without β.
 
     Args:
         draw_panel: (axes, rows, values of ``by``, β, options) → artists by legend label.

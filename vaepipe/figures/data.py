@@ -26,10 +26,12 @@ class CellArrays(NamedTuple):
 
 @dataclass
 class Data:
-    """The tables of the study that a figure reads, the arrays of a few models, and what a row of a data set is called.
+    """The tables of the study that a figure reads, the arrays of a few models, and what a row of a data set
+    is called.
 
     Attributes:
-        models, images, attacks, ball, robustness: tables of `vaepipe.stages.collect`; None where a figure does not read them.
+        models, images, attacks, ball, robustness: tables of `vaepipe.stages.collect`; None where a figure
+            does not read them.
         arrays: of the models that a figure shows in pictures.
         things: data set → plural of what its rows are, "images" or "points".
     """

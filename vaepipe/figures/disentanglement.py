@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-Robustness (AUDDC) of each model against its mutual information gap (MIG), where the data's factors are known, with
-Spearman's rank correlation and its interval.
+Robustness (AUDDC) of each model against its mutual information gap (MIG), where the data's factors are
+known, with Spearman's rank correlation and its interval.
 
 {attacks} {flags}
 """
@@ -33,7 +33,8 @@ EMPTY = (
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
-    """One panel per data set and loss with known factors: AUDDC against the mutual information gap, a point per model."""
+    """One panel per data set and loss with known factors: AUDDC against the mutual information gap, a point
+    per model."""
     known = data.models.dropna(subset=["mig"])["dataset"].unique()
     attacks = data.targeted_attacks
     groups = list(attacks[attacks["dataset"].isin(known)].groupby(["dataset", "loss"], sort=False))

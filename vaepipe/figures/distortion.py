@@ -1,4 +1,5 @@
-"""Distortion-distortion curves: how near to the target an attack brings the reconstruction, for the distortion it takes."""
+"""Distortion-distortion curves: how near to the target an attack brings the reconstruction, for the
+distortion it takes."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 CAPTION = r"""
 Distance of the reconstruction to the target, from 1 (that of x) to 0 (that of the target itself), against
-‖d‖\ :sub:`2` / ‖x − x\ :sub:`t`\ ‖\ :sub:`2`, at the β nearest to {beta}. The area under the curve is AUDDC (Gondim-Ribeiro
-et al. 2018): larger is more robust, in image space.
+‖d‖\ :sub:`2` / ‖x − x\ :sub:`t`\ ‖\ :sub:`2`, at the β nearest to {beta}. The area under the curve is AUDDC
+(Gondim-Ribeiro et al. 2018): larger is more robust, in image space.
 
 {attacks} {flags} {intervals}
 """
@@ -35,9 +36,11 @@ EMPTY = "No image data set of this study was attacked: there is no distortion to
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
-    """One panel per data set and loss: mean over pairs, d_z and seeds of (A − T)/(O − T) against ‖d‖₂ / ‖x − x_t‖₂.
+    """One panel per data set and loss: mean over pairs, d_z and seeds of (A − T)/(O − T) against ‖d‖₂ / ‖x −
+    x_t‖₂.
 
-    A, O, T: distance to the target x_t of the reconstruction of x + d, of x, of x_t. The area under a pair's curve is its
+    A, O, T: distance to the target x_t of the reconstruction of x + d, of x, of x_t. The area under a pair's
+        curve is its
     AUDDC.
     """
     return curves.by_attack(data.targeted_attacks, _panel, options, 2.9, EMPTY)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-ELBO of held-out data at β = 1, whatever β the model was trained with, nats per image, against β: what robustness costs.
-Images: {images}.
+ELBO of held-out data at β = 1, whatever β the model was trained with, nats per image, against β: what
+robustness costs. Images: {images}.
 
 {intervals}
 """

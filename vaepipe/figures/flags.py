@@ -1,4 +1,4 @@
-"""Attacks that the checks call too weak, column ``masked`` of the tables: a dagger beside what they measured."""
+"""Attacks that the checks call too weak, column ``masked`` of the tables: a dagger beside their points."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ NAMED = 4
 
 
 def flagged(frame: pd.DataFrame) -> dict[tuple[str, float], tuple[int, int]]:
-    """Return (family, β) → (models whose attack is flagged, models) where there are any, of the rows of one attack."""
+    """Return (family, β) → (models whose attack is flagged, models) where there are any, of the rows of one
+    attack."""
     models = frame.drop_duplicates(["family", "beta", "d_z", "seed"])
     groups = is_flagged(models).groupby([models["family"], models["beta"]])
     return {key: (int(weak.sum()), len(weak)) for key, weak in groups if weak.any()}
@@ -39,4 +40,7 @@ def note(frame: pd.DataFrame) -> str:
     if not names:
         return ""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{SIGN} Attack too weak by its checks, do not call robust (models): {', '.join(names[:NAMED])}{more}."
+    return (
+        f"{SIGN} Attack too weak by its checks, do not call robust (models): "
+        f"{', '.join(names[:NAMED])}{more}."
+    )

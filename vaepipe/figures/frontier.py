@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-Robustness (AUDDC) against quality (β = 1 ELBO), a point for each family and β, joined in the order of β. Up and to the right
-is better; filled points are beaten in both by none.
+Robustness (AUDDC) against quality (β = 1 ELBO), a point for each family and β, joined in the order of β. Up
+and to the right is better; filled points are beaten in both by none.
 
 {attacks} {flags} {intervals}
 """
@@ -35,7 +35,8 @@ EMPTY = "No image data set of this study was attacked: there is no robustness to
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
-    """One panel per data set and loss: AUDDC against the β = 1 ELBO, a point per (family, β), lines in the order of β.
+    """One panel per data set and loss: AUDDC against the β = 1 ELBO, a point per (family, β), lines in the
+    order of β.
 
     Filled: no other point is better in both. Up and to the right is better.
     """

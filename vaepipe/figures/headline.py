@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 LINES = 40
-"""What a terminal shows at once; where there are more β, the verdict names those that the table leaves out."""
+"""What a terminal shows at once; where there are more β, the verdict names those that the table leaves out.
+"""
 KEY = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
 """Columns that name the same trial of two models."""
 Changes = dict[tuple[str, float], Interval]
@@ -30,7 +31,8 @@ Changes = dict[tuple[str, float], Interval]
 
 
 def draw(data: Data, options: Plot) -> str:
-    """Return the loss at each β with its interval, its ratio to β = 1 and what the interval of that ratio shows; then ELBOs."""
+    """Return the loss at each β with its interval, its ratio to β = 1 and what the interval of that ratio
+    shows; then ELBOs."""
     groups = list(data.attacks.groupby(["dataset", "loss"], sort=False))
     room = (LINES - 1 - data.models["dataset"].nunique()) // max(1, len(groups)) - 11
     lines: list[str] = []
@@ -133,7 +135,8 @@ def _verdict(family: str, changes: Changes) -> str:
 
 
 def _flags(data: Data, dataset: str, loss: str) -> list[str]:
-    """Return a line on the attacks that the checks of docs/robustness.md call too weak; nothing where none was checked."""
+    """Return a line on the attacks that the checks of docs/robustness.md call too weak; nothing where none
+    was checked."""
     if data.robustness is None or data.robustness["noise_gain"].isna().all():
         return []
     rows = data.robustness[(data.robustness["dataset"] == dataset) & (data.robustness["loss"] == loss)]
@@ -144,7 +147,8 @@ def _flags(data: Data, dataset: str, loss: str) -> list[str]:
     name = f"{label(first['family'])} β = {first['beta']:g}, d_z = {first['d_z']}"
     more = f"; and {len(flagged) - 1} more, see robustness.csv" if len(flagged) > 1 else ""
     return [
-        f"  checks: {len(flagged)} of {len(rows)} attacks FLAGGED as too weak: {name}: {first['masked']}{more}"
+        f"  checks: {len(flagged)} of {len(rows)} attacks FLAGGED as too weak: {name}: "
+        f"{first['masked']}{more}"
     ]
 
 

@@ -32,7 +32,8 @@ CellOfGrid = tuple[str, float, int]
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
-    """A row per data set and loss, a panel per family: mean over pairs, λ and seeds of Δ, its value in each cell."""
+    """A row per data set and loss, a panel per family: mean over pairs, λ and seeds of Δ, its value in each
+    cell."""
     frame = data.attacks[data.attacks["beta"] > 0]
     groups = list(frame.groupby(["dataset", "loss"], sort=False))
     if not groups:
@@ -122,5 +123,8 @@ def _note(frame: pd.DataFrame) -> str:
         "Colours: cividis, one scale per row; –: no such model."
         + (f" {flags.SIGN}: too weak by its checks, do not call robust." if is_flagged(frame).any() else ""),
     ]
-    scale = "Δ grows with the number of latents and their scale: compare along β, not along $d_z$. β = 1 is the VAE."
+    scale = (
+        "Δ grows with the number of latents and their scale: compare along β, not along $d_z$. β = 1 "
+        "is the VAE."
+    )
     return notes.joined([f"{lines[0]} {lines[2]}", lines[1], scale])

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-log p(x|z) of held-out data with z from q(z|x), nats per image, summed over pixels, against β. Images: {images}.
+log p(x|z) of held-out data with z from q(z|x), nats per image, summed over pixels, against β. Images:
+{images}.
 
 {intervals}
 """

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-The first {shown_pairs} of {pairs} pairs, for the models whose β and d\ :sub:`z` are nearest to {beta} and {d_z}. Of {lambdas} λ
-each column shows the one chosen as by Gondim-Ribeiro et al. 2018: among those whose reconstruction is at most as far from the
-target as it is on average over λ, the one farthest from it, which is the weakest attack that still succeeds. {flags}
+The first {shown_pairs} of {pairs} pairs, for the models whose β and d\ :sub:`z` are nearest to {beta} and
+{d_z}. Of {lambdas} λ each column shows the one chosen as by Gondim-Ribeiro et al. 2018: among those whose
+reconstruction is at most as far from the target as it is on average over λ, the one farthest from it, which
+is the weakest attack that still succeeds. {flags}
 """
 ROWS = (
     "original x",
@@ -38,7 +39,8 @@ ROWS = (
 )
 DISTORTION = ROWS.index("distortion d")
 RULE = (
-    "λ of each column: of those whose distance A = ‖rec(x + d) − $x_t$‖ is at most its mean over λ, the one with the largest "
+    "λ of each column: of those whose distance A = ‖rec(x + d) − $x_t$‖ is at most its mean over λ, "
+    "the one with the largest "
     "A (Gondim-Ribeiro et al. 2018). Under the pictures: that λ, ‖d‖₂ with pixels in [0,1], and the loss "
     "Δ = divergence + λ‖d‖₂ in {unit}. Reconstructions are of one posterior sample."
 )
@@ -50,7 +52,8 @@ SIZE = 0.52
 
 @dataclass
 class Column:
-    """One attack: its pictures (C,H,W) uint8 in the order of `ROWS`, d (C,H,W) for the distortion; λ, ‖d‖₂ and Δ."""
+    """One attack: its pictures (C,H,W) uint8 in the order of `ROWS`, d (C,H,W) for the distortion; λ, ‖d‖₂
+    and Δ."""
 
     pictures: list[np.ndarray]
     lambda_: float
@@ -66,7 +69,8 @@ def columns(arrays: Mapping[str, np.ndarray]) -> list[Column]:
     """Return a column for each pair: the attack at the λ that `best_lambda` chooses.
 
     Args:
-        arrays: of the attack and measure files of one model and loss, as `vaepipe.figures.registry` names them.
+        arrays: of the attack and measure files of one model and loss, as `vaepipe.figures.registry` names
+            them.
     """
     made = []
     for p, distance in enumerate(arrays["adversarial_distance"].T):
@@ -146,7 +150,8 @@ def _distortion(d: np.ndarray, reach: float) -> np.ndarray:
 
 
 def _tile(picture: np.ndarray) -> np.ndarray:
-    """Return (C,H,W) uint8 as (H',W',3) with a hairline frame, so that a white picture's edge shows, and a gap."""
+    """Return (C,H,W) uint8 as (H',W',3) with a hairline frame, so that a white picture's edge shows, and a
+    gap."""
     channels, height, width = picture.shape
     enlarge = -(-SIDE // max(height, width))
     rgb = np.repeat(picture, 3, axis=0) if channels == 1 else picture[:3]

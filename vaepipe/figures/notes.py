@@ -22,7 +22,8 @@ NAMED = 3
 
 
 def describe(frame: pd.DataFrame, means: Means, measure: Measure, resamples: int, log: bool = False) -> str:
-    """Return the note of a panel against β: n, λ, the band, what is missing and what is off a logarithmic axis."""
+    """Return the note of a panel against β: n, λ, the band, what is missing and what is off a logarithmic
+    axis."""
     lines = [sample_size(frame, measure)]
     if "lambda" in measure.averaged:
         lines.append(lambda_range(frame))
@@ -123,14 +124,18 @@ def off_axis(means: Means, log: bool) -> str:
 
 
 def pooling(means: Means, pooled: Means) -> str:
-    """Return how much narrower the intervals of pooled rows are, the median over the points; empty where there are none."""
+    """Return how much narrower the intervals of pooled rows are, the median over the points; empty where
+    there are none."""
     widths = [
         (pooled[key].high - pooled[key].low, i.high - i.low) for key, i in means.items() if key in pooled
     ]
     shares = [narrow / wide for narrow, wide in widths if wide > 0 and np.isfinite(narrow)]
     if not shares:
         return ""
-    return f"Pooled rows, as in the original paper, would make it {np.median(shares):.2g} × as wide (in the table)."
+    return (
+        f"Pooled rows, as in the original paper, would make it {np.median(shares):.2g} × as wide (in "
+        "the table)."
+    )
 
 
 def joined(lines: Iterable[str]) -> str:

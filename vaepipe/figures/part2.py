@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-Seatbelt-VAE against β-TCVAE for every attack: adversarial loss, −log p(x\ :sub:`t`\ \|z*) and β = 1 ELBO, against β.
+Seatbelt-VAE against β-TCVAE for every attack: adversarial loss, −log p(x\ :sub:`t`\ \|z*) and β = 1 ELBO,
+against β.
 
 {attacks} {flags} {intervals}
 """
@@ -27,7 +28,8 @@ Panel = tuple[pd.DataFrame, Measure, dict[str, str], str]
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
-    """A row per data set and loss: adversarial loss and −log p(x_t|z*) against β; then per data set the β = 1 ELBO."""
+    """A row per data set and loss: adversarial loss and −log p(x_t|z*) against β; then per data set the β = 1
+    ELBO."""
     if not (data.images["family"] == "seatbelt").any():
         return style.message(EMPTY)
     panels = _panels(data)

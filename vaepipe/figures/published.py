@@ -1,10 +1,10 @@
 """Published values, behind ours as a thin grey reference where data set, family, attack and β are the same.
 
-`published.csv` holds points read off the figures of the two posts on Willetts et al. 2021 ("Improving VAEs' Robustness to
-Adversarial Attacks", https://matthewwilletts.github.io): part 1, and part 2 with Seatbelt-VAEs of four layers. They were
-read by eye: ±10 % on a linear axis, ±0.05 in log10 on a logarithmic one. ``low`` and ``high`` are the ends of the published
-band, where it could be read. The two parts disagree on the loss of β-TCVAEs on chairs and faces by up to a factor of 60, so
-neither is exact.
+`published.csv` holds points read off the figures of the two posts on Willetts et al. 2021 ("Improving VAEs'
+Robustness to Adversarial Attacks", https://matthewwilletts.github.io): part 1, and part 2 with Seatbelt-VAEs
+of four layers. They were read by eye: ±10 % on a linear axis, ±0.05 in log10 on a logarithmic one. ``low``
+and ``high`` are the ends of the published band, where it could be read. The two parts disagree on the loss of
+β-TCVAEs on chairs and faces by up to a factor of 60, so neither is exact.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def table() -> pd.DataFrame:
 
 
 def matching(quantity: str, where: Mapping[str, str], drawn: Iterable[tuple[str, float]]) -> pd.DataFrame:
-    """Return the published rows of a panel's quantity, data set and loss, at the families and β that the panel draws.
+    """Return the published rows of a panel's quantity, data set and loss, at the families and β that the
+    panel draws.
 
     Args:
         where: the panel's ``dataset`` and, for attacks, ``loss``.

@@ -18,7 +18,8 @@ EMPTY = "No model of this study was evaluated."
 
 
 def page(data: Data, options: Plot, column: str, label: str, published: str) -> style.Page:
-    """Return a page with one panel per data set: mean of a column of the table images over rows, d_z and seeds, in nats.
+    """Return a page with one panel per data set: mean of a column of the table images over rows, d_z and
+    seeds, in nats.
 
     Args:
         label: of the axis.

@@ -1,8 +1,9 @@
 """Figures by name: the module that draws each, the tables and arrays that it reads. Loads no figure's code.
 
 A figure's module has ``draw(data, options)`` and, if it is a picture, its ``CAPTION``. ``draw`` takes a
-`vaepipe.figures.data.Data` and the section ``plot`` of the configuration. It returns a `vaepipe.figures.style.Page`, a
-matplotlib figure that carries the numbers it shows, or text. It reads and writes no file.
+`vaepipe.figures.data.Data` and the section ``plot`` of the configuration. It returns a
+`vaepipe.figures.style.Page`, a matplotlib figure that carries the numbers it shows, or text. It reads and
+writes no file.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Entry:
     Attributes:
         module: file below ``vaepipe/figures``.
         tables: table → columns that the figure needs beside those of the cell.
-        arrays: kind of HDF5 file → name of array → its axes; of the axis P only the first ``plot.pairs`` are read.
+        arrays: kind of HDF5 file → name of array → its axes; of the axis P only the first ``plot.pairs`` are
+            read.
         suffixes: formats that it is written in.
     """
 

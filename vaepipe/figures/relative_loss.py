@@ -1,4 +1,5 @@
-"""Adversarial loss as a share of the loss without distortion, against β: what attacking changes at any latent scale."""
+"""Adversarial loss as a share of the loss without distortion, against β: what attacking changes at any latent
+scale."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-Δ / Δ\ :sub:`0`, the share of the loss without distortion that the attack left, against β. It does not change when the
-latent space is stretched. 1: the attack changed nothing.
+Δ / Δ\ :sub:`0`, the share of the loss without distortion that the attack left, against β. It does not
+change when the latent space is stretched. 1: the attack changed nothing.
 
 {attacks} {flags} {intervals}
 """

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-Density over held-out images of ‖σ(x)‖\ :sub:`2`, the size of the encoder's noise, at the β and d\ :sub:`z` nearest to {beta}
-and {d_z}. More noise lets the posteriors of two images overlap more. A prior's ‖σ‖\ :sub:`2` is √d\ :sub:`z`.
+Density over held-out images of ‖σ(x)‖\ :sub:`2`, the size of the encoder's noise, at the β and d\ :sub:`z`
+nearest to {beta} and {d_z}. More noise lets the posteriors of two images overlap more. A prior's ‖σ‖\
+:sub:`2` is √d\ :sub:`z`.
 """
 BANDWIDTH = 1 / 300
 """Least bandwidth, as a share of the axis: a collapsed model stays a visible spike."""
 CUT = 4
-"""The y axis ends at this multiple of the lowest curve's peak; what is higher is cut, and its height printed."""
+"""The y axis ends at this multiple of the lowest curve's peak; what is higher is cut, and its height printed.
+"""
 Values = dict[tuple[str, int], np.ndarray]
 """(family, seed) → (N,) ‖σ(x)‖₂ of held-out rows, or (G,) their density."""
 
@@ -47,7 +49,8 @@ def density(values: np.ndarray, x: np.ndarray, least: float) -> np.ndarray:
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
-    """One panel per data set: held-out images' ‖σ(x)‖₂ for one model of each family; thin: its further training seeds."""
+    """One panel per data set: held-out images' ‖σ(x)‖₂ for one model of each family; thin: its further
+    training seeds."""
     groups = list(data.images.groupby("dataset", sort=False))
     if not groups:
         return style.message("No model of this study was evaluated.")
@@ -111,7 +114,8 @@ def _values(frame: pd.DataFrame, cells: list[Cell]) -> Values:
 
 
 def _curves(ax: Axes, x: np.ndarray, densities: Values) -> int:
-    """Draw the curves, cut the y axis, print the heights of the peaks that are cut; return how many those are."""
+    """Draw the curves, cut the y axis, print the heights of the peaks that are cut; return how many those
+    are."""
     peaks = [curve.max() for curve in densities.values()] or [1.0]
     top = 1.12 * min(max(peaks), CUT * min(peaks))
     ax.set_ylim(0, top)

@@ -97,7 +97,8 @@ def _missing_height(figure: Page) -> float:
 
 
 def panels(n: int, height: float) -> tuple[Page, list[Axes]]:
-    """Return a page of n panels and its axes: each panel is a column wide, at most two stand beside each other.
+    """Return a page of n panels and its axes: each panel is a column wide, at most two stand beside each
+    other.
 
     Args:
         height: of a panel, inches.
@@ -113,7 +114,8 @@ def panels(n: int, height: float) -> tuple[Page, list[Axes]]:
 
 
 def note(ax: Axes, text: str, *, below: float = 31, width: int = 63) -> None:
-    """Write small grey text under the axes, ``below`` points under the axis line, wrapped at ``width`` characters."""
+    """Write small grey text under the axes, ``below`` points under the axis line, wrapped at ``width``
+    characters."""
     text = "\n".join(textwrap.fill(line, width) for line in text.splitlines())
     ax.annotate(text, (0, 0), (0, -below), "axes fraction", "offset points", va="top", gid="note", **SMALL)
 
@@ -150,7 +152,8 @@ def beta_axis(ax: Axes, betas: list[float]) -> None:
 
 
 def log_ticks(ax: Axes) -> None:
-    """Label 1, 2, 5 in plain numbers on a short logarithmic y axis, powers of ten on a long one; call it after plotting."""
+    """Label 1, 2, 5 in plain numbers on a short logarithmic y axis, powers of ten on a long one; call it
+    after plotting."""
     low, high = ax.get_ylim()
     if high / low < 100:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

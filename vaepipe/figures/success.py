@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-Share of pairs that were fooled by a distortion of at most ‖d‖\ :sub:`2`: the reconstruction came nearer to the target's than
-to the original's. At the β nearest to {beta}.
+Share of pairs that were fooled by a distortion of at most ‖d‖\ :sub:`2`: the reconstruction came nearer to
+the target's than to the original's. At the β nearest to {beta}.
 
 {attacks} {flags} {intervals}
 """
@@ -33,7 +33,7 @@ EMPTY = "No image data set of this study was attacked: there is no success to sh
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
-    """One panel per data set and loss: share of pairs that some λ fooled with a distortion of at most ‖d‖₂."""
+    """One panel per data set and loss: share of pairs that some λ fooled with at most this ‖d‖₂."""
     return curves.by_attack(data.targeted_attacks, _panel, options, 2.8, EMPTY)
 
 
@@ -57,7 +57,10 @@ def _panel(
     ax.set(xlim=(0, norms[-1]), xlabel="distortion ‖d‖₂, pixels in [0,1]")
     ax.set(ylim=(-0.02, 1.02), ylabel="share of pairs fooled")
     ax.set_title(f"{curves.title(where)}, β = {beta:g}")
-    rule = f"Fooled: (A − T)/(O − T) < {SUCCESS:g}, nearer to the target's reconstruction than to the original's, at any λ."
+    rule = (
+        f"Fooled: (A − T)/(O − T) < {SUCCESS:g}, nearer to the target's reconstruction than to the "
+        "original's, at any λ."
+    )
     size = f"{notes.trials_of_pairs(frame)} {notes.lambda_range(frame)}"
     resampled = notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "band")
     style.note(ax, notes.joined([rule, size, resampled, flags.note(frame)]))

@@ -1,4 +1,4 @@
-"""The swiss roll: aggregate posterior and reconstructions of models with two latent dimensions, as β grows."""
+"""The swiss roll: aggregate posterior and reconstructions of models with d_z = 2, as β grows."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-Aggregate posterior q(z) and reconstructions on the swiss roll at d\ :sub:`z` = 2, a row for each of β = {roll_betas}. Where the
-posterior collapses towards a curve, a dimension of the data is lost.
+Aggregate posterior q(z) and reconstructions on the swiss roll at d\ :sub:`z` = 2, a row for each of β =
+{roll_betas}. Where the posterior collapses towards a curve, a dimension of the data is lost.
 """
 Arrays = Mapping[str, np.ndarray]
-"""Points ``x`` (K, 3), a posterior ``sample`` (K, 2) of each and its ``reconstruction`` (K, 3), of one model."""
+"""Points ``x`` (K, 3), a posterior ``sample`` (K, 2) of each and its ``reconstruction`` (K, 3), of one model.
+"""
 MASS = (0.95, 0.8, 0.6, 0.4, 0.2)
 """The contours hold these shares of q(z)."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all panels have in common: ±reach of the latent axes, (3, 2) limits of the data's axes, ends of the colours."""
+    """What all panels have in common: ±reach of the latent axes, (3, 2) limits of the data's axes, ends of
+    the colours."""
 
     reach: float
     limits: np.ndarray
@@ -98,7 +100,7 @@ def _model(
 
 
 def _contours(ax: Axes, arrays: Arrays, shared: Shared) -> None:
-    """Draw the samples, coloured by where their x lies along the roll, and contours of their kernel density."""
+    """Draw the samples, coloured by where x lies along the roll, and contours of their kernel density."""
     from scipy.stats import gaussian_kde
 
     z, t = arrays["sample"], _along(arrays["x"])

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 CAPTION = r"""
-−log p(x\ :sub:`t`\ \|z*), z* from q(z|x + d): how badly the attacked code explains the target, nats, against β. Higher is
-more robust, and not in the unit of the attack's own loss.
+−log p(x\ :sub:`t`\ \|z*), z* from q(z|x + d): how badly the attacked code explains the target, nats,
+against β. Higher is more robust, and not in the unit of the attack's own loss.
 
 {attacks} {flags} {intervals}
 """

@@ -1,4 +1,4 @@
-"""The explorer: one page in which every attack can be looked at, kept within a size by leaving pictures out."""
+"""The explorer: one page that shows every attack, kept within a size by leaving pictures out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MEGABYTE = 2**20
 
 @dataclass(frozen=True)
 class Source:
-    """The attacks on one model with one loss, their files, and why they are too weak, if their checks say so."""
+    """The attacks on one model with one loss, their files, and why their checks call them too weak."""
 
     cell: Cell
     loss: str
@@ -47,8 +47,8 @@ class Source:
 
 
 Read = Callable[[Source, int], Mapping[str, np.ndarray]]
-"""(source, number of pairs) → ``lambdas`` (L,), ``pairs`` (P, 2) and, of the first pairs, `BY_LAMBDA`, `BY_PAIR`, `STILLS`,
-``distortion`` and ``adversarial_reconstruction`` (L, pairs, C, H, W)."""
+"""(source, number of pairs) → ``lambdas`` (L,), ``pairs`` (P, 2) and, of the first pairs, `BY_LAMBDA`,
+`BY_PAIR`, `STILLS`, ``distortion`` and ``adversarial_reconstruction`` (L, pairs, C, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,9 @@ def shown_first(cells: Sequence[Cell], beta: float, d_z: int) -> list[Cell]:
 def levels(sources: Sequence[Source], n_lambdas: int, n_pairs: int, beta: float, d_z: int) -> Iterator[Level]:
     """Yield ever fewer pictures.
 
-    By turns every second λ (not below `FEWEST_LAMBDAS`) and half of the pairs, down to one pair; then only the lowest
-    training seed; then only the models of the montage, which are those nearest to ``beta`` and ``d_z``.
+    By turns every second λ (not below `FEWEST_LAMBDAS`) and half of the pairs, down to one pair; then only
+    the lowest training seed; then only the models of the montage, which are those nearest to ``beta`` and
+    ``d_z``.
 
     Args:
         n_lambdas, n_pairs: of the data set that has most.
@@ -106,8 +107,8 @@ def levels(sources: Sequence[Source], n_lambdas: int, n_pairs: int, beta: float,
 def pictures(arrays: Mapping[str, np.ndarray], rows: Sequence[int]) -> list[bytes]:
     """Return for each pair a compressed (Q, C, H, W) of bytes.
 
-    It holds the four of `STILLS`; for each λ of ``rows`` the distortion, as round(127 d / max|d|) + 128; for each of them
-    the adversarial reconstruction.
+    It holds the four of `STILLS`; for each λ of ``rows`` the distortion, as round(127 d / max|d|) + 128; for
+    each of them the adversarial reconstruction.
     """
     stills = np.stack([arrays[name] for name in STILLS], 1)  # P, 4, C, H, W
     distortion = arrays["distortion"][list(rows)]  # L, P, C, H, W
@@ -209,7 +210,8 @@ def _entries(level: Level, read: Read, budget: float) -> list[dict] | None:
 
 
 def _spread(items: Sequence[Source]) -> list[Source]:
-    """Return the items in an order in which the first ones come from all parts of the list, so that their mean is typical."""
+    """Return the items in an order in which the first ones come from all parts of the list, so that their
+    mean is typical."""
     return [items[i] for i in sorted(range(len(items)), key=lambda i: i * 0.618034 % 1)]
 
 

@@ -1,4 +1,4 @@
-"""Pages of the report that are no pictures: claims, numbers of a figure, configuration, versions, run times."""
+"""Pages of the report beside the pictures: claims, numbers, configuration, versions, run times."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Run(NamedTuple):
 
 
 def claims(table: pd.DataFrame, brief: bool = False) -> str:
-    """Return the page of claims with their statistics and verdicts; in brief only the table, with fewer columns.
+    """Return the page of claims with their statistics and verdicts; in brief only the table, with fewer
+    columns.
 
     Args:
         table: as `vaepipe.claims.judge` returns it.
@@ -68,7 +69,8 @@ def claims(table: pd.DataFrame, brief: bool = False) -> str:
     if brief:
         return pages.render("table.html", item=part)
     intro = (
-        "What the two posts claim, in their order, and what this study finds: the statistic that decides, its 95 % interval "
+        "What the two posts claim, in their order, and what this study finds: the statistic that "
+        "decides, its 95 % interval "
         "over image pairs and training seeds, and the verdict, which is about this study's models only."
     )
     return pages.render("page.html", title="Claims", intro=intro, parts=[part])
@@ -102,7 +104,8 @@ def versions(counts: Iterable[tuple[Mapping[str, str], str, int]], libraries: Se
     """
     rows = [[n, git, *(known.get(name, "–") for name in libraries)] for known, git, n in counts]
     intro = (
-        "The versions that made the evaluations and attacks of this study, from the attributes of each file. More than one row "
+        "The versions that made the evaluations and attacks of this study, from the attributes of "
+        "each file. More than one row "
         "means that parts were made at different times by different code or versions."
     )
     part = {"columns": ["files", "vaepipe's git revision", *libraries], "rows": rows}
@@ -134,7 +137,7 @@ def _summary(measured: Sequence[Mapping]) -> list[str]:
     cpu = _known(measured, "cpu_time")
     memory = _known(measured, "max_rss")
     summary = [f"{sum(seconds):.1f}", f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}"]
-    return summary + [f"{sum(cpu):.1f}" if cpu else "–", f"{max(memory):.0f}" if memory else "–"]
+    return [*summary, f"{sum(cpu):.1f}" if cpu else "–", f"{max(memory):.0f}" if memory else "–"]
 
 
 def _known(measured: Sequence[Mapping], key: str) -> list[float]:

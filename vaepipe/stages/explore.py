@@ -1,6 +1,7 @@
 """Stage: the explorer, one page in which every attack can be looked at.
 
-python -m vaepipe.stages.explore --config config.json [--jobs DIGEST] --robustness robustness.csv --out explorer.html
+python -m vaepipe.stages.explore --config config.json [--jobs DIGEST] --robustness robustness.csv --out
+explorer.html
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ BY_LAMBDA_AND_PAIR = (*BY_LAMBDA, "distortion", "adversarial_reconstruction")
 
 
 def reasons(path: Path) -> dict[tuple[str, str], str]:
-    """Return (name of the cell, loss) → why its attack is too weak, from the table robustness, for those that are."""
+    """Return (name of the cell, loss) → why its attack is too weak, from the table robustness, for those that
+    are."""
     table = read_table(path, (*CELL, "loss", "masked")).dropna(subset="masked")
     cells = [Cell(*row) for row in table[list(CELL)].itertuples(index=False)]
     return {(cell.name, loss): why for cell, loss, why in zip(cells, table["loss"], table["masked"])}
@@ -52,7 +54,7 @@ def sources(
 
 
 def read(source: Source, pairs: int) -> dict[str, np.ndarray]:
-    """Return the arrays that the page needs of one attack, as `vaepipe.pages.explorer.Read` describes them."""
+    """Return the arrays that the page needs of one attack, see `vaepipe.pages.explorer.Read`."""
     with open_h5(source.attack, "attack") as attack, open_h5(source.measure, "measure") as measure:
         arrays = {"lambdas": attack["lambdas"][:], "pairs": attack["pairs"][:]}
         for name in BY_LAMBDA_AND_PAIR:

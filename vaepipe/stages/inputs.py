@@ -1,4 +1,5 @@
-"""What the stages plot and claims read: columns of tables, and arrays of HDF5 files, checked against what is needed."""
+"""What the stages plot and claims read: columns of tables, and arrays of HDF5 files, checked against what is
+needed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stage: one figure of `vaepipe.figures`.
 
-python -m vaepipe.stages.plot NAME --spec JSON [--models F] [--images F] [--attacks F] [--ball F] [--robustness F]
+python -m vaepipe.stages.plot NAME --spec JSON [--models F] [--images F] [--attacks F] [--ball F]
+[--robustness F]
                           [--arrays F …] [--measures F …] [--balls F …] --out A.pdf B.png C.csv
 """
 
@@ -103,7 +104,7 @@ def _either(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], n
 
 
 def _ball_checks(path: str) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """Return the key of an attack of bounded size, and what it found in balls of the 2-norm, if it tried any."""
+    """Return the key of an attack of bounded size, and its result in balls of the 2-norm, if any."""
     with open_h5(path, "ball") as file:
         euclidean = file["ball"].asstr()[:] == "l2"
         checks = {f"ball_{name}": file[name][:][euclidean].astype(float) for name in ("divergence", "norm")}

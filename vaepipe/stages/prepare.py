@@ -22,7 +22,8 @@ def prepare(
     """Load a data set, check it and write it; `vaepipe.datasets.prepared.read_split` reads it.
 
     Args:
-        spec: the data set: its name, kind, path of the user's files, their checksum and the options of the kind.
+        spec: the data set: its name, kind, path of the user's files, their checksum and the options of the
+            kind.
         out: the HDF5 file to write: ``x``, and ``label`` and ``factors`` if known, in ``train`` and ``test``.
         downloads: folder for downloads; None: `vaepipe.datasets.sources.fetch.download_folder`.
         threads: blocks that are read, decoded and scaled at a time.

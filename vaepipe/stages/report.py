@@ -1,6 +1,8 @@
-"""Stage: pages of the report that are no pictures: claims, the numbers of each figure, configuration, versions, run times.
+"""Stage: pages of the report that are no pictures: claims, the numbers of each figure, configuration,
+versions, run times.
 
-python -m vaepipe.stages.report --config config.json [--jobs DIGEST] --claims claims.csv --figures NAME … --out FOLDER
+python -m vaepipe.stages.report --config config.json [--jobs DIGEST] --claims claims.csv --figures NAME …
+--out FOLDER
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def versions(listed: Sequence[Job]) -> str:
 def times(listed: Sequence[Job]) -> str:
     """Return the page of run times, from the benchmark files of a study's jobs.
 
-    A job whose benchmark file is missing is left out: nothing is trained again for a file that a user deleted.
+    A job whose benchmark file is missing is left out: nothing is trained again for a file that a user
+        deleted.
     """
     runs, absent = [], 0
     for job in listed:

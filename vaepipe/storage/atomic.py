@@ -16,7 +16,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename it to ``path`` at the end of the block, or delete it after an error.
+    """Give a temporary path beside ``path``; rename it to ``path`` at the end of the block, or delete it
+    after an error.
 
     Raises:
         DataError: the disk is full, read-only or broken.

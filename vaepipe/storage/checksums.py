@@ -1,8 +1,8 @@
 """Digests inside or beside files: damage on a disk or in transit is named and never read as a number.
 
-- HDF5 files: a SHA-256 in the user block, 512 bytes before the HDF5 data that the format leaves to applications.
-  It tells damage from other errors, and `vaepipe verify` checks it. HDF5's own checksums protect single reads, see
-  `vaepipe.storage.h5`.
+- HDF5 files: a SHA-256 in the user block, 512 bytes before the HDF5 data that the format leaves to
+  applications. It tells damage from other errors, and `vaepipe verify` checks it. HDF5's own checksums
+  protect single reads, see `vaepipe.storage.h5`.
 - Weights: a SHA-256 of tensors and metadata, in the metadata of the safetensors file.
 - Tables, which other programs open too: SHA256SUMS beside them, in the format of `sha256sum -c`.
 """
@@ -37,7 +37,8 @@ def write_h5_digest(path: str | Path) -> None:
 
 
 def matches_h5_digest(path: str | Path) -> bool:
-    """Return whether an HDF5 file is as it was written. Files of other programs have no user block and are accepted."""
+    """Return whether an HDF5 file is as it was written. Files of other programs have no user block and are
+    accepted."""
     with open(path, "rb") as file:
         start = file.read(USER_BLOCK_BYTES)
         return start.startswith(HDF5_START) or start == _user_block(file)
@@ -51,7 +52,8 @@ def _user_block(file: BufferedIOBase) -> bytes:
 
 
 def sort_metadata(image: bytes) -> bytes:
-    """Return the bytes of a safetensors file with sorted metadata. The library writes metadata in a random order."""
+    """Return the bytes of a safetensors file with sorted metadata. The library writes metadata in a random
+    order."""
     length = int.from_bytes(image[:8], "little")
     header = json.loads(image[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
@@ -77,7 +79,8 @@ def write_sums(out: Path, paths: list[Path]) -> None:
 
 
 def matches_sums(path: Path) -> bool:
-    """Return whether a file agrees with SHA256SUMS beside it. Files that are not listed there are accepted."""
+    """Return whether a file agrees with SHA256SUMS beside it. Files that are not listed there are
+    accepted."""
     try:
         lines = (path.parent / SUMS_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """Digests of code: they change when the results can change, and stay when only the wording does.
 
-A result is made again when the digest of its code changes, see docs/reliability.md. A digest covers modules and all that
-they import, but for registries, which are data, `vaepipe.study`, and the modules that make digests and version records.
-`vaepipe.storage.code_meaning` says what counts of a module.
+A result is made again when the digest of its code changes, see docs/reliability.md. A digest covers modules
+and all that they import, but for registries, which are data, `vaepipe.study`, and the modules that make
+digests and version records. `vaepipe.storage.code_meaning` says what counts of a module.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ SKIPPED_NAME = "registry"
 
 TEXT_ROOMS = ("figures", "claims", "pages")
 TEXT_STAGES = ("stages.collect",)
-"""Prose counts in the digests of these stages and of all that use one of these rooms: they write texts for people."""
+"""Prose counts in the digests of these stages and of all that use one of these rooms: they write texts for
+people."""
 TEXTLESS_ROOMS = ("storage", "compute")
 """Rooms whose prose never counts: no page or table shows it."""
 
 
 @cache
 def code_digest(*modules: str) -> str:
-    """Return 16 hexadecimal digits that identify the code of modules and of all modules of the package that they import.
+    """Return 16 hexadecimal digits that identify the code of modules and of all modules of the package that
+    they import.
 
-    Imports inside functions count. Modules that are imported by name, such as the loss of an attack, must be given.
+    Imports inside functions count. Modules that are imported by name, such as the loss of an attack, must be
+    given.
 
     Args:
         modules: names below ``vaepipe``, such as ``stages.train`` or ``datasets.digits``.
@@ -114,7 +117,8 @@ def _imports(name: str) -> tuple[str, ...]:
 
 
 def _from_import(name: str, node: ast.ImportFrom) -> Iterator[str]:
-    """Yield the modules that ``from package import names`` reads: submodules, and the package for its other names."""
+    """Yield the modules that ``from package import names`` reads: submodules, and the package for its other
+    names."""
     package = node.module or ""
     if node.level:
         here = ["vaepipe", *name.split(".")]

@@ -51,7 +51,8 @@ def find_meaning(source: str, texts: bool) -> Meaning:
 
 
 class _Remover(ast.NodeTransformer):
-    """Edits a syntax tree in place; notes its imports, with the body in which each stands, and the names it uses."""
+    """Edits a syntax tree in place; notes its imports, with the body in which each stands, and the names it
+    uses."""
 
     def __init__(self, texts: bool) -> None:
         self.texts = texts
@@ -190,7 +191,8 @@ class _Remover(ast.NodeTransformer):
         return self._keep_texts(node, [node.value])
 
     def _keep_texts(self, node: ast.AST, parts: Iterable[ast.AST | None]) -> ast.AST:
-        """Visit a node, but leave the texts among these parts, and in tuples, lists and sets of them, as they are."""
+        """Visit a node, but leave the texts among these parts, and in tuples, lists and sets of them, as they
+        are."""
         for part in parts:
             elements = part.elts if isinstance(part, (ast.Tuple, ast.List, ast.Set)) else [part]
             self._kept.update(id(element) for element in elements)

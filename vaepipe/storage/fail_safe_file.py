@@ -1,7 +1,7 @@
 """A file object for HDF5 that survives a full disk.
 
-HDF5 cannot close a file after a failed write: it prints pages of internal state or crashes. This file object hides the
-failure from HDF5 and keeps the error, which the caller raises.
+HDF5 cannot close a file after a failed write: it prints pages of internal state or crashes. This file object
+hides the failure from HDF5 and keeps the error, which the caller raises.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any
 
 
 class FailSafeFile(io.RawIOBase):
-    """A new file for h5py's driver of file objects. After a failed write it writes no more; ``error`` is the failure."""
+    """A new file for h5py's driver of file objects. After a failed write it writes no more; ``error`` is the
+    failure."""
 
     def __init__(self, path: str | os.PathLike):
         self.error: OSError | None = None
         self._file = open(path, "w+b", buffering=0)  # noqa: SIM115  closed by close()
 
     def write(self, data: Any) -> int:
-        """Write all bytes, or none after a failure; in both cases the position moves as if they were written."""
+        """Write all bytes, or none after a failure; in both cases the position moves as if they were
+        written."""
         view = memoryview(data).cast("B")
         end = self._file.tell() + len(view)
         done = 0

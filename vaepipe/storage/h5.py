@@ -1,4 +1,5 @@
-"""HDF5 files that describe themselves. They appear whole or not at all, and damage is found when they are read."""
+"""HDF5 files that describe themselves. They appear whole or not at all, and damage is found when they are
+read."""
 
 from __future__ import annotations
 
@@ -22,10 +23,12 @@ SCHEMA = 2
 """Version of the layout of all HDF5 files. Readers refuse any other."""
 
 LIBVER = ("v110", "v110")
-"""The format of HDF5 1.10, which has checksums of its own structures. Damage in older formats can crash HDF5."""
+"""The format of HDF5 1.10, which has checksums of its own structures. Damage in older formats can crash
+HDF5."""
 
 LONG_TEXT_BYTES = 4000
-"""In a file with many attributes, HDF5 may store longer texts outside the header, where no checksum covers them."""
+"""In a file with many attributes, HDF5 may store longer texts outside the header, where no checksum covers
+them."""
 
 CHUNK_BYTES = 2**20
 """Bytes that are compressed together."""
@@ -34,15 +37,17 @@ COMPACT_VALUES = 64
 """Arrays of at most this many values lie in the header."""
 
 WORTHWHILE_RATIO = 0.8
-"""Arrays that zlib does not compress below this ratio, such as photographs, are stored uncompressed: compressing them would
-take longer than decoding the image files."""
+"""Arrays that zlib does not compress below this ratio, such as photographs, are stored uncompressed:
+compressing them would take longer than decoding the image files."""
 
 
 class Writer:
     """Adds arrays and attributes to a new HDF5 file.
 
-    HDF5 verifies checksums when it reads: one for each chunk of an array, and the header's for small arrays and for texts
-    of fixed length. Texts above `LONG_TEXT_BYTES` have no checksum, so a reader verifies the digest of the whole file.
+    HDF5 verifies checksums when it reads: one for each chunk of an array, and the header's for small arrays
+        and for texts
+    of fixed length. Texts above `LONG_TEXT_BYTES` have no checksum, so a reader verifies the digest of the
+    whole file.
     """
 
     def __init__(self, file: h5py.File, disk: FailSafeFile):
@@ -192,20 +197,23 @@ def _layout(array: Any) -> dict[str, Any]:
 
 
 def _layout_of_incompressible(block: np.ndarray, layout: dict[str, Any]) -> dict[str, Any]:
-    """Return the changes to the layout of an array that starts with this block, if compressing it is not worth while."""
+    """Return the changes to the layout of an array that starts with this block, if compressing it is not
+    worth while."""
     if "dcpl" in layout:
         return {}
     start = block[: layout["chunks"][0]] if "chunks" in layout else block
     if len(zlib.compress(np.ascontiguousarray(start).data, 1)) <= WORTHWHILE_RATIO * start.nbytes:
         return {}
-    # gzip without compression keeps zlib's checksum, as Fletcher's cannot tell an all-white chunk from an all-black one
+    # gzip without compression keeps zlib's checksum, as Fletcher's cannot tell an all-white chunk from an
+    # all-black one
     return {"compression_opts": 0, "shuffle": False}
 
 
 def _chunks(array: Any) -> tuple[int, ...]:
     """Return the shape of chunks of about `CHUNK_BYTES`.
 
-    Chunks are whole rows. For images (L,P,C,H,W) they hold all λ of a pair, which are often equal or nearly so.
+    Chunks are whole rows. For images (L,P,C,H,W) they hold all λ of a pair, which are often equal or nearly
+    so.
     """
     if array.ndim == 5:
         lambdas, pairs, *image = array.shape

@@ -25,5 +25,6 @@ class Quantity:
 
     @property
     def description(self) -> str:
-        """Return the text for HDF5 attributes and `columns.csv`: the meaning, then the unit if there is one."""
+        """Return the text for HDF5 attributes and `columns.csv`: the meaning, then the unit if there is
+        one."""
         return f"{self.meaning}, {self.unit}" if self.unit else self.meaning

@@ -25,7 +25,8 @@ def write_table(path: str | Path, frame: pd.DataFrame) -> None:
 
 
 def write_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
-    """Write dictionaries with the same keys as .csv, without pandas, which takes longer to import than many jobs run."""
+    """Write dictionaries with the same keys as .csv, without pandas, which takes longer to import than many
+    jobs run."""
     with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()

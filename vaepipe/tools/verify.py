@@ -1,4 +1,5 @@
-"""Verify that HDF5 files, weights and tables of the results are as they were written; name those that are not.
+"""Verify that HDF5 files, weights and tables of the results are as they were written; name those that are
+not.
 
 python -m vaepipe.tools.verify [--directory my-study] [--delete]
 """
@@ -17,7 +18,8 @@ from vaepipe.storage.weights import read_weights
 
 
 def find_damaged(folder: Path) -> list[tuple[Path, str]]:
-    """Return (file, what is wrong with it) of results and checkpoints of a study, and of what killed jobs left there."""
+    """Return (file, what is wrong with it) of results and checkpoints of a study, and of what killed jobs
+    left there."""
     damaged = []
     for path in sorted(path for path in (folder / "results").rglob("*") if path.is_file()):
         if path.name.startswith(".") and ".tmp" in path.suffixes:

@@ -144,7 +144,8 @@ def _open_mat(path: Path) -> tuple[Reader, list[str]]:
 
 
 def _open_npz(path: Path) -> tuple[Reader, list[str]]:
-    """Open an .npz file. An array is unpacked to a temporary file at its first use, as zips have no random access."""
+    """Open an .npz file. An array is unpacked to a temporary file at its first use, as zips have no random
+    access."""
     with zipfile.ZipFile(path) as file:
         names = [name.removesuffix(".npy") for name in file.namelist()]
     folder = tempfile.TemporaryDirectory(prefix="vaepipe-")
@@ -176,7 +177,8 @@ def _choose_key(path: Path, key: str | None, names: list[str]) -> str:
 
 
 def as_bytes(x: np.ndarray, rows: np.ndarray, source: object) -> np.ndarray:
-    """Return images as uint8: booleans become 0 and 255, reals in [0,1] and 16-bit integers are scaled to 0..255.
+    """Return images as uint8: booleans become 0 and 255, reals in [0,1] and 16-bit integers are scaled to
+    0..255.
 
     Args:
         x: images (n, …); other integers must lie in 0..255.

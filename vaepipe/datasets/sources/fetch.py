@@ -1,4 +1,5 @@
-"""Downloads of official files. pooch checks, names and keeps them; this module resumes interrupted downloads."""
+"""Downloads of official files. pooch checks, names and keeps them; this module resumes interrupted
+downloads."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class Refused(Exception):
 
 
 def download_folder() -> Path:
-    """Return the folder of downloads: ``VAEPIPE_DATA_DIR`` (``data_dir`` in the config), or the user's cache."""
+    """Return the folder of downloads: ``VAEPIPE_DATA_DIR`` (``data_dir`` in the config), or the user's
+    cache."""
     return Path(os.environ.get("VAEPIPE_DATA_DIR") or pooch.os_cache("vaepipe"))
 
 
@@ -64,17 +66,10 @@ def fetch(name: str, folder: Path, file: str, checksum: str | None, addresses: l
                     return path
                 try:
                     _retrieve(address, path, checksum)
-                except (
-                    Refused,
-                    Interrupted,
-                    ValueError,
-                ) as error:  # ValueError: pooch found another checksum
-                    wrong = (
-                        f"wrong checksum, expected {checksum}"
-                        if isinstance(error, ValueError)
-                        else str(error)
-                    )
-                    failures.append(f"{address}: {' '.join(wrong.split())}")
+                except (Refused, Interrupted) as error:
+                    failures.append(f"{address}: {' '.join(str(error).split())}")
+                except ValueError:  # from pooch
+                    failures.append(f"{address}: wrong checksum, expected {checksum}")
             if _is_there(path, checksum):
                 return path
     except OSError as error:

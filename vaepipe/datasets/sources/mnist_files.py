@@ -23,7 +23,8 @@ def load_official_files(kind: type[MNIST], name: str, path: Path | None, downloa
     Args:
         kind: torchvision's class, which knows names, addresses and checksums.
         name: the user's name of the data set, for error messages.
-        path: a folder with the four official .gz files, or a torchvision root above them; nothing is written there.
+        path: a folder with the four official .gz files, or a torchvision root above them; nothing is written
+            there.
         downloads: torchvision root for the downloads if there is no ``path``.
 
     Raises:
@@ -51,7 +52,8 @@ def _part(kind: type[MNIST], root: str, train: bool) -> Part:
 
 
 def _raw_files(name: str, kind: type[MNIST], folder: Path) -> list[Path]:
-    """Return the four .gz files, their checksums verified; or else the four extracted files, which have none."""
+    """Return the four .gz files, their checksums verified; or else the four extracted files, which have
+    none."""
     places = (folder, folder / kind.__name__ / "raw")
     names = [file for file, _ in kind.resources]
     for place in places:

@@ -51,7 +51,8 @@ class ImageTree:
     """The image files below a folder or in an archive, in the order of their ``names``.
 
     Raises:
-        DataError: there are none, the archive is damaged, or it contains links, bombs or names that lead out of it.
+        DataError: there are none, the archive is damaged, or it contains links, bombs or names that lead out
+            of it.
     """
 
     def __init__(self, path: Path):
@@ -85,7 +86,8 @@ class ImageTree:
             ) from error
 
     def images(self, names: list[str], channels: int, crop: int | None, size: int | None) -> LazyImages:
-        """Return images that are read and decoded on demand. Without ``size`` all must be as large as the first.
+        """Return images that are read and decoded on demand. Without ``size`` all must be as large as the
+        first.
 
         Args:
             names: some of the ``names`` of this tree.
@@ -129,8 +131,10 @@ def decode(data: bytes, channels: int, crop: int | None, size: int | None) -> np
 
     Args:
         channels: 1, grey (Rec. 601), or 3.
-        crop: side in pixels of the square that is cut from the middle; None: the largest square if there is a ``size``.
-        size: side in pixels to which the square is scaled, bilinear with anti-aliasing; None: it is not scaled.
+        crop: side in pixels of the square that is cut from the middle; None: the largest square if there is a
+            ``size``.
+        size: side in pixels to which the square is scaled, bilinear with anti-aliasing; None: it is not
+            scaled.
 
     Raises:
         ValueError: the image is too large, or smaller than the crop.

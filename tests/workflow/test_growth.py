@@ -32,7 +32,8 @@ def register(folder, wing, after, line) -> None:
 
 
 def add_loss(folder):
-    write_copy(folder, "attacks/losses", "latent_mean.py", "extra_loss.py", [('"latent-mean"', '"extra-loss"')])
+    renamed = [('"latent-mean"', '"extra-loss"')]
+    write_copy(folder, "attacks/losses", "latent_mean.py", "extra_loss.py", renamed)
     register(folder, "attacks", r"LOSSES: [^=]*= \(", '"extra-loss",')
 
 

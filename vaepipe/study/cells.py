@@ -66,7 +66,7 @@ def cells(dataset: str, grid: Grid) -> list[Cell]:
 
 
 def external(dataset: str, models: Mapping[str, External]) -> list[Cell]:
-    """Return the cells of models trained elsewhere: the family is the name of the model, β and the seed are 0."""
+    """Return the cells of models trained elsewhere: family is the name of the model, β and seed are 0."""
     own = {name: options for name, options in models.items() if options.dataset == dataset}
     return [Cell(dataset, name, 0.0, options.d_z, 0) for name, options in own.items()]
 

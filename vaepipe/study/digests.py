@@ -64,7 +64,8 @@ def ball_code(model_spec: Any, loss: str) -> str:
 def measure_code(model_spec: Any, loss: str) -> str:
     """Return the digest of `measure`, which measures all trial metrics."""
     metrics = (f"metrics.trial.{module(name)}" for name in TRIAL_METRICS)
-    return code_digest("stages.measure", *model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics)
+    modules = (*model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics)
+    return code_digest("stages.measure", *modules)
 
 
 def collect_code() -> str:
@@ -86,7 +87,8 @@ def claims_code(study: Study) -> str:
 def page_code(stage: str, study: Study) -> str:
     """Return the digest of a stage that makes pages, and of the templates."""
     templates = sorted((PACKAGE / "pages").glob("*.[!p]*"))
-    return spec_digest([code_digest(stage, *labelled_modules(study)), *(file_digest(path) for path in templates)])
+    code = code_digest(stage, *labelled_modules(study))
+    return spec_digest([code, *(file_digest(path) for path in templates)])
 
 
 def labelled_modules(study: Study, dataset: str = "") -> tuple[str, ...]:

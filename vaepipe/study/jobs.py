@@ -221,7 +221,7 @@ def paths(listed: Iterable[Job], *stages: str) -> list[str]:
 
 
 def digest(listed: Iterable[Job]) -> str:
-    """Return a digest of the files that tables and pages are made from: it changes only if their list does."""
+    """Return a digest of the list of the files that tables and pages are made from."""
     return spec_digest([job.outputs for job in of_stage(listed, *BEFORE_TABLES)])
 
 

@@ -224,8 +224,8 @@ def _remarks(stages: dict[str, StagePlan], folder: Path) -> list[str]:
     ]
     if unknown:
         lines.append(
-            f"The time is not known for {', '.join(unknown)}: {folder.resolve()} has no benchmark of such a job. "
-            "Run one job of each."
+            f"The time is not known for {', '.join(unknown)}: {folder.resolve()} has no benchmark of such "
+            "a job. Run one job of each."
         )
     return lines
 

@@ -56,7 +56,7 @@ rule plot_swissroll:
         **on_cpu(minutes=30),
     params:
         spec=figure_spec(SWISSROLL),
-        code=digests.figure_code("swissroll", study),
+        code=digests.figure_code("swissroll", study, "swissroll"),
     message:
         "plot the swiss roll"
     shell:
@@ -79,7 +79,7 @@ rule plot_montage:
         **on_cpu(minutes=30),
     params:
         spec=montage_spec,
-        code=digests.figure_code("montage", study),
+        code=lambda wildcards: digests.figure_code("montage", study, wildcards.dataset),
     message:
         "plot attacks on {wildcards.dataset}"
     shell:

@@ -32,9 +32,10 @@ from vaepipe.attacks.pairs import draw_pairs
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.compute.memory import keep_freed_memory
 from vaepipe.datasets.prepared import read_split
-from vaepipe.models.build import as_float, load
+from vaepipe.datasets.scale import to_unit_interval
 from vaepipe.stages.prepare import prepare
 from vaepipe.stages.train import train
+from vaepipe.stages.trained_model import read_trained_model
 from vaepipe.study.specs import PrepareSpec
 from vaepipe.study.types import lambda_values
 
@@ -58,7 +59,7 @@ def trained(work: Path, mnist: str, network: str, family: str, seed: int = 0) ->
         train(cell | {"model": model, "train": spec}, data, weights, weights.with_suffix(".csv"), 1e9, torch.device("cpu"))
     test = read_split(data, "test")
     pairs = draw_pairs(test, 20, seed)
-    return load(weights)[0], *(as_float(torch.from_numpy(test.x[pairs[:, i]])) for i in (0, 1))
+    return read_trained_model(weights)[0], *(to_unit_interval(torch.from_numpy(test.x[pairs[:, i]])) for i in (0, 1))
 
 
 class Timed:

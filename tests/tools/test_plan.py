@@ -4,12 +4,11 @@ import json
 import re
 
 import h5py
-import numpy as np
-import pytest
 import yaml
 from conftest import run_stage
 
 from vaepipe.datasets.registry import DATASETS
+from vaepipe.study.jobs import Job, jobs
 from vaepipe.study.study import Study
 from vaepipe.tools import plan
 
@@ -24,7 +23,10 @@ CONFIG = {
 def rows(text):
     """stage → the numbers of its row; what is partly unknown, by its known part."""
     lines = text.split("\n\n")[0].splitlines()[1:]
-    return {line.split()[0]: [float(x) for x in re.sub(r" \+ \?", "", line).split()[1:] if x != "?"] for line in lines}
+    return {
+        line.split()[0]: [float(x) for x in re.sub(r" \+ \?", "", line).split()[1:] if x != "?"]
+        for line in lines
+    }
 
 
 def touch(folder, path, size=0):
@@ -40,32 +42,39 @@ def bench(folder, path, seconds):
 def test_of_an_untouched_study_it_knows_the_jobs_and_the_bytes_but_no_hours(tmp_path):
     text = plan.plan(Study(CONFIG), tmp_path, gpu=True)
     table = rows(text)
-    counts = {"prepare": 1, "train": 2, "evaluate": 2, "attack_block": 4, "attack": 2, "check": 2, "collect": 1}
-    assert {stage: table[stage][:3] for stage in plan.STAGES if stage in table} == {
+    counts = {"prepare": 1, "train": 2, "evaluate": 2, "attack_block": 4, "attack": 2, "measure": 2}
+    counts |= {"collect": 1, "explorer": 1}
+    assert {stage: table[stage][:3] for stage in plan.COUNTED if stage in table} == {
         stage: [n, 0, n] for stage, n in counts.items()
     }
-    assert table["total"][:3] == [14, 0, 14] and "no time is known of prepare digits, train digits" in text
-    attacks = [job for job in plan.jobs(Study(CONFIG)) if job.stage.startswith("attack")]
-    assert sorted({(job.rows, job.nbytes) for job in attacks}) == [(10, 10 * 64 * 4), (15, 15 * 64 * 4), (25, 25 * 64 * 5)]
+    assert table["total"][:3] == [15, 0, 15]
+    assert "The time is not known for prepare digits, train digits" in text
+    sizes = {plan.size(Study(CONFIG), job) for job in jobs(Study(CONFIG)) if job.stage.startswith("attack")}
+    assert sizes == {plan.Size(rows, rows * 64 * 4) for rows in (10, 15, 25)}
     assert "25 rows" in text
 
 
 def test_attacks_of_bounded_size_are_counted_with_their_rows(tmp_path):
     study = Study(CONFIG | {"ball": {"losses": ["latent-kl", "output"], "l2": [1], "linf": [0.1, 0.2]}})
     assert rows(plan.plan(study, tmp_path, gpu=True))["ball"][:3] == [4, 0, 4]
-    assert {(job.rows, job.nbytes) for job in plan.jobs(study) if job.stage == "ball"} == {(15, 15 * 64 * 5)}
-    assert not any(job.stage == "ball" for job in plan.jobs(Study(CONFIG)))
+    sizes = {plan.size(study, job) for job in jobs(study) if job.stage == "ball"}
+    assert sizes == {plan.Size(15, 15 * 64 * 4)}
+    measured = {job.loss: plan.size(study, job).rows for job in jobs(study) if job.stage == "measure"}
+    assert measured == {"latent-kl": 25 + 15, "output": 15}
+    assert not any(job.stage == "ball" for job in jobs(Study(CONFIG)))
 
 
 def test_hours_are_those_of_earlier_jobs_and_per_row_for_attacks(tmp_path):
     study = Study(CONFIG)
     first, second = study.cells
-    for name in ("model.safetensors", "history.csv"):
-        touch(tmp_path, first.model(name), 1000)
+    for path in Job("train", cell=first).outputs.values():
+        touch(tmp_path, path, 1000)
     bench(tmp_path, f"benchmarks/models/{first.name}/train.jsonl", 7200)
     bench(tmp_path, f"benchmarks/models/{first.name}/evaluate.jsonl", 3600)
     short, long = sorted(study.blocks("digits"), key=lambda block: len(study.blocks("digits")[block]))
-    bench(tmp_path, f"benchmarks/attacks/{first.name}/latent-kl/{short}.jsonl", 3600)  # 10 rows; the others have 10, 15, 15
+    bench(
+        tmp_path, f"benchmarks/attacks/{first.name}/latent-kl/{short}.jsonl", 3600
+    )  # 10 rows; the others have 10, 15, 15
     text = plan.plan(study, tmp_path, gpu=True)
     table = rows(text)
     assert table["train"] == [2, 1, 1, 7200, 2, 2, 0]  # jobs, done, to do, s per job, hours, GPU hours, GB
@@ -81,32 +90,33 @@ def test_hours_are_those_of_earlier_jobs_and_per_row_for_attacks(tmp_path):
 
 def test_bytes_are_those_of_the_files_that_are_there(tmp_path):
     study = Study(CONFIG)
-    of = [job for job in plan.jobs(study) if job.stage == "train"]
-    assert plan.nbytes(of, tmp_path) is None
-    for path in of[0].outputs:
+    trainings = [job for job in jobs(study) if job.stage == "train"]
+    sizes = {job: plan.size(study, job) for job in trainings}
+    assert plan.expected_bytes(trainings, sizes, tmp_path) is None
+    for path in trainings[0].outputs.values():
         touch(tmp_path, path, 500)
-    assert plan.nbytes(of, tmp_path) == 2000
+    assert plan.expected_bytes(trainings, sizes, tmp_path) == 2000
 
 
-@pytest.mark.parametrize("name", DATASETS)
-def test_every_data_set_says_how_large_it_is(name):
-    count, values = plan.described(name)
-    assert values >= 2 and (count > 1000 or name in ("sprites", "folder", "array"))
-
-
-def test_the_digits_are_as_large_as_they_say(digits):
+def test_the_digits_are_as_large_as_their_registry_entry_states(digits):
     with h5py.File(digits) as file:
         shapes = [file[split]["x"].shape for split in ("train", "test")]
-    assert plan.described("digits") == (sum(shape[0] for shape in shapes), np.prod(shapes[0][1:]))
+    info = DATASETS["digits"]
+    assert info.count == sum(shape[0] for shape in shapes) and info.shape == shapes[0][1:]
 
 
 def test_from_outside_it_starts_nothing_and_says_mistakes_in_one_line(tmp_path):
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump({"study": ["digits"], "datasets": {"digits": {"grid": {"betas": [1], "d_z": [2, 3]}}}}))
+    file.write_text(
+        yaml.safe_dump({"study": ["digits"], "datasets": {"digits": {"grid": {"betas": [1], "d_z": [2, 3]}}}})
+    )
     done = run_stage("plan", "--configfile", file, "--directory", tmp_path)
     assert done.returncode == 0 and rows(done.stdout)["train"][:3] == [2, 0, 2], done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
-    for text, said in (("train: {epoch: 3}", "error: config: train.epoch: unknown key"), ("[", "not a readable YAML file")):
+    for text, said in (
+        ("train: {epoch: 3}", "error: config: train.epoch: unknown key"),
+        ("[", "not a readable YAML file"),
+    ):
         file.write_text(text)
         done = run_stage("plan", "--configfile", file)
         assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") == 1

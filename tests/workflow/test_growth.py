@@ -38,7 +38,8 @@ def add_loss(folder):
 
 def add_dataset(folder):
     write_copy(folder, "datasets", "digits.py", "extra.py")
-    line = '"extra": Dataset("extra", "more digits", "none", generated=True, count=1797, shape=(1, 8, 8)),'
+    facts = 'content="digits", count=1797, shape=(1, 8, 8), details="grey", licence="none", generated=True'
+    line = f'"extra": Dataset(module="extra", {facts}),'
     register(folder, "datasets", r"DATASETS: [^=]*= \{", line)
 
 
@@ -64,7 +65,7 @@ def add_latent_metric(folder):
 
 
 def add_trial_metric(folder):
-    write_copy(folder, "metrics/trial", "target_nll.py", "extra.py", [('"target_nll"', '"extra"')])
+    write_copy(folder, "metrics/trial", "likelihood.py", "extra.py", [('"target_nll"', '"extra"')])
     register(folder, "metrics", r"TRIAL_METRICS: [^=]*= \(", '"extra",')
 
 

@@ -28,6 +28,8 @@ TEXT_ROOMS = ("figures", "claims", "pages")
 TEXT_STAGES = ("stages.collect",)
 """Prose counts in the digests of these stages and of all that use one of these rooms: they write texts for
 people."""
+TEXTLESS_ROOMS = ("storage", "compute")
+"""Rooms whose prose never counts: no page or table shows it."""
 
 
 @cache
@@ -46,7 +48,9 @@ def code_digest(*modules: str) -> str:
     """
     closure = _closure(modules)
     texts = any(_room(name) in TEXT_ROOMS or name in TEXT_STAGES for name in closure)
-    lines = [f"{name} {_meaning(name, texts).code}" for name in sorted(closure)]
+    lines = [
+        f"{name} {_meaning(name, texts and _room(name) not in TEXTLESS_ROOMS).code}" for name in sorted(closure)
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 

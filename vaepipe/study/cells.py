@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vaepipe.attacks.loss import find_loss
 from vaepipe.models.family import find_family
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import External, Grid
 
 CELL = "{dataset}/{family}/beta~{beta}/dz~{d_z}/seed~{seed}"
 
@@ -46,49 +49,36 @@ class Cell:
         return CELL.format(**self.wildcards)
 
 
-def cells(dataset: str, grid: Any) -> list[Cell]:
+def cells(dataset: str, grid: Grid) -> list[Cell]:
     """Return all models of a data set, each once.
 
-    A family with one fixed β has one model for each d_z and seed. At β = 1 all families that share it are the
-    model ``vae``.
-
-    Args:
-        grid: the config's section ``grid``.
+    A family with one fixed β has one model for each d_z and seed. At β = 1 all families that share it are
+    the model ``vae``.
     """
-    grid = grid if isinstance(grid, dict) else vars(grid)
     models = []
-    for name, d_z, seed in itertools.product(grid["families"], grid["d_z"], grid["seeds"]):
+    for name, d_z, seed in itertools.product(grid.families, grid.d_z, grid.seeds):
         family = find_family(name)
-        for beta in grid["betas"] if family.uses_beta else [family.fixed_beta]:
+        betas = grid.betas if family.fixed_beta is None else (family.fixed_beta,)
+        for beta in betas:
             shared = family.shares_beta_one and beta == 1
             models.append(Cell(dataset, "vae" if shared else name, float(beta), d_z, seed))
     return list(dict.fromkeys(models))
 
 
-def external(dataset: str, models: dict[str, Any]) -> list[Cell]:
-    """Return the cells of models trained elsewhere: the family is the model's name, β and the seed are 0.
-
-    Args:
-        models: the config's section ``external``.
-    """
-    return [
-        Cell(dataset, name, 0.0, _get(options, "d_z"), 0)
-        for name, options in models.items()
-        if _get(options, "dataset") == dataset
-    ]
+def external(dataset: str, models: Mapping[str, External]) -> list[Cell]:
+    """Return the cells of models trained elsewhere: the family is the name of the model, β and the seed are 0."""
+    own = {name: options for name, options in models.items() if options.dataset == dataset}
+    return [Cell(dataset, name, 0.0, options.d_z, 0) for name, options in own.items()]
 
 
-def losses(cell: Cell, wanted: list[str], models: dict[str, Any]) -> list[str]:
+def losses(cell: Cell, wanted: Iterable[str], models: Mapping[str, External]) -> list[str]:
     """Return the losses among ``wanted`` that the model is attacked by.
 
-    A model whose posterior has no width is not attacked by losses that need one. A model trained elsewhere
-    may name its own.
-
-    Args:
-        models: the config's section ``external``.
+    A model whose posterior has no width is not attacked by losses that need one. A model trained elsewhere,
+    among ``models``, may name its own losses.
     """
     if cell.family in models:
-        allowed = _get(models[cell.family], "losses") or "all"
+        allowed = models[cell.family].losses
         return [loss for loss in wanted if allowed == "all" or loss in allowed]
     has_width = find_family(cell.family).has_width
     return [loss for loss in wanted if has_width or not find_loss(loss).needs_width]
@@ -112,8 +102,3 @@ def clashes(values: list[float]) -> list[str]:
 def constraint(values: Iterable[object]) -> str:
     """Return a regular expression that matches exactly the given tokens."""
     return "|".join(re.escape(str(value)) for value in dict.fromkeys(values)) or "(?!)"
-
-
-def _get(options: Any, key: str) -> Any:
-    """Return a setting of a typed section or of a mapping; None if it has none."""
-    return options.get(key) if isinstance(options, dict) else getattr(options, key, None)

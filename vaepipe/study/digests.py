@@ -74,9 +74,9 @@ def collect_code() -> str:
     return code_digest("stages.collect", *latent, *trial)
 
 
-def figure_code(figure: str, study: Study) -> str:
-    """Return the digest of `plot` for one figure."""
-    return code_digest("stages.plot", f"figures.{FIGURES[figure].module}", *labelled_modules(study))
+def figure_code(figure: str, study: Study, dataset: str = "") -> str:
+    """Return the digest of `plot` for one figure, of all data sets or of one."""
+    return code_digest("stages.plot", f"figures.{FIGURES[figure].module}", *labelled_modules(study, dataset))
 
 
 def claims_code(study: Study) -> str:
@@ -89,10 +89,11 @@ def page_code(stage: str, study: Study) -> str:
     return spec_digest([code_digest(stage, *labelled_modules(study)), *(file_digest(path) for path in templates)])
 
 
-def labelled_modules(study: Study) -> tuple[str, ...]:
-    """Return the modules of the study's families and losses, whose labels and units figures show."""
-    families = {cell.family for cell in study.cells if cell.family not in study.external}
-    used = {loss for _, loss in study.attacks() + study.balls()}
+def labelled_modules(study: Study, dataset: str = "") -> tuple[str, ...]:
+    """Return the modules of the families and losses, whose labels and units figures show."""
+    cells = [cell for cell in study.cells if not dataset or cell.dataset == dataset]
+    families = {cell.family for cell in cells if cell.family not in study.external}
+    used = {loss for cell, loss in study.attacks() + study.balls() if cell in cells}
     return (
         *(f"models.families.{module(name)}" for name in sorted(families)),
         *(f"attacks.losses.{module(name)}" for name in sorted(used)),

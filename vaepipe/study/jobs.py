@@ -102,6 +102,18 @@ STAGES: dict[str, Stage] = {
 }
 """All stages, in the order in which the workflow runs them."""
 
+BEFORE_TABLES = (
+    "prepare",
+    "train",
+    "adopt",
+    "evaluate",
+    "attack_block",
+    "attack",
+    "ball",
+    "measure",
+)
+"""Stages whose files tables and pages are made from."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -209,8 +221,8 @@ def paths(listed: Iterable[Job], *stages: str) -> list[str]:
 
 
 def digest(listed: Iterable[Job]) -> str:
-    """Return a digest of the jobs' outputs: it changes if and only if the list of files does."""
-    return spec_digest([job.outputs for job in listed])
+    """Return a digest of the files that tables and pages are made from: it changes only if their list does."""
+    return spec_digest([job.outputs for job in of_stage(listed, *BEFORE_TABLES)])
 
 
 def read_jobs(config: str | Path, expected: str = "") -> list[Job]:

@@ -1,0 +1,90 @@
+"""The list of jobs: their files, logs and benchmarks."""
+
+import json
+
+import pytest
+
+from vaepipe.storage.errors import DataError
+from vaepipe.study.jobs import STAGES, Job, digest, jobs, of_stage, paths, read_jobs
+from vaepipe.study.study import Study
+
+GRID = {"betas": [1, 4], "d_z": [2], "families": ["ae", "beta-vae"]}
+CONFIG = {
+    "study": ["swissroll", "digits"],
+    "datasets": {
+        "swissroll": {"grid": {"betas": [1], "d_z": [2], "families": ["vae"]}},
+        "digits": {
+            "grid": GRID,
+            "attack": {"losses": ["latent-kl", "output"], "lambdas": [1, 2, 3], "lambdas_per_job": 2},
+            "ball": {"losses": ["latent-mean"]},
+        },
+    },
+}
+
+
+def count(listed, stage):
+    return len(of_stage(listed, stage))
+
+
+def test_every_job_of_a_study_is_listed_once():
+    listed = jobs(Study(CONFIG))
+    assert len(set(listed)) == len(listed)
+    # digits: the autoencoder, the VAE at β = 1, β-VAE at β = 4; the autoencoder has no KL attack
+    expected = {
+        "prepare": 2,
+        "train": 4,
+        "evaluate": 4,
+        "attack": 5,
+        "attack_block": 10,
+        "ball": 3,
+        "measure": 8,
+    }
+    assert {stage: count(listed, stage) for stage in expected} == expected
+    assert {stage: count(listed, stage) for stage in ("config", "collect", "claims", "explorer", "plot_montage")} == {
+        "config": 1, "collect": 1, "claims": 1, "explorer": 1, "plot_montage": 1,
+    }  # fmt: skip
+
+
+def test_no_two_jobs_write_the_same_file_log_or_benchmark():
+    listed = jobs(Study(CONFIG))
+    written = [path for job in listed for path in job.outputs.values()]
+    assert len(set(written)) == len(written) and not any("{" in path for path in written)
+    for other in ("log", "benchmark"):
+        named = [path for job in listed if (path := getattr(job, other))]
+        assert len(set(named)) == len(named), other
+
+
+def test_the_files_of_a_job_name_its_cell():
+    listed = jobs(Study(CONFIG))
+    (job,) = [job for job in of_stage(listed, "measure") if job.loss == "output" and job.cell.beta == 4]
+    name = "digits/beta-vae/beta~4/dz~2/seed~0/output"
+    assert job.name == name and job.output == f"results/measures/{name}.h5"
+    assert job.log == f"logs/measures/{name}.log" and job.benchmark == f"benchmarks/measures/{name}.jsonl"
+    assert f"results/attacks/{name}/lambda~1..2.h5" in paths(listed, "attack_block")
+
+
+def test_stages_that_use_a_gpu_are_measured():
+    assert all(stage.benchmark for stage in STAGES.values() if stage.on_gpu)
+
+
+def test_a_stage_reads_the_list_back_from_the_effective_configuration(tmp_path):
+    study = Study(CONFIG)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(study.effective()))
+    assert read_jobs(path, digest(jobs(study))) == jobs(study)
+    with pytest.raises(DataError, match="holds another study"):
+        read_jobs(path, "0123456789abcdef")
+    path.write_text("{")
+    with pytest.raises(DataError, match="not readable as JSON"):
+        read_jobs(path)
+
+
+def test_the_digest_follows_the_files_and_not_the_settings():
+    def of(**attack):
+        return digest(jobs(Study(CONFIG | {"attack": attack})))
+
+    assert of(threads=2) == of(threads=1) == of(draws=7)
+    digits = {**CONFIG["datasets"]["digits"], "grid": GRID | {"seeds": [0, 1]}}
+    larger = CONFIG | {"datasets": CONFIG["datasets"] | {"digits": digits}}
+    assert digest(jobs(Study(larger))) != of(threads=1)
+    assert Job("config").output == "results/config.json"

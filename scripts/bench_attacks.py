@@ -32,11 +32,12 @@ from vaepipe.attacks.pairs import draw_pairs
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.compute.memory import keep_freed_memory
 from vaepipe.datasets.prepared import read_split
-from vaepipe.models.build import as_float, load
+from vaepipe.datasets.scale import to_unit_interval
 from vaepipe.stages.prepare import prepare
 from vaepipe.stages.train import train
-from vaepipe.study.grid import lambdas
+from vaepipe.stages.trained_model import read_trained_model
 from vaepipe.study.specs import PrepareSpec
+from vaepipe.study.types import lambda_values
 
 MODELS = {"vae": 1.0, "beta-tcvae": 8.0}
 STEPS = {"mlp": (900, 256), "conv": (120, 128)}
@@ -58,7 +59,7 @@ def trained(work: Path, mnist: str, network: str, family: str, seed: int = 0) ->
         train(cell | {"model": model, "train": spec}, data, weights, weights.with_suffix(".csv"), 1e9, torch.device("cpu"))
     test = read_split(data, "test")
     pairs = draw_pairs(test, 20, seed)
-    return load(weights)[0], *(as_float(torch.from_numpy(test.x[pairs[:, i]])) for i in (0, 1))
+    return read_trained_model(weights)[0], *(to_unit_interval(torch.from_numpy(test.x[pairs[:, i]])) for i in (0, 1))
 
 
 class Timed:
@@ -157,7 +158,7 @@ def as_good(objective, other, initial) -> np.ndarray:
 
 def compare(arguments, network: str, family: str) -> None:
     model, x, target = trained(arguments.work, arguments.mnist, network, family, arguments.pair_seed)
-    lam = torch.tensor(lambdas(GRID), dtype=torch.float64)
+    lam = torch.tensor(lambda_values(GRID), dtype=torch.float64)
     L, P = len(lam), len(x)
     ref = reference(
         model, x, target, lam, arguments.rows, arguments.work / f"{network}-{family}-scipy-{arguments.pair_seed}.json"
@@ -215,7 +216,7 @@ def compare(arguments, network: str, family: str) -> None:
 def others(arguments) -> None:
     """Rows per second of ART's FeatureAdversariesPyTorch and foolbox's L2 projected gradient descent, on the same model."""
     model, x, target = trained(arguments.work, arguments.mnist, "mlp", "vae")
-    steps, lam = 100, torch.tensor(lambdas(GRID), dtype=torch.float64)
+    steps, lam = 100, torch.tensor(lambda_values(GRID), dtype=torch.float64)
     begun = CLOCK()
     ours = run_attack(model, x, target, lam, batch_size=arguments.batch)
     print(f"  vaepipe, every row to convergence: {ours.norm.numel() / (CLOCK() - begun):.0f} rows/s")

@@ -30,7 +30,7 @@ from vaepipe.stages.collect import AGGREGATE, MEASURES, TABLES
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.checksums import write_h5_digest
 from vaepipe.storage.h5 import write_h5
-from vaepipe.study.config import Study
+from vaepipe.study.study import Study
 from vaepipe.tools.plan import merged
 
 ROOT = Path(__file__).parent.parent

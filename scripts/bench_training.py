@@ -1,12 +1,15 @@
-"""Training speed: the same network, batch and β-TCVAE loss by vaepipe, by the loop that people write, and by pythae, in turns.
+"""Training speed of the same network, batch and β-TCVAE loss: vaepipe, the usual loop, and pythae, in turns.
 
-    .venv/bin/python scripts/bench_training.py --data dsprites.npz --batch 64 256 2048 --pythae ENVIRONMENT/bin/python
-    .venv/bin/python scripts/bench_training.py --memory        a data set of dSprites' size: peak memory of its training
+    .venv/bin/python scripts/bench_training.py --data dsprites.npz --batch 64 256 2048 --pythae
+    ENVIRONMENT/bin/python .venv/bin/python scripts/bench_training.py --memory      peak memory of training on
+    a data set of dSprites' size
 
-Per batch size and way: images/s (median and range over the rounds), the ratio of ours to it within each round (median), the
-β = 1 ELBO of 1,000 images after the same number of steps from the same weights, peak memory of the process; for ours also the
-share of this machine's matrix rate, measured between the rounds. --data is a dSprites .npz, otherwise sprites are drawn.
-pythae (https://github.com/clementchadebec/benchmark_VAE): any environment with `pip install pythae` and vaepipe's requirements.
+Per batch size and way, the benchmark prints images/s (median and range over the rounds), the ratio of
+vaepipe's speed to it within each round (median), the β = 1 ELBO of 1,000 images after the same number of
+steps from the same weights, and the peak memory of the process; for vaepipe also the share of this machine's
+matrix rate, measured between the rounds. ``--data`` is a dSprites .npz; the default are drawn sprites. pythae
+(https://github.com/clementchadebec/benchmark_VAE) runs in any environment with pythae and this package
+installed.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
+from vaepipe.study.settings import Model, TrainOptions
+from vaepipe.study.specs import ModelSpec
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 D_Z, BETA, LEARNING_RATE, WARM_UP, WATCHED = 10, 4.0, 1e-3, 3, 1000
 
 
@@ -39,24 +44,27 @@ def images(path: str | None, count: int) -> np.ndarray:
     return sprites.load("sprites", None, Path("."))["train"].x[:count]
 
 
-def spec(network: str, batch: int, precision: str = "auto") -> dict:
-    model = {"network": network, "hidden": [1200, 1200], "likelihood": "bernoulli", "sigma_x": 0.1}
-    train = {"epochs": 1, "steps": None, "batch_size": batch, "learning_rate": LEARNING_RATE, "schedule": "constant"}
-    train |= {"estimator": "mss", "beta_warmup": 0, "clip": None, "precision": precision}
-    return {"dataset": "bench", "family": "beta-tcvae", "beta": BETA, "d_z": D_Z, "seed": 0, "model": model, "train": train}
+def make_spec(network: str, batch: int, precision: str = "auto", steps: int | None = None) -> ModelSpec:
+    model = Model(network=network, hidden=(1200, 1200), likelihood="bernoulli")
+    train = TrainOptions(
+        epochs=1, batch_size=batch, learning_rate=LEARNING_RATE, precision=precision, steps=steps
+    )
+    return ModelSpec(
+        dataset="bench", family="beta-tcvae", beta=BETA, d_z=D_Z, seed=0, model=model, train=train
+    )
 
 
 def ours(x: np.ndarray, options) -> tuple[float, object]:
-    """(seconds of the timed steps of `vaepipe.stages.train.Trainer`, encoder and decoder)."""
+    """(seconds of the timed steps of `vaepipe.models.training.Trainer`, encoder and decoder)."""
     import torch
 
     from vaepipe.compute.device import setup_device
     from vaepipe.datasets.resident import Resident
-    from vaepipe.stages.train import Trainer
+    from vaepipe.models.training import Trainer
 
     device, batch = setup_device(options.threads), options.batch[0]
     data = Resident(torch.from_numpy(x))
-    trainer = Trainer(spec(options.network, batch, options.precision), data, data, device)
+    trainer = Trainer(make_spec(options.network, batch, options.precision), data, data, device)
     trainer.held_out = lambda: 0.0  # the others measure nothing beside training
     trainer.total, trainer.steps = 10**9, WARM_UP
     trainer.epoch()
@@ -72,10 +80,10 @@ def plain(network: str, batch: int):
     """The same network of PyTorch's own layers alone, from the same weights."""
     from torch import nn
 
-    from vaepipe.models.build import build
+    from vaepipe.models.build import build_model
     from vaepipe.models.doubling import Doubling
 
-    model = build(spec(network, batch), (1, 64, 64))
+    model = build_model(make_spec(network, batch), (1, 64, 64))
     for layer in model.modules():
         if isinstance(layer, Doubling):
             layer.__class__ = nn.ConvTranspose2d
@@ -83,7 +91,8 @@ def plain(network: str, batch: int):
 
 
 def loop(x: np.ndarray, options) -> tuple[float, object]:
-    """The usual loop: DataLoader, a transform per image, every term's .item() in every step, autograd's total correlation."""
+    """The usual loop: DataLoader, a transform per image, every term's .item() in every step, autograd's total
+    correlation."""
     import torch
     from torch.distributions import Normal
     from torch.utils.data import DataLoader, Dataset
@@ -181,7 +190,9 @@ def pythae(x: np.ndarray, options) -> tuple[float, object]:
         sizes = {"per_device_train_batch_size": batch, "num_epochs": 1}
         training = BaseTrainerConfig(output_dir=folder, learning_rate=LEARNING_RATE, **sizes)
         vae = BetaTCVAE(config, Encoder(), Decoder())
-        BaseTrainer(vae, BaseDataset(data, torch.zeros(count)), training_config=training, callbacks=[clock]).train()
+        BaseTrainer(
+            vae, BaseDataset(data, torch.zeros(count)), training_config=training, callbacks=[clock]
+        ).train()
     return clock.seconds, net
 
 
@@ -213,14 +224,15 @@ def child(options) -> None:
 
 
 def matrix_rate(options) -> float:
-    """GFLOP/s of a 2048³ matrix product in the precision of ours, the best of ten."""
+    """GFLOP/s of a 2048³ matrix product in the precision of vaepipe, the best of ten."""
     import torch
 
     from vaepipe.compute.precision import choose_precision
 
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    a = torch.randn(2048, 2048, device=device, dtype=getattr(torch, choose_precision(options.precision, device)))
+    dtype = getattr(torch, choose_precision(options.precision, device))
+    a = torch.randn(2048, 2048, device=device, dtype=dtype)
     times = []
     for _ in range(10):
         begun = time.perf_counter()
@@ -230,7 +242,8 @@ def matrix_rate(options) -> float:
 
 
 def flops(network: str) -> float:
-    """Of one image, multiply-adds counted two, forward and backward: three times the forward pass of both networks."""
+    """Of one image, multiply-adds counted two, forward and backward: three times the forward pass of both
+    networks."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -242,36 +255,54 @@ def flops(network: str) -> float:
 
 def compare(options) -> None:
     work = flops(options.network)
-    print(f"{options.network}, {work / 1e6:.0f} MFLOP per image, {options.threads} threads, {options.rounds} rounds")
+    size = f"{work / 1e6:.0f} MFLOP per image"
+    print(f"{options.network}, {size}, {options.threads} threads, {options.rounds} rounds")
     for batch in options.batch:
-        found: dict[str, list[dict]] = {way: [] for way in options.ways}
+        measured: dict[str, list[dict]] = {way: [] for way in options.ways}
         rates = []
         for _ in range(options.rounds):
             rates.append(matrix_rate(options))
             for way in options.ways:
                 given = vars(options) | {"way": way, "batch": batch}
                 keys = ("way", "batch", "steps", "threads", "network", "images", "data", "precision")
-                words = [str(part) for key in keys if given[key] is not None for part in (f"--{key}", given[key])]
+                words = [
+                    str(part) for key in keys if given[key] is not None for part in (f"--{key}", given[key])
+                ]
                 python = options.pythae or sys.executable if way == "pythae" else sys.executable
                 # MKL as PyTorch finds it for the others; ours chooses for itself
                 environment = os.environ if way == "vaepipe" else os.environ | {"MKL_CBWR": "AUTO"}
-                done = subprocess.run([python, __file__, *words], capture_output=True, text=True, env=environment)
+                done = subprocess.run(
+                    [python, __file__, *words], capture_output=True, text=True, env=environment
+                )
                 if done.returncode:
                     print(f"  batch {batch}: {way} did not run: {(done.stderr.splitlines() or ['?'])[-1]}")
                 else:
-                    found[way].append(json.loads(done.stdout.splitlines()[-1]))
-        for way, its in found.items():
-            if its:
-                print(line(batch, way, its, found.get("vaepipe", []), work / statistics.median(rates) / 1e9))
+                    measured[way].append(json.loads(done.stdout.splitlines()[-1]))
+        for way, results in measured.items():
+            if results:
+                print(
+                    line(
+                        batch,
+                        way,
+                        results,
+                        measured.get("vaepipe", []),
+                        work / statistics.median(rates) / 1e9,
+                    )
+                )
 
 
-def line(batch: int, way: str, its: list[dict], ours: list[dict], per_image: float) -> str:
-    rate, elbos = [r["rate"] for r in its], statistics.median(r["elbo"] for r in its)
-    text = f"  batch {batch:>4} {way:<8}{statistics.median(rate):>7.0f} images/s [{min(rate):.0f}, {max(rate):.0f}]"
-    text += f", ELBO {elbos:.1f}, {max(r['memory'] for r in its):.0f} MiB"
+def line(batch: int, way: str, results: list[dict], ours: list[dict], per_image: float) -> str:
+    rate, elbos = [r["rate"] for r in results], statistics.median(r["elbo"] for r in results)
+    text = f"  batch {batch:>4} {way:<8}{statistics.median(rate):>7.0f} images/s"
+    text += f" [{min(rate):.0f}, {max(rate):.0f}]"
+    text += f", ELBO {elbos:.1f}, {max(r['memory'] for r in results):.0f} MiB"
     if way == "vaepipe":
         return f"{text}, {100 * statistics.median(rate) * per_image:.0f} % of the matrix rate"
-    return f"{text}, ours {statistics.median(a['rate'] / b['rate'] for a, b in zip(ours, its)):.2f}×" if ours else text
+    return (
+        f"{text}, ours {statistics.median(a['rate'] / b['rate'] for a, b in zip(ours, results)):.2f}×"
+        if ours
+        else text
+    )
 
 
 def memory(options) -> None:
@@ -290,29 +321,47 @@ def memory(options) -> None:
             for start in range(0, count, len(block)):
                 x[start : start + len(block)] = block[: count - start]
             file["test/x"] = block
-        its = spec(options.network, options.batch[-1])
-        its["train"]["steps"] = options.steps
-        words = ["--spec", json.dumps(its), "--data", path, "--out", path.with_name("m.safetensors")]
+        spec = make_spec(options.network, options.batch[-1], steps=options.steps)
+        words = ["--spec", spec.to_json(), "--data", path, "--out", path.with_name("m.safetensors")]
         words += ["--history", path.with_name("h.csv"), "--threads", str(options.threads)]
         begun = time.monotonic()
-        subprocess.run([sys.executable, "-m", "vaepipe.stages.train", *words], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-        peak, seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, time.monotonic() - begun
-        print(f"{count} images, batch {options.batch[-1]}, {options.steps} steps: peak {peak:.2f} GiB, {seconds:.0f} s")
+        subprocess.run(
+            [sys.executable, "-m", "vaepipe.stages.train", *words],
+            check=True,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+        )
+        peak, seconds = (
+            resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20,
+            time.monotonic() - begun,
+        )
+        steps = f"batch {options.batch[-1]}, {options.steps} steps"
+        print(f"{count} images, {steps}: peak {peak:.2f} GiB, {seconds:.0f} s")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", help="dSprites .npz; default: drawn sprites")
     parser.add_argument("--network", default="burgess", choices=["burgess", "conv", "mlp"])
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256, 2048])
     parser.add_argument("--steps", type=int, default=30, help="timed steps per round (default 30)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds in which the ways take turns (default 3)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds in which the ways take turns (default 3)"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--images", type=int, default=20000, help="images of the data set used (default 20000)")
-    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"], help="of ours (default auto)")
+    parser.add_argument(
+        "--images", type=int, default=20000, help="images of the data set used (default 20000)"
+    )
+    parser.add_argument(
+        "--precision", default="auto", choices=["auto", "float32", "bfloat16"], help="of ours (default auto)"
+    )
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS, help="who takes part")
     parser.add_argument("--pythae", help="python of the environment that has pythae; default: this one")
-    parser.add_argument("--memory", action="store_true", help="measure the memory of a data set of dSprites' size instead")
+    parser.add_argument(
+        "--memory", action="store_true", help="measure the memory of a data set of dSprites' size instead"
+    )
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     (child if options.way else memory if options.memory else compare)(options)

@@ -2,20 +2,18 @@
 
     .venv/bin/python scripts/compare_estimators.py [--batch 64 256 4000]
 
-N = 4,000 isotropic normals, σ² = 0.25, means drawn so that q(z) is near N(0, I), D = 10. Prints, in nats, the mean over
-minibatches and its standard error of TC and of the index-code mutual information; exact are sums over all N components.
+N = 4,000 isotropic normals, σ² = 0.25, with means drawn so that q(z) is near N(0, I), D = 10. The script
+prints the mean over minibatches, and its standard error, of TC and of the index-code mutual information, in
+nats. Exact values are sums over all N components.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
-from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from vaepipe.metrics import decompose
 from vaepipe.models.distributions import DiagonalNormal
 from vaepipe.models.total_correlation import log_aggregate_posterior
@@ -24,7 +22,9 @@ N, D, VARIANCE = 4000, 10, 0.25
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256, N], help="images per minibatch")
     options = parser.parse_args()
     random = torch.Generator().manual_seed(0)
@@ -43,7 +43,10 @@ def main() -> None:
                 log_qz, log_marginals = log_aggregate_posterior(z[rows], *its, N, estimator)
                 tc.append((log_qz - log_marginals).mean())
                 information.append((its.log_prob(z[rows]) - log_qz).mean())
-            spread = [(v.mean(), v.std() / math.sqrt(len(v)) if len(v) > 1 else 0) for v in map(torch.stack, (tc, information))]
+            spread = [
+                (v.mean(), v.std() / math.sqrt(len(v)) if len(v) > 1 else 0)
+                for v in map(torch.stack, (tc, information))
+            ]
             print(f"| `{estimator}` | {B} | {row(spread[0])} | {row(spread[1])} |")
 
 

@@ -16,16 +16,17 @@ from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.loss import Setting, available_losses, find_loss
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.attacks.registry import LOSSES
-from vaepipe.models.build import build
+from vaepipe.models.build import build_model
 from vaepipe.study import grid
+from vaepipe.study.settings import Model
+from vaepipe.study.specs import ModelSpec
 
 P, S, PAIR = 4, 5, [2, 0, 3]
 
 
 def make(family):
-    model = {"network": "mlp", "hidden": [24], "likelihood": "bernoulli", "sigma_x": 0.1}
-    model |= {"layers": 3} if family == "seatbelt" else {}
-    model = build({"family": family, "seed": 3, "d_z": 2, "model": model}, (1, 8, 8)).double()
+    settings = Model(network="mlp", hidden=(24,), likelihood="bernoulli", layers=3)
+    model = build_model(ModelSpec(family=family, seed=3, d_z=2, model=settings), (1, 8, 8)).double()
     with torch.no_grad():
         for weights in model.parameters():
             weights.mul_(1.5)

@@ -13,8 +13,10 @@ from vaepipe.analysis import formatting
 from vaepipe.analysis.intervals import clustered_interval
 from vaepipe.analysis.selection import nearest, representatives
 from vaepipe.analysis.trials import best_lambda
+from vaepipe.analysis.verdict import verdict
 from vaepipe.figures import curves, montage, sigma_density, style
 from vaepipe.figures import headline as headlines
+from vaepipe.figures.captions import captions
 from vaepipe.figures.data import CellArrays, Data
 from vaepipe.figures.registry import FIGURES, cells_for
 from vaepipe.stages import inputs, plot
@@ -179,7 +181,9 @@ def pick(frame, families, **equal):
 
 
 def test_registry_costs_nothing_at_parse_time():
-    code = "import sys, vaepipe.figures.registry, vaepipe.figures.captions; print([m for m in ('matplotlib', 'pandas', 'numpy', 'torch') if m in sys.modules])"
+    heavy = "('matplotlib', 'pandas', 'numpy', 'torch')"
+    modules = "sys, vaepipe.figures.registry, vaepipe.figures.captions"
+    code = f"import {modules}; print([m for m in {heavy} if m in sys.modules])"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -598,3 +602,47 @@ def test_the_hierarchical_family_starts_from_its_own_model_at_beta_one():
     assert curves.line_over_beta(found, "seatbelt") == ([1.0, 4.0], [2, 3])
     assert curves.line_over_beta(found, "beta-vae") == ([1.0, 4.0], [1, 5])
     assert curves.line_over_beta(found, "beta-tcvae") == ([], [])
+
+
+@pytest.mark.parametrize(("noise", "reason"), [(0.5, "noise of the same norm does"), (1.9, "")])
+def test_the_montage_is_flagged_by_the_files_of_its_attacks(attack_files, tmp_path, noise, reason):
+    """The same reasons as in the table robustness, without waiting for it."""
+    cell, attack, measure = attack_files[1]
+    with open_h5(attack, "attack") as file:
+        grid = {name: file[name][:] for name in ("objective", "divergence", "initial_divergence", "norm")}
+    with open_h5(measure, "measure") as file:
+        arrays = {name: (array[()], name) for name, array in file.items()}
+    arrays["noise_divergence"] = (np.full((4, PAIRS), noise), "noise")
+    write_h5(tmp_path / "m.h5", "measure", arrays, {})
+    balls = {
+        "ball": np.array([b"l2", b"linf"]),
+        "divergence": np.full((2, PAIRS), 1e9),
+        "norm": np.ones((2, PAIRS)),
+    }
+    write_h5(
+        tmp_path / "b.h5", "ball", {k: (a, k) for k, a in balls.items()}, {**vars(cell), "loss": "latent-kl"}
+    )
+    spec = FigureSpec(plot=OPTIONS, cells=(cell,))
+    measures, bounded = [str(tmp_path / "m.h5")], [str(tmp_path / "b.h5")]
+    (row,) = plot.read(FIGURES["montage"], spec, {}, [attack], measures, bounded).robustness.to_dict(
+        "records"
+    )
+    trials = {name: array.ravel() for name, array in grid.items()} | {"input_distance": 3.0}
+    trials |= {"lambda": np.repeat(LAMBDAS, PAIRS), "pair": np.tile(np.arange(PAIRS), 4)}
+    checks = {"noise_divergence": np.full((4, PAIRS), noise), "ball_divergence": np.full((1, PAIRS), 1e9)}
+    expected = verdict(pd.DataFrame(trials), checks | {"ball_norm": np.ones((1, PAIRS))})
+    assert row["masked"] == expected["masked"] and expected["ball_wins"] == 0
+    assert row["masked"].startswith(reason) and bool(row["masked"]) == bool(reason)
+
+
+def test_captions_are_found_without_importing_the_figures():
+    attack = {"losses": ["latent-kl"], "pairs": 20, "lambdas": [0.25, 1, 4]}
+    section = {"attack": attack, "evaluate": {"max_images": 1000}, "grid": {"betas": [1, 8]}}
+    texts = captions(
+        {"plot": vars(OPTIONS), "datasets": {"digits": section, "roll": section | {"kind": "swissroll"}}}
+    )
+    pictures = {entry.module for entry in FIGURES.values() if ".png" in entry.suffixes}
+    assert texts.keys() == pictures - {"montage"} | {"montage/digits", "montage/roll"}
+    assert "Attacks: 20 pairs × 3 λ from 0.25 to 4 (digits)" in texts["heatmap"]
+    assert "The first 3 of 20 pairs" in texts["montage/digits"] and "β = 1, 8" in texts["swissroll"]
+    assert not any("{" in text or "}" in text for text in texts.values())

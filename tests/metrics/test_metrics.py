@@ -136,7 +136,8 @@ def test_independent_dimensions_have_no_total_correlation():
 
 
 def test_correlated_means_against_the_closed_form():
-    """Many normal means: q(z) is nearly N(0, Σ), with TC = −½ log det corr(Σ) and I = ½ log det Σ − Σ_k log σ_k."""
+    """Many normal means: q(z) is nearly N(0, Σ), with TC = −½ log det corr(Σ) and I = ½ log det Σ − Σ_k log
+    σ_k."""
     N, sigma = 3000, 0.6
     correlation = torch.tensor([[1, 0.8, 0.3], [0.8, 1, 0.0], [0.3, 0.0, 1]], dtype=D64)
     random = generator(3)
@@ -247,7 +248,8 @@ def test_gap_against_loops():
 
 @pytest.mark.parametrize("D", [1, 4])
 def test_gap_of_known_latents(D):
-    """A dimension equal to each factor gives 1; the same dimensions, shuffled over the images, almost nothing."""
+    """A dimension equal to each factor gives 1; the same dimensions, shuffled over the images, almost
+    nothing."""
     random = generator(2)
     factors = torch.randint(4, (1500, min(D, 2)), generator=random)
     mean = torch.randn(1500, D, generator=random)
@@ -294,7 +296,8 @@ def test_blocks_do_not_change_the_gap():
 
 
 def test_the_gap_s_standard_error_is_the_spread_of_new_samples():
-    """Other samples of the same posteriors: independent, one of each posterior, so the error is an upper bound and near."""
+    """Other samples of the same posteriors: independent, one of each posterior, so the error is an upper
+    bound and near."""
     mean, log_std, _ = posteriors(200, 2, log_std=-1)
     factors = (mean[:, :1] > 0).long()
     found = [
@@ -453,7 +456,8 @@ def test_everything_public_says_what_it_is():
 
 
 def test_the_count_of_active_units_is_as_uncertain_as_other_images_make_it():
-    """A dimension of variance 0.01 is active in half of all draws of images, one of variance 0 in none, one of 1 in all."""
+    """A dimension of variance 0.01 is active in half of all draws of images, one of variance 0 in none, one
+    of 1 in all."""
     scale = torch.tensor([0.1, 0.0, 1.0]).double()
     draws = [torch.randn(400, 3, generator=generator(s)).double() * scale for s in range(100)]
     counts = [metrics.count_active(mean) for mean in draws]

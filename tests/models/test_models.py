@@ -2,10 +2,12 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
-from conftest import make_encoder, vary
+from conftest import ROOT, make_encoder, vary
 from test_distributions import as_torch
 from torch import nn
 from torch.distributions import kl_divergence
@@ -183,7 +185,7 @@ def test_a_seatbelt_at_beta_one_without_free_bits_is_the_hierarchical_elbo():
     assert model.latent_sizes == (8, 4, 2)
     x, noise = batch(model)
     t = terms(model, x, noise)
-    # layer by layer from the definition, the KL by one very large Monte-Carlo estimate of the inner expectation
+    # layer by layer from the definition
     (q1, q2, q3), (z1, z2, z3) = t.posteriors, t.samples
     p1, p2, none = model.priors(z1, z2, z3)
     assert none is None
@@ -287,3 +289,50 @@ def test_deviations_between_layers_are_bounded_whatever_goes_in():
     for network in (*model.up, *model.down):
         q = network(1e6 * torch.randn(5, network[0].in_features, dtype=torch.float64))
         assert q.mean.shape == q.log_std.shape and q.log_std.abs().max() <= BOUND < q.mean.abs().max()
+
+
+# --- facts
+
+FACTS = {  # β of the cells of a grid with β = 1, 4; the family at β = 1; posteriors with a width
+    "ae": ([0], "vae", False),
+    "vae": ([1], "vae", True),
+    "beta-vae": ([1, 4], "vae", True),
+    "beta-tcvae": ([1, 4], "vae", True),
+    "seatbelt": ([1, 4], "seatbelt", True),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_states_its_facts(name, spec):
+    family, (betas, at_one, has_width) = find_family(name), FACTS[name]
+    assert family.name == name and family.trained_here and family.order == FAMILIES.index(name)
+    assert betas == ([1, 4] if family.uses_beta else [family.fixed_beta])
+    assert family.at_beta_one == at_one and family.has_width == has_width
+    model = build_model(vary(spec, family=name, model={"layers": 2}), (1, 8, 8))
+    widths = [q.log_std.isfinite().all() for q in model.posterior(torch.rand(2, 1, 8, 8))]
+    assert all(widths) == has_width
+    assert set(family.settings) <= {*Model.model_fields, *TrainOptions.model_fields}
+
+
+@pytest.mark.parametrize("name", ["mine", "beta_vae", "a.b", "vae.x", "family"])
+def test_models_from_elsewhere_get_the_facts_of_a_family(name):
+    family = find_family(name)
+    assert (family.label, family.marker, family.trained_here) == (name, "P", False)
+    assert family.colour not in {find_family(known).colour for known in FAMILIES}
+    with pytest.raises(ValueError, match="has no objective"):
+        family.objective()
+
+
+def test_facts_are_read_without_torch():
+    program = """
+import sys
+from vaepipe.metrics.latent_metric import latent_quantities
+from vaepipe.metrics.registry import LATENT_METRICS
+from vaepipe.models.family import find_family
+from vaepipe.models.network import find_network
+from vaepipe.models.registry import FAMILIES, NETWORKS
+[find_family(name) for name in FAMILIES], [find_network(name) for name in NETWORKS]
+latent_quantities(LATENT_METRICS)
+sys.exit("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

@@ -38,7 +38,8 @@ from vaepipe.models.optimizer import Adam
 p = torch.nn.Parameter(torch.ones(2))
 adam = Adam([p], fused=True)
 adam.zero_grad(), p.sum().backward(), adam.step(), adam.load_state_dict(adam.state_dict())
-print([name for name in ("torch._dynamo", "torch._inductor", "pandas", "scipy", "sklearn") if name in sys.modules])
+heavy = ("torch._dynamo", "torch._inductor", "pandas", "scipy", "sklearn")
+print([name for name in heavy if name in sys.modules])
 """
 
 

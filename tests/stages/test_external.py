@@ -26,7 +26,8 @@ from vaepipe.stages.adopt import adopt
 from vaepipe.stages.attack import attack
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5
-from vaepipe.study.config import ConfigError, Study
+from vaepipe.study.study import Study
+from vaepipe.study.validation import ConfigError
 
 PAGE = (ROOT / "docs/your-model.md").read_text(encoding="utf-8")
 
@@ -55,7 +56,8 @@ def test_the_page_does_what_it_says(tmp_path):
         said = said.replace(
             f"$VAEPIPE/.venv/bin/{program} ", f"{ours} "
         )  # the tests may have another environment
-    command = f"set -e\n{said.strip()} --cores 2 -- results/tables/robustness.csv results/figures/montage/digits.png"
+    targets = "results/tables/robustness.csv results/figures/montage/digits.png"
+    command = f"set -e\n{said.strip()} --cores 2 -- {targets}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
     )
@@ -160,15 +162,21 @@ MODELS = {
     "def load(weights): raise KeyError('w')": "failed (KeyError: 'w')",
     "def load(weights): return object()": "gave object, which has no posterior and no decode",
     "def load(weights): return Plain()": "in training mode",
-    "def load(weights):\n m = Plain().eval(); m.posterior = lambda x: x; return m": "posterior: gave Tensor; expected",
-    "def load(weights):\n m = Plain().eval(); m.decode = lambda z: z; return m": "decode: gave Tensor without log_prob",
+    "def load(weights):\n m = Plain().eval(); m.posterior = lambda x: x; return m": (
+        "posterior: gave Tensor; expected"
+    ),
+    "def load(weights):\n m = Plain().eval(); m.decode = lambda z: z; return m": (
+        "decode: gave Tensor without log_prob"
+    ),
     "def load(weights):\n m = Plain().eval(); m.ours.encoder = None; return m": (
         "posterior failed on shape (1, 1, 8, 8) (TypeError: 'NoneType' object is not callable)"
     ),
-    "def load(weights):\n m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.view(1, 1, 8, 8)); return m": (
+    "def load(weights):\n"
+    " m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.view(1, 1, 8, 8)); return m": (
         "posterior failed on shape (3, 1, 8, 8) (RuntimeError: shape"
     ),
-    "def load(weights):\n m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.detach()); return m": (
+    "def load(weights):\n"
+    " m = Plain().eval(); f = m.posterior; m.posterior = lambda x: f(x.detach()); return m": (
         "posterior: has no gradient"
     ),
     "def load(weights):\n m = Plain().eval(); f = m.decode; m.decode = lambda z: f(z.detach()); return m": (
@@ -265,7 +273,7 @@ def test_a_model_is_attacked_by_its_own_losses_beside_another_that_is_attacked_b
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     every = {("vae", "latent-kl"), ("vae", "latent-mean"), ("mine", "latent-mean")}
-    for stage in ("attacks", "checks"):
+    for stage in ("attacks", "measures"):
         files = [
             p.relative_to(tmp_path / f"results/{stage}/digits")
             for p in tmp_path.glob(f"results/{stage}/**/*.h5")
@@ -332,7 +340,8 @@ BAD = [
     ({"losses": "latent-kl"}, "external.mine.losses: 'latent-kl' is not allowed; expected all, or"),
     (
         {"losses": ["latent-kl", "latent-mean"]},
-        "external.mine.losses: 'latent-mean' is not allowed; attack.losses and ball.losses of digits have latent-kl, output",
+        "external.mine.losses: 'latent-mean' is not allowed; "
+        "attack.losses and ball.losses of digits have latent-kl, output",
     ),
 ]
 

@@ -1,6 +1,5 @@
 """Training: interruptions that leave no trace, divergence that is said, seeds that decide."""
 
-import json
 import os
 import signal
 import subprocess
@@ -56,7 +55,8 @@ from pathlib import Path
 import torch
 from vaepipe.stages import train
 from vaepipe.study.specs import ModelSpec
-epoch, moment, spec, data, folder = int(sys.argv[1]), sys.argv[2], ModelSpec.from_json(sys.argv[3]), *map(Path, sys.argv[4:])
+epoch, moment, spec = int(sys.argv[1]), sys.argv[2], ModelSpec.from_json(sys.argv[3])
+data, folder = map(Path, sys.argv[4:])
 torch.set_num_threads(1)
 inner, save = train.Trainer.epoch, train.write_weights
 def die():
@@ -67,7 +67,8 @@ def dies_in_epoch(self):
         die()
     return inner(self)
 def dies_in_save(path, *rest):
-    if ".resume" in str(path) and moment == "while saving" and len(json.loads(rest[1]["history"])) == epoch + 1:
+    saving = ".resume" in str(path) and moment == "while saving"
+    if saving and len(json.loads(rest[1]["history"])) == epoch + 1:
         Path(str(path) + ".partial").write_bytes(b"half")
         die()
     return save(path, *rest)
@@ -305,11 +306,10 @@ def test_convolutions_continue_with_the_same_bits_too(spec, digits):
 def test_bfloat16_trains_to_the_same_quality(spec, digits, network):
     parts = [Resident.read(digits, p) for p in ("train", "test")]
     found = {}
-    for precision in ("float32", "bfloat16"):
-        its = vary(spec, model={"network": network}, train={"precision": precision})
-        trainer = Trainer(its, *parts, CPU)
+    for kind in ("float32", "bfloat16"):
+        trainer = Trainer(vary(spec, model={"network": network}, train={"precision": kind}), *parts, CPU)
         before = trainer.held_out()
-        found[precision] = [trainer.epoch()["held_out_elbo"] for _ in range(3)]
+        found[kind] = [trainer.epoch()["held_out_elbo"] for _ in range(3)]
         assert all(p.dtype == torch.float32 and p.grad.dtype == torch.float32 for p in trainer.parameters)
     gain = found["float32"][-1] - before
     assert gain > 5 and found["bfloat16"][-1] == pytest.approx(found["float32"][-1], abs=0.05 * gain)

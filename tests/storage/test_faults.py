@@ -17,8 +17,8 @@ import torch
 from vaepipe.stages import attack, collect, evaluate, prepare, train
 from vaepipe.storage.errors import run_stage
 from vaepipe.storage.tables import write_table
-from vaepipe.study.config import Study
 from vaepipe.study.specs import PrepareSpec
+from vaepipe.study.study import Study
 
 CPU = torch.device("cpu")
 CONFIG = {

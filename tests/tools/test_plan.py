@@ -10,7 +10,7 @@ import yaml
 from conftest import run_stage
 
 from vaepipe.datasets.registry import DATASETS
-from vaepipe.study.config import Study
+from vaepipe.study.study import Study
 from vaepipe.tools import plan
 
 CONFIG = {

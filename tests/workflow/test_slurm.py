@@ -13,8 +13,8 @@ from conftest import ROOT, SMOKE, start_snakemake, until
 from slurm import SNAKEMAKE
 
 from vaepipe.stages.train import train
-from vaepipe.study.config import Study
 from vaepipe.study.jobs import Job, weights
+from vaepipe.study.study import Study
 from vaepipe.tools.plan import merge_configs
 
 

@@ -26,10 +26,16 @@ def captions(config: dict) -> dict[str, str]:
         path.stem: text for path in sorted(Path(__file__).parent.glob("*.py")) if (text := read_caption(path))
     }
     montage = templates.pop("montage")
-    texts = {name: template.format(**fields).strip() for name, template in templates.items()}
+    texts = {name: _filled(template, fields) for name, template in templates.items()}
     for dataset, section in config["datasets"].items():
-        texts[f"montage/{dataset}"] = montage.format(**fields, **_pair_fields(config, section)).strip()
+        texts[f"montage/{dataset}"] = _filled(montage, fields | _pair_fields(config, section))
     return texts
+
+
+def _filled(template: str, fields: dict[str, object]) -> str:
+    """Return a caption with its fields filled in, each paragraph as one line without double blanks."""
+    paragraphs = template.format(**fields).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs).strip()
 
 
 def read_caption(path: Path) -> str:
@@ -58,7 +64,7 @@ def _fields(config: dict) -> dict[str, object]:
         "(or images) and training seeds, not of the rows."
     )
     return {
-        "beta": plot["beta"],
+        "beta": f"{plot['beta']:g}",
         "d_z": plot["d_z"],
         "images": ", ".join(images),
         "attacks": f"Attacks: {'; '.join(attacks)}." if attacks else "",

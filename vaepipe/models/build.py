@@ -52,17 +52,3 @@ def restore_external_model(
     """
     external = importlib.import_module("vaepipe.models.external")
     return external.build(settings, weights, shape).requires_grad_(False)
-
-
-def load(path, device="cpu"):
-    from vaepipe.stages.trained_model import read_trained_model
-
-    model, spec = read_trained_model(path, device)
-    return model, spec.model_dump(mode="json")
-
-
-def as_float(x: Tensor) -> Tensor:
-    return x.float().div_(255) if x.dtype == torch.uint8 else x
-
-
-build = build_model  # old names, go

@@ -94,16 +94,6 @@ def losses(cell: Cell, wanted: list[str], models: dict[str, Any]) -> list[str]:
     return [loss for loss in wanted if has_width or not find_loss(loss).needs_width]
 
 
-def lambdas(values: Any) -> list[float]:
-    """Return the λ, increasing: those of a list or ``count`` geometric ones from 2^log2_min to 2^log2_max."""
-    if isinstance(values, (list, tuple)):
-        return sorted(float(value) for value in values)
-    low, high, count = (_get(values, key) for key in ("log2_min", "log2_max", "count"))
-    if count == 1:
-        return [2.0**low]
-    return [2.0 ** (low + (high - low) * c / (count - 1)) for c in range(count)]
-
-
 def blocks(values: list[float], per_job: int | str) -> dict[str, list[float]]:
     """Return the λ of each job by a token that depends on these λ only; empty if one job has them all."""
     if per_job == "all":

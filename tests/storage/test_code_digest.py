@@ -146,7 +146,7 @@ class Reword(ast.NodeTransformer):
 
     def visit_AnnAssign(self, node):
         is_class_variable = "ClassVar" in ast.unparse(node.annotation)
-        node.annotation = ast.parse("ClassVar['Reworded']" if is_class_variable else "'Reworded'", mode="eval").body
+        node.annotation = ast.Name("ClassVar") if is_class_variable else ast.Constant("Reworded")
         return node
 
 
@@ -191,7 +191,7 @@ NEUTRAL = {
         "x = 1",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from vaepipe.models.vae import VAE\nx = 1",
     ),
-    "class variable": ("class A:\n    x: ClassVar[int] = 1", "class A:\n    x: ClassVar[tuple[int, ...]] = 1"),
+    "class variable": ("class A:\n    x: ClassVar[int] = 1", "class A:\n    x: ClassVar[float] = 1"),
     "cast": ("x = y", "from typing import cast\nx = cast('Tensor', y)"),
     "docstring": ("class A:\n    '''One.'''", "class A:\n    '''Two.'''\n    '''Three.'''"),
 }

@@ -26,8 +26,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's threads make SciPy
 import numpy as np
 import torch
 
-from vaepipe.attacks import objective as problems
-from vaepipe.attacks.losses import LOSSES, Setting
+from vaepipe.attacks import penalised_rows
+from vaepipe.attacks.loss import Setting, find_loss
 from vaepipe.attacks.pairs import draw_pairs
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.compute.memory import keep_freed_memory
@@ -67,7 +67,7 @@ class Timed:
 
     def __init__(self):
         self.seconds, self.rows = 0.0, 0
-        self.plain = problems.solver.minimise
+        self.plain = penalised_rows.SOLVERS["lbfgs"]
 
     def minimise(self, value_and_grad, *args, **options):
         def timed(u, row):
@@ -80,18 +80,18 @@ class Timed:
         return self.plain(timed, *args, **options)
 
     def __enter__(self):
-        problems.solver.minimise = self.minimise
+        penalised_rows.SOLVERS["lbfgs"] = self.minimise
         return self
 
     def __exit__(self, *_):
-        problems.solver.minimise = self.plain
+        penalised_rows.SOLVERS["lbfgs"] = self.plain
 
 
 def one_evaluation(model, x, target, batch: int, repeats: int) -> float:
     """Seconds of a row's KL and gradient in batches of ``batch``."""
     rows = torch.arange(batch) % len(x)
     goals = list(model.posterior(target))
-    divergence = LOSSES["latent-kl"](Setting(model, x, target, goals, None, batch))
+    divergence = find_loss("latent-kl").build(Setting(model, x, target, goals, None, batch))
     times = []
     for _ in range(repeats):
         begun = CLOCK()
@@ -136,7 +136,7 @@ def adam(model, x, target, lam: torch.Tensor, rows: np.ndarray, steps: tuple[int
     """(steps, seconds, best objective of each row) of a batched, projected Adam on the sampled rows."""
     pair = torch.from_numpy(rows % len(x))
     weight = lam.float()[torch.from_numpy(rows // len(x))]
-    divergence = LOSSES["latent-kl"](Setting(model, x, target, list(model.posterior(target)), None, 64))
+    divergence = find_loss("latent-kl").build(Setting(model, x, target, list(model.posterior(target)), None, 64))
     u = (x[pair] + 1e-8 * torch.randn(x[pair].shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1).requires_grad_()
     optimiser, best, found, begun = torch.optim.Adam([u], lr=rate), torch.full(weight.shape, torch.inf), [], CLOCK()
     for step in range(max(steps) + 1):

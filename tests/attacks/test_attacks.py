@@ -44,17 +44,17 @@ class Linear:
 
 
 def test_one_latent_dimension_has_a_closed_form():
-    # along w the problem is a t²/2 − ... in the step t: min_t (c − |w|t)²/2s² + λt, so t = (c − λ s²/|w|)₊ / |w|
+    # along w the problem is min_t (c − |w|t)²/2s² + λt in the step t, so t = (c − λ s²/|w|)₊ / |w|
     w = torch.tensor([[0.3, -0.2, 0.5, 0.1]])
     x, target = torch.full((1, 1, 2, 2), 0.5), torch.tensor([[0.6, 0.45, 0.7, 0.5]]).view(1, 1, 2, 2)
     lambdas = torch.tensor([0.01, 0.05, 0.1, 0.2, 1.0])
     result = run_attack(Linear(w), x, target, lambdas)
     c, length, variance = float((w @ (target - x).flatten()).item()), float(w.norm()), 0.25
-    for row, lam in enumerate(lambdas.tolist()):
-        t = max(0.0, c - lam * variance / length) / length
+    for row, lambda_ in enumerate(lambdas.tolist()):
+        t = max(0.0, c - lambda_ * variance / length) / length
         expected = (t * w / length).flatten()
         torch.testing.assert_close(result.distortion[row].flatten(), expected, atol=2e-4, rtol=0)
-        value = (c - length * t) ** 2 / (2 * variance) + lam * t
+        value = (c - length * t) ** 2 / (2 * variance) + lambda_ * t
         assert result.objective[row].item() == pytest.approx(value, rel=1e-3, abs=1e-6)
     assert result.norm[-1].item() == 0 and result.converged.all()
 
@@ -73,7 +73,7 @@ def test_zero_is_certified_exactly_from_the_projected_gradient_on():
 
 
 class Hill:
-    """q(z|x) of one pixel u: its mean, u + 0.3 sin 4πu, has a hill at u = 0.15, between 0 and 1. So wide that steps are short."""
+    """q(z|x) of one pixel u: its mean, u + 0.3 sin 4πu, has a hill at u = 0.15. Steps are short."""
 
     latent_sizes = (1,)
 
@@ -82,19 +82,19 @@ class Hill:
         return (DiagonalNormal(u + 0.3 * (4 * math.pi * u).sin(), torch.full_like(u, math.log(10))),)
 
 
-@pytest.mark.parametrize("lam", [1e-6, 1e-5])
-def test_a_hill_between_image_and_target_does_not_stop_the_envelope(lam):
+@pytest.mark.parametrize("lambda_", [1e-6, 1e-5])
+def test_a_hill_between_image_and_target_does_not_stop_the_envelope(lambda_):
     x, target = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
-    result = run_attack(Hill(), x, target, torch.tensor([lam]))
+    result = run_attack(Hill(), x, target, torch.tensor([lambda_]))
     u = torch.linspace(0, 1, 100_001, dtype=torch.float64)
-    value = (u + 0.3 * (4 * math.pi * u).sin() - 1).square() / 200 + lam * u
+    value = (u + 0.3 * (4 * math.pi * u).sin() - 1).square() / 200 + lambda_ * u
     assert result.own_objective.item() == pytest.approx(value[u < 0.4].min().item(), rel=1e-3)
     assert result.objective.item() == pytest.approx(value.min().item(), rel=1e-3)
     assert result.objective.item() < result.own_objective.item()
 
 
-def scipy_reference(model, x, target, lam):
-    """The papers' solver on one row in float64: L-BFGS-B, m = 25, factr = 10, pixel bounds, start U(−1e−8, 1e−8)."""
+def scipy_reference(model, x, target, lambda_):
+    """The papers' solver on one row in float64: L-BFGS-B, m = 25, factr = 10, start U(−1e−8, 1e−8)."""
     model, x = model.double(), x.double()
     divergence = divergence_of(model, target.double())
     flat = x.flatten().numpy()
@@ -104,7 +104,7 @@ def scipy_reference(model, x, target, lam):
         value = divergence(u, torch.tensor([0]))[0]
         (grad,) = torch.autograd.grad(value, u)
         norm = np.linalg.norm(d)
-        return value.item() + lam * norm, grad.flatten().numpy() + lam * d / max(norm, 1e-300)
+        return value.item() + lambda_ * norm, grad.flatten().numpy() + lambda_ * d / max(norm, 1e-300)
 
     start = np.random.default_rng(0).uniform(-1e-8, 1e-8, flat.size).clip(-flat, 1 - flat)
     return fmin_l_bfgs_b(value_and_grad, start, bounds=list(zip(-flat, 1 - flat)), m=25, factr=10)[1]
@@ -114,10 +114,10 @@ def test_reaches_what_scipy_reaches():
     x, target, lambdas = make_images(3), make_images(3, seed=2), LAMBDAS[2::2]
     result = run_attack(make_encoder(), x, target, lambdas)
 
-    def one(p, lam):
-        return scipy_reference(make_encoder(), x[p : p + 1], target[p : p + 1], lam)
+    def one(p, lambda_):
+        return scipy_reference(make_encoder(), x[p : p + 1], target[p : p + 1], lambda_)
 
-    reference = np.array([[one(p, lam) for p in range(3)] for lam in lambdas.tolist()])
+    reference = np.array([[one(p, lambda_) for p in range(3)] for lambda_ in lambdas.tolist()])
     objective, initial = result.objective.numpy(), result.initial_divergence.numpy()
     as_good = objective <= 1.01 * reference + 1e-4 * initial
     assert as_good.mean() >= 0.9  # local minima differ for some rows
@@ -139,7 +139,9 @@ def test_the_row_s_fields_belong_together():
     for row in range(L):
         found = divergence(adversarial[row], torch.arange(P))
         torch.testing.assert_close(r.divergence[row], found, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(r.initial_divergence, divergence(x, torch.arange(P)).expand(L, P), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        r.initial_divergence, divergence(x, torch.arange(P)).expand(L, P), rtol=1e-4, atol=1e-4
+    )
     assert (r.objective <= r.initial_divergence + 1e-6).all()
 
 
@@ -148,7 +150,9 @@ def test_a_row_is_the_same_bit_for_bit_alone_in_any_company_and_in_any_block(sha
     model, x, target = make_encoder(shape), make_images(6, shape), make_images(6, shape, seed=2)
     whole = run_attack(model, x, target, LAMBDAS, batch_size=16, envelope=False)
     for row, p in [(0, 0), (3, 5), (8, 2)]:
-        alone = run_attack(model, x[p : p + 1], target[p : p + 1], LAMBDAS[row : row + 1], batch_size=16, envelope=False)
+        alone = run_attack(
+            model, x[p : p + 1], target[p : p + 1], LAMBDAS[row : row + 1], batch_size=16, envelope=False
+        )
         for name in vars(whole):
             assert torch.equal(getattr(whole, name)[row, p], getattr(alone, name)[0, 0]), name
     block = run_attack(model, x, target, LAMBDAS[2:5], batch_size=16, envelope=False)
@@ -158,15 +162,23 @@ def test_a_row_is_the_same_bit_for_bit_alone_in_any_company_and_in_any_block(sha
 
 
 def test_the_one_dimensional_optimum_by_golden_section():
-    model, x, target = make_encoder((1, 1, 1), d_z=1, gain=3.0), torch.tensor([[[[0.5]]]]), torch.tensor([[[[0.9]]]])
+    model, x, target = (
+        make_encoder((1, 1, 1), d_z=1, gain=3.0),
+        torch.tensor([[[[0.5]]]]),
+        torch.tensor([[[[0.9]]]]),
+    )
     divergence = divergence_of(model, target)
-    for lam in (0.01, 0.3, 2.0):
+    for lambda_ in (0.01, 0.3, 2.0):
 
-        def f(u, lam=lam):
-            return float(divergence(torch.tensor([[[[u]]]], dtype=torch.float32), torch.tensor([0]))) + lam * abs(u - 0.5)
+        def f(u, lambda_=lambda_):
+            return float(
+                divergence(torch.tensor([[[[u]]]], dtype=torch.float32), torch.tensor([0]))
+            ) + lambda_ * abs(u - 0.5)
 
         best = minimize_scalar(f, bounds=(0, 1), method="bounded", options={"xatol": 1e-6}).fun
-        assert run_attack(model, x, target, torch.tensor([lam])).objective.item() <= min(best, f(0.5)) + 1e-4
+        assert (
+            run_attack(model, x, target, torch.tensor([lambda_])).objective.item() <= min(best, f(0.5)) + 1e-4
+        )
 
 
 class Wrong:
@@ -190,7 +202,10 @@ BAD = [
     ({"target": torch.zeros(2, 1, 8, 8)}, "shapes"),
     ({"loss": "kl"}, "'kl' is not one of latent-kl"),
     ({"model": make_encoder().train()}, "training mode"),
-    ({"model": Wrong(lambda x: x)}, "gave Tensor; expected a sequence of vaepipe.models.distributions.DiagonalNormal"),
+    (
+        {"model": Wrong(lambda x: x)},
+        "gave Tensor; expected a sequence of vaepipe.models.distributions.DiagonalNormal",
+    ),
     ({"model": Wrong(lambda x: [(x, x)])}, "sequence of tuple"),
     ({"model": Wrong(lambda x: [])}, "gave list"),
     ({"model": Wrong(lambda x: [DiagonalNormal(x, x)])}, r"mean and log_std of shapes \(64, 1, 8, 8\)"),
@@ -209,7 +224,8 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "message"), BAD, ids=[m for _, m in BAD])
 def test_bad_input_is_refused_at_once(change, message):
-    arguments = {"model": make_encoder(), "x": make_images(1), "target": make_images(1), "lambdas": torch.tensor([1.0])} | change
+    good = {"model": make_encoder(), "x": make_images(1), "target": make_images(1)}
+    arguments = good | {"lambdas": torch.tensor([1.0])} | change
     with pytest.raises(ValueError, match=message):
         run_attack(**arguments)
 
@@ -252,11 +268,11 @@ def test_the_envelope_is_concave_and_rises_and_no_row_is_above_another_s_line():
     model, x, target = make_encoder(), make_images(4), make_images(4, seed=2)
     lambdas = torch.tensor([2.0**k for k in range(-16, 9)])
     r = run_attack(model, x, target, lambdas, max_iterations=40)
-    f, lam = r.objective.double(), lambdas.double()
+    f, lambda_ = r.objective.double(), lambdas.double()
     assert (r.objective <= r.own_objective).all() and (r.objective < 0.999 * r.own_objective).any()
     lines = r.divergence + lambdas[:, None, None] * r.norm  # λ, found at, pair
     assert (f[:, None] <= lines * (1 + 1e-6) + 1e-7).all() and (f <= r.initial_divergence * (1 + 1e-6)).all()
-    slope = f.diff(dim=0) / lam.diff()[:, None]
+    slope = f.diff(dim=0) / lambda_.diff()[:, None]
     assert (slope >= -1e-5).all() and (slope.diff(dim=0) <= 1e-3 * slope[:-1] + 1e-6).all()
     torch.testing.assert_close(r.norm, r.distortion.flatten(2).norm(dim=2))
 
@@ -266,7 +282,9 @@ def test_rows_solved_in_blocks_come_together_as_if_they_had_been_one_and_any_ord
     options = {"max_iterations": 40, "batch_size": 16}
     whole = run_attack(model, x, target, LAMBDAS, **options)
     blocks = [run_attack(model, x, target, some, envelope=False, **options) for some in LAMBDAS.split(4)]
-    own = AttackResult(**{name: torch.cat([getattr(block, name) for block in blocks]) for name in vars(whole)})
+    own = AttackResult(
+        **{name: torch.cat([getattr(block, name) for block in blocks]) for name in vars(whole)}
+    )
     together = run_attack(model, x, target, LAMBDAS, own=own, **options)
     turned = run_attack(model, x.flip(0), target.flip(0), LAMBDAS.flip(0), **options)
     for name in vars(whole):
@@ -331,16 +349,22 @@ def test_a_pair_without_finite_objective_is_stored_as_not_converged_and_the_othe
 
     r = run_attack(Holed(), x, target, LAMBDAS[4:6])
     assert not r.converged[:, 1].any() and (r.distortion[:, 1] == 0).all() and r.objective[:, 1].isnan().all()
-    assert torch.equal(r.objective[:, [0, 2]], run_attack(model, x, target, LAMBDAS[4:6]).objective[:, [0, 2]])
+    assert torch.equal(
+        r.objective[:, [0, 2]], run_attack(model, x, target, LAMBDAS[4:6]).objective[:, [0, 2]]
+    )
 
 
 def test_float64_reaches_what_float32_does_and_the_papers_solver_is_there():
-    model, x, target, lambdas = make_encoder(), make_images(2), make_images(2, seed=2), torch.tensor([1e-3, 0.3])
+    model, x, target = make_encoder(), make_images(2), make_images(2, seed=2)
+    lambdas = torch.tensor([1e-3, 0.3])
     single, double = (run_attack(model, x, target, lambdas, precision=p) for p in ("float32", "float64"))
     assert double.objective.dtype == torch.float64 and next(model.parameters()).dtype == torch.float32
     torch.testing.assert_close(single.objective.double(), double.objective, rtol=0.02, atol=5e-3)
     paper = run_attack(model, x, target, lambdas, solver="scipy", precision="float64", envelope=False)
-    expected = [[scipy_reference(make_encoder(), x[p : p + 1], target[p : p + 1], lam) for p in range(2)] for lam in [1e-3, 0.3]]
+    expected = [
+        [scipy_reference(make_encoder(), x[p : p + 1], target[p : p + 1], lambda_) for p in range(2)]
+        for lambda_ in [1e-3, 0.3]
+    ]
     np.testing.assert_allclose(paper.objective.numpy(), expected, rtol=1e-2, atol=1e-4)
     torch.testing.assert_close(paper.objective, paper.divergence + lambdas.double()[:, None] * paper.norm)
     assert (double.objective <= 1.01 * paper.objective + 1e-4 * paper.initial_divergence).all()

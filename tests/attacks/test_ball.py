@@ -35,7 +35,9 @@ def test_a_linear_encoder_has_a_closed_form(norm):
     reached = expected > 0
     assert 0 < reached.sum() < len(radii)
     direction = w[0] / w.norm() if norm == "l2" else w[0].sign()
-    torch.testing.assert_close(found.distortion[reached].flatten(1), radii[reached, None] * direction, atol=1e-3 * 0.4, rtol=0)
+    torch.testing.assert_close(
+        found.distortion[reached].flatten(1), radii[reached, None] * direction, atol=1e-3 * 0.4, rtol=0
+    )
     torch.testing.assert_close(found.initial_divergence, torch.full((4, 1), c**2))
 
 
@@ -43,7 +45,9 @@ def test_a_two_dimensional_latent_against_scipy_with_the_box_in_force():
     random = np.random.default_rng(0)
     weight, radius = torch.from_numpy(random.normal(size=(2, 9))), 0.6
     x, target = make_images(2, (1, 3, 3)).double(), make_images(2, (1, 3, 3), seed=2).double()
-    found = run_ball_attack(Linear(weight), x, target, torch.tensor([radius]), "latent-mean", precision="float64", steps=200)
+    found = run_ball_attack(
+        Linear(weight), x, target, torch.tensor([radius]), "latent-mean", precision="float64", steps=200
+    )
     for p in range(2):
         flat, goal = x[p].flatten().numpy(), target[p].flatten().numpy()
 
@@ -52,7 +56,8 @@ def test_a_two_dimensional_latent_against_scipy_with_the_box_in_force():
             return gap @ gap, 2 * weight.numpy().T @ gap
 
         inside = {"type": "ineq", "fun": lambda d: radius**2 - d @ d, "jac": lambda d: -2 * d}
-        best = minimize(value, np.zeros(9), jac=True, bounds=list(zip(-flat, 1 - flat)), constraints=inside, method="SLSQP").fun
+        options = {"bounds": list(zip(-flat, 1 - flat)), "constraints": inside, "method": "SLSQP"}
+        best = minimize(value, np.zeros(9), jac=True, **options).fun
         assert found.divergence[0, p].item() == pytest.approx(best, rel=1e-3, abs=1e-6)
         touched = (x[p] + found.distortion[0, p]).flatten()
         assert ((touched == 0) | (touched == 1)).any()
@@ -82,7 +87,9 @@ def test_it_does_as_well_at_its_size_as_the_attack_with_a_penalty():
     for p in range(4):
         radius = penalised.norm[:, p]
         found = run_ball_attack(model, x[p : p + 1], target[p : p + 1], radius, steps=100)
-        assert found.divergence[0, 0] <= penalised.divergence[0, p] + 0.01 * penalised.initial_divergence[0, p]
+        assert (
+            found.divergence[0, 0] <= penalised.divergence[0, p] + 0.01 * penalised.initial_divergence[0, p]
+        )
 
 
 def test_it_goes_lower_than_plain_projected_descent_with_as_many_evaluations():
@@ -91,7 +98,9 @@ def test_it_goes_lower_than_plain_projected_descent_with_as_many_evaluations():
     goals = model.posterior(target)[0]
     found = run_ball_attack(model, x, target, RADII / 2, restarts=0, steps=60)
     for e, radius in enumerate(RADII / 2):
-        plain = descend(lambda u: model.posterior(u)[0].kl(goals), x, torch.zeros_like(x), radius.expand(6), 60)[1]
+        plain = descend(
+            lambda u: model.posterior(u)[0].kl(goals), x, torch.zeros_like(x), radius.expand(6), 60
+        )[1]
         assert found.divergence[e].mean() <= plain.mean()
         assert (found.divergence[e] <= 1.05 * plain + 0.01 * found.initial_divergence[e]).all()
 
@@ -109,7 +118,8 @@ def test_a_ball_that_holds_the_target_leaves_nothing(norm):
 def test_more_starts_are_never_worse_and_the_first_starts_stay_the_same(norm):
     model, x, target = make_encoder(gain=4.0), make_images(5), make_images(5, seed=2)
     few, more, many = (
-        run_ball_attack(model, x, target, RADII / 5, norm=norm, restarts=r, steps=12).divergence for r in (0, 1, 4)
+        run_ball_attack(model, x, target, RADII / 5, norm=norm, restarts=r, steps=12).divergence
+        for r in (0, 1, 4)
     )
     assert (more <= few).all() and (many <= more).all() and (more < few).any() and (many < more).any()
     other = run_ball_attack(model, x, target, RADII / 5, norm=norm, restarts=4, steps=12, seed=1)
@@ -158,7 +168,8 @@ def test_a_pair_that_is_not_finite_is_said_so_and_harms_no_other():
 
 
 def test_bad_input_is_refused_at_once():
-    good = {"model": make_encoder(), "x": make_images(1), "target": make_images(1), "radii": torch.tensor([1.0])}
+    good = {"model": make_encoder(), "x": make_images(1), "target": make_images(1)}
+    good |= {"radii": torch.tensor([1.0])}
     for change, message in [
         ({"radii": torch.tensor([1.0, 0.0])}, "radii: must be a one-dimensional tensor of positive numbers"),
         ({"radii": torch.tensor(1.0)}, "radii: must"),
@@ -166,7 +177,10 @@ def test_bad_input_is_refused_at_once():
         ({"norm": "l1"}, "norm: 'l1' is not one of l2, linf"),
         ({"steps": 0}, "steps: 0 is less than 1"),
         ({"restarts": -1}, "restarts: -1 is less than 0"),
-        ({"restarts": 0, "loss": "max-damage"}, "restarts: 0 is less than 1, which the loss 'max-damage' needs"),
+        (
+            {"restarts": 0, "loss": "max-damage"},
+            "restarts: 0 is less than 1, which the loss 'max-damage' needs",
+        ),
         ({"x": torch.full((1, 1, 8, 8), 1.5)}, "x: holds values outside"),
         ({"model": make_encoder().train()}, "training mode"),
     ]:

@@ -1,4 +1,4 @@
-"""Trial metrics: distances, likelihood, similarity and reconstructions of attacked images, recomputed by other means."""
+"""Trial metrics: distances, likelihood, similarity and reconstructions, recomputed by other means."""
 
 import math
 import subprocess
@@ -78,7 +78,8 @@ def test_every_metric_gives_the_arrays_that_it_states_and_loads_without_torch(pa
     for name in TRIAL_METRICS:
         measured = measure_trials(model, x, target, torch.zeros(2, *x.shape), [name], seed=0, samples=2)
         sizes = {"L": 2, "P": 3, "C": 1, "H": 2, "W": 2}
-        stated = {q.name: tuple(sizes[a] for a in q.axes.split(",")) for q in find_trial_metric(name).quantities}
+        quantities = find_trial_metric(name).quantities
+        stated = {q.name: tuple(sizes[axis] for axis in q.axes.split(",")) for q in quantities}
         assert {name: array.shape for name, array in measured.items()} == stated
     names = [quantity.name for quantity in trial_quantities(TRIAL_METRICS)]
     assert len(set(names)) == len(names)

@@ -145,7 +145,8 @@ class Reword(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node):
-        node.annotation = ast.Constant("Reworded")
+        is_class_variable = "ClassVar" in ast.unparse(node.annotation)
+        node.annotation = ast.Name("ClassVar") if is_class_variable else ast.Constant("Reworded")
         return node
 
 
@@ -190,6 +191,7 @@ NEUTRAL = {
         "x = 1",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from vaepipe.models.vae import VAE\nx = 1",
     ),
+    "class variable": ("class A:\n    x: ClassVar[int] = 1", "class A:\n    x: ClassVar[float] = 1"),
     "cast": ("x = y", "from typing import cast\nx = cast('Tensor', y)"),
     "docstring": ("class A:\n    '''One.'''", "class A:\n    '''Two.'''\n    '''Three.'''"),
 }
@@ -244,6 +246,8 @@ def mutations(tree):
         is_call = isinstance(node, ast.Call)
         called = ast.unparse(node.func) if is_call else ""
         if isinstance(node, ast.Raise) or called == "print" or called.endswith(("Error", "warn")):
+            return
+        if isinstance(node, ast.keyword) and node.arg in ("help", "description", "epilog", "metavar", "prog"):
             return
         if (isinstance(node, ast.Constant) and type(node.value) in (int, float)) or isinstance(
             node, ast.BinOp

@@ -11,11 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from conftest import vary
 
-from vaepipe.stages import attack, collect, evaluate, prepare, train
+from vaepipe.stages import attack, evaluate, prepare, train
 from vaepipe.storage.errors import run_stage
+from vaepipe.storage.h5 import open_h5
 from vaepipe.storage.tables import write_table
 from vaepipe.study.specs import PrepareSpec
 from vaepipe.study.study import Study
@@ -106,11 +110,17 @@ def test_without_locks_two_trainings_at_a_time_both_end_with_the_same_bits(train
     assert half.exists() and len(list(tmp_path.glob(".*.resume*"))) == 1
 
 
+def read_arrays(path):
+    """The bytes of all arrays of an attack file."""
+    with open_h5(path, "attack") as file:
+        return {name: file[name][()].tobytes() for name in file}
+
+
 @pytest.fixture
 def attacked(digits, tmp_path):
     """What attacks a small model into a file."""
     model = tmp_path / "attacked.safetensors"
-    train.train({**SPEC, "train": {**SPEC["train"], "epochs": 1}}, digits, model, tmp_path / "h.csv", 60.0, CPU)
+    train.train(vary(SPEC, train={"epochs": 1}), digits, model, tmp_path / "h.csv", 60.0, CPU)
     return lambda out: lambda: attack.attack(ATTACK, digits, model, out, CPU)
 
 
@@ -119,17 +129,17 @@ def test_an_attack_killed_at_random_moments_twenty_times_leaves_no_half_file_and
     begun = time.monotonic()
     attacked(tmp_path / "again.h5")()
     seconds, draw = time.monotonic() - begun, random.Random(0)
-    whole = collect.attack_rows(CELL, "latent-kl", tmp_path / "whole.h5")
+    whole = read_arrays(tmp_path / "whole.h5")
     for _ in range(20):
         child = start(attacked(tmp_path / "a.h5"), tmp_path / "said")
         time.sleep(draw.uniform(0, 1.2 * seconds))
         os.kill(child, signal.SIGKILL)
         end(child)
         if (tmp_path / "a.h5").exists():  # it was quicker; then it is whole
-            assert collect.attack_rows(CELL, "latent-kl", tmp_path / "a.h5").equals(whole)
+            assert read_arrays(tmp_path / "a.h5") == whole
             (tmp_path / "a.h5").unlink()
     assert end(start(attacked(tmp_path / "a.h5"), tmp_path / "said")) == 0
-    assert collect.attack_rows(CELL, "latent-kl", tmp_path / "a.h5").equals(whole)
+    assert read_arrays(tmp_path / "a.h5") == whole
 
 
 def test_a_damaged_checkpoint_is_named_and_the_training_starts_again(trained, tmp_path):
@@ -194,14 +204,14 @@ def stage(name, digits, source: Path, target: Path):
     if name == "train":
         return lambda: train.train(SPEC, digits, out, target / "h.csv", 60.0, CPU), out
     if name == "evaluate":
-        return lambda: evaluate.evaluate(STUDY.specs["digits"]["evaluate"], digits, model, out, CPU), out
+        return lambda: evaluate.evaluate(STUDY.evaluate_spec(CELL), digits, model, out, CPU), out
     if name == "attack":
         return lambda: attack.attack(ATTACK, digits, model, out, CPU), out
-    rows = collect.attack_rows(CELL, "latent-kl", source / names["attack"])
+    with open_h5(source / names["attack"], "attack") as file:
+        rows = pd.DataFrame({key: file[key][:].ravel() for key in ("objective", "norm")})
     if name == "collect":
-        import pandas as pd
-
-        return lambda: write_table(out, pd.concat([rows] * 50)), out
+        random = pd.DataFrame({"a": np.random.default_rng(0).normal(size=9000)})
+        return lambda: write_table(out, random), out
     from vaepipe.stages import plot
 
     def draw(data, options):

@@ -14,7 +14,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vaepipe.attacks import losses
 from vaepipe.attacks.errors import Refused
@@ -101,9 +101,8 @@ def between(distance: Distance) -> Callable[[Setting], Divergence]:
 
     def build(setting: Setting) -> Divergence:
         def divergence(x: Tensor, pair: Tensor) -> Tensor:
-            return sum(
-                distance(q, goal.rows(pair)) for q, goal in zip(setting.model.posterior(x), setting.goals)
-            )
+            layers = zip(setting.model.posterior(x), setting.goals)
+            return cast("Tensor", sum(distance(q, goal.rows(pair)) for q, goal in layers))
 
         return divergence
 

@@ -35,7 +35,8 @@ def select_pairs(part: Part, wanted: int | Sequence[Sequence[int]], seed: int) -
     """Return the pairs that `choose_pairs` chooses, with their images and classes."""
     pairs = choose_pairs(part, wanted, seed)
     labels = None if part.label is None else part.label[pairs]
-    return ImagePairs(pairs, part.x[pairs[:, 0]], part.x[pairs[:, 1]], labels)
+    x, target = (np.asarray(part.x[rows]) for rows in pairs.T)
+    return ImagePairs(pairs, x, target, labels)
 
 
 def choose_pairs(part: Part, wanted: int | Sequence[Sequence[int]], seed: int) -> np.ndarray:

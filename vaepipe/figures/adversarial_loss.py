@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -86,7 +86,7 @@ def _means(
         drawable = np.isfinite(value) and (value > 0 or not log)
         means[key] = value if drawable else np.nan
     for family in varying_with_beta(family for family, _ in means):
-        look = {"color": find_family(family).colour, "linewidth": 0.9, "linestyle": linestyle}
+        look: dict[str, Any] = {"color": find_family(family).colour, "linewidth": 0.9, "linestyle": linestyle}
         ax.plot(*curves.line_over_beta(means, family), gid=f"{gid} {family}", **look)
     if ("vae", 1.0) in means and len(means) == 1:
         ax.plot([1.0], [means["vae", 1.0]], "_", color=find_family("vae").colour, gid=f"{gid} vae")

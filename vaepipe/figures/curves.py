@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -112,7 +112,12 @@ def _line(ax: Axes, family: str, betas: list[float], intervals: list[Interval]) 
     """Draw one family's line with its band."""
     colour, marker = find_family(family).colour, find_family(family).marker
     # white edges and some transparency keep two lines that lie on each other apart
-    look = {"color": colour, "marker": marker, "markeredgecolor": "white", "markeredgewidth": 0.4}
+    look: dict[str, Any] = {
+        "color": colour,
+        "marker": marker,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.4,
+    }
     (artist,) = ax.plot(betas, [interval.estimate for interval in intervals], gid=family, **look)
     ends = np.array([[interval.low, interval.high] for interval in intervals]).T
     band = ax.fill_between(betas, *ends, color=colour, alpha=0.2, linewidth=0)

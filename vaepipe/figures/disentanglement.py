@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +54,11 @@ def _panel(ax: Axes, models: pd.DataFrame, where: dict[str, str]) -> dict[str, A
     handles: dict[str, Artist] = {}
     for family in ordered(models["family"]):
         rows = models[models["family"] == family]
-        look = {"color": find_family(family).colour, "marker": find_family(family).marker, "linestyle": ""}
+        look: dict[str, Any] = {
+            "color": find_family(family).colour,
+            "marker": find_family(family).marker,
+            "linestyle": "",
+        }
         (handles[label(family)],) = ax.plot(
             rows["mig"], rows["auddc"], gid=family, markersize=3.5, alpha=0.8, **look
         )

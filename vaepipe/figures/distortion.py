@@ -4,7 +4,7 @@ distortion it takes."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -94,6 +94,6 @@ def _curve(ax: Axes, family: str, rows: pd.DataFrame, means: Mapping[float, Inte
 def _label(ax: Axes) -> None:
     for y, text in ((1, "original's"), (0, "target's")):
         ax.axhline(y, color=style.GREY, linestyle=":", linewidth=0.7)
-        look = {"ha": "right", "fontsize": 5.5, "color": style.GREY}
+        look: dict[str, Any] = {"ha": "right", "fontsize": 5.5, "color": style.GREY}
         ax.annotate(f"{text} rec.", (1, y), (-2, 1), textcoords="offset points", **look)
     ax.set(xlim=(0, 1), xlabel="distortion ‖d‖₂ / ‖x − $x_t$‖₂", ylabel="distance to target (A − T)/(O − T)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -28,7 +30,13 @@ def mark(ax: Axes, key: tuple[str, float], x: float, y: float) -> None:
     family, beta = key
     if np.isfinite(x) and np.isfinite(y):
         colour = find_family(family).colour
-        look = {"ha": "center", "color": colour, "fontsize": 9, "zorder": 4, "annotation_clip": False}
+        look: dict[str, Any] = {
+            "ha": "center",
+            "color": colour,
+            "fontsize": 9,
+            "zorder": 4,
+            "annotation_clip": False,
+        }
         ax.annotate(SIGN, (x, y), (0, 3), textcoords="offset points", gid=f"flag {family} {beta:g}", **look)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -86,7 +86,7 @@ def _panel(ax: Axes, points: Mapping[tuple[str, float], Point], where: dict[str,
     handles: dict[str, Artist] = {}
     for family in varying_with_beta(family for family, _ in points):
         _, line = curves.line_over_beta(points, family)
-        look = {"color": find_family(family).colour, "linewidth": 0.9}
+        look: dict[str, Any] = {"color": find_family(family).colour, "linewidth": 0.9}
         ax.plot([x.estimate for x, _ in line], [y.estimate for _, y in line], gid=f"line {family}", **look)
     order = ordered(family for family, _ in points)
     for (family, beta), (x, y) in sorted(points.items(), key=lambda item: order.index(item[0][0])):
@@ -105,7 +105,7 @@ def _point(ax: Axes, family: str, beta: float, point: Point, filled: bool) -> Ar
     colour, marker = find_family(family).colour, find_family(family).marker
     ax.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=0.6, alpha=0.7)
     ax.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=0.6, alpha=0.7)
-    look = {"color": colour, "markerfacecolor": colour if filled else "white"}
+    look: dict[str, Any] = {"color": colour, "markerfacecolor": colour if filled else "white"}
     ax.plot(x.estimate, y.estimate, marker, gid=f"{family} {beta:g}", **look)
     position = (x.estimate, y.estimate)
     ax.annotate(f"{beta:g}", position, (3, 3), textcoords="offset points", fontsize=6, color=colour)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def draw(
     """Draw grey lines with the family's marker and the published bands; return artists by legend label."""
     handles: dict[str, Artist] = {}
     for (source, family), rows in matching(quantity, where, drawn).groupby(["source", "family"]):
-        look = {
+        look: dict[str, Any] = {
             "color": GREY,
             "linewidth": 0.7,
             "linestyle": STYLES[source],
@@ -70,7 +71,7 @@ def draw(
         ends = rows.dropna(subset=["low", "high"])
         error = np.abs(ends[["low", "high"]].to_numpy().T - ends["value"].to_numpy())
         if len(ends):
-            bars = {"fmt": "none", "ecolor": GREY, "elinewidth": 0.5, "zorder": 0.5}
+            bars: dict[str, Any] = {"fmt": "none", "ecolor": GREY, "elinewidth": 0.5, "zorder": 0.5}
             ax.errorbar(ends["beta"], ends["value"], error, **bars)
         handles[f"published, {source}"] = artist
     return handles

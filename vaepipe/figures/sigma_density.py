@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -82,7 +82,7 @@ def _panel(ax: Axes, dataset: str, frame: pd.DataFrame, cells: list[Cell], thing
     cut = _curves(ax, x, densities)
     ax.axvline(prior, color=style.GREY, linestyle="--", linewidth=0.8, zorder=5, gid="prior")
     text = f"√{d_z}" + (f" = {prior:.3g}" if prior.is_integer() else f" ≈ {prior:.2f}")
-    look = {"ha": "center", "va": "bottom", "fontsize": 6, "color": style.GREY}
+    look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 6, "color": style.GREY}
     ax.annotate(text, (prior, 1), (0, 1), ("data", "axes fraction"), "offset points", **look)
     ax.set(xlabel="‖σ(x)‖₂", ylabel="density", xlim=(x[0], x[-1]))
     style.note(ax, _note(values, things, cut))
@@ -132,7 +132,7 @@ def _curves(ax: Axes, x: np.ndarray, densities: Values) -> int:
         if first and curve.max() > top:
             # beside the right flank, each a line lower than the one before
             where = (x[np.flatnonzero(curve > top)[-1]], 1 - 0.07 * cut)
-            look = {"va": "top", "fontsize": 6, "color": colour}
+            look: dict[str, Any] = {"va": "top", "fontsize": 6, "color": colour}
             ax.annotate(
                 f"{curve.max():.3g}", where, (4, -1), ("data", "axes fraction"), "offset points", **look
             )

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 GREY = "#666666"
-SMALL = {"fontsize": 5.8, "color": GREY, "linespacing": 1.25}
+SMALL: dict[str, Any] = {"fontsize": 5.8, "color": GREY, "linespacing": 1.25}
 """Look of notes."""
 COLUMN = 3.4
 """Width of a column of a printed page, inches."""
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
     "font.size": 8,
     "axes.titlesize": 8,
@@ -42,7 +43,10 @@ RC = {
     "savefig.dpi": 200,
 }
 # no dates and no versions: the same input gives the same bytes
-METADATA = {".pdf": {"Creator": None, "Producer": None, "CreationDate": None}, ".png": {"Software": None}}
+METADATA: dict[str, dict[str, Any]] = {
+    ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    ".png": {"Software": None},
+}
 
 
 class Page(Figure):
@@ -73,7 +77,7 @@ def styled(draw: Callable) -> Callable:
 
 
 @styled
-def save(figure: Figure, path: str | Path | BinaryIO, suffix: str) -> None:
+def save(figure: Page, path: str | Path | BinaryIO, suffix: str) -> None:
     """Write a figure, laid out once: the same figure gives the same bytes in every order of the formats."""
     with matplotlib.rc_context(
         {"figure.constrained_layout.use": False}
@@ -120,11 +124,11 @@ def note(ax: Axes, text: str, *, below: float = 31, width: int = 63) -> None:
     ax.annotate(text, (0, 0), (0, -below), "axes fraction", "offset points", va="top", gid="note", **SMALL)
 
 
-def legend(figure: Figure, handles: dict[str, object]) -> None:
+def legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
     """Draw one legend above all panels, from label → artist."""
     columns = len(handles) if figure.get_figwidth() > COLUMN or len(handles) < 4 else 2
     figure.legend(
-        handles.values(),
+        list(handles.values()),
         handles.keys(),
         loc="outside upper center",
         ncols=columns,

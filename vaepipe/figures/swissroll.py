@@ -136,7 +136,13 @@ def _roll(ax: Any, title: str, points: np.ndarray, x: np.ndarray, shared: Shared
     for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
         axis.line.set_color("#bbbbbb")
     ax.set_box_aspect(np.ptp(shared.limits, axis=1), zoom=1.15)
-    look = {"s": 2, "linewidths": 0, "depthshade": False, "axlim_clip": True, "rasterized": True}
+    look: dict[str, Any] = {
+        "s": 2,
+        "linewidths": 0,
+        "depthshade": False,
+        "axlim_clip": True,
+        "rasterized": True,
+    }
     return ax.scatter(*points.T, c=_along(x), **look, **shared.colours)
 
 

@@ -47,9 +47,9 @@ def _multi_scale_ssim():
     """Return the function of piq without importing the package, which loads torchvision in 2 s."""
     if "piq" in sys.modules:
         return importlib.import_module("piq.ms_ssim").multi_scale_ssim
-    sys.modules["piq"] = importlib.util.module_from_spec(
-        importlib.util.find_spec("piq")
-    )  # the specification, not the package
+    specification = importlib.util.find_spec("piq")
+    assert specification is not None
+    sys.modules["piq"] = importlib.util.module_from_spec(specification)  # not executed
     try:
         return importlib.import_module("piq.ms_ssim").multi_scale_ssim
     finally:

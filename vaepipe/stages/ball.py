@@ -54,12 +54,13 @@ def ball(spec: BallSpec, data: Path, weights: Path, out: Path, device: torch.dev
             results.append(vars(result))
     seconds = time.monotonic() - start
     arrays = {name: torch.cat([result[name] for result in results]).cpu().numpy() for name in results[0]}
-    norms, radii = zip(*((norm, radius) for norm, radii in balls.items() for radius in radii))
-    arrays |= {"ball": np.array(norms, dtype="S"), "radius": np.array(radii, dtype=float)}
+    rows = [(norm, radius) for norm, radii in balls.items() for radius in radii]
+    arrays |= {"ball": np.array([norm for norm, _ in rows], dtype="S")}
+    arrays |= {"radius": np.array([radius for _, radius in rows], dtype=float)}
     code = ball_code(inputs.model_spec, spec.loss)
     write_arrays(out, "ball", arrays | pairs.arrays(), describe(BALL), inputs, spec, code)
-    rows, evaluations = arrays["norm"].size, arrays["iterations"].mean()
-    print(f"{rows} rows, {seconds:.1f} s, {evaluations:.0f} evaluations per row")
+    evaluations = arrays["iterations"].mean()
+    print(f"{arrays['norm'].size} rows, {seconds:.1f} s, {evaluations:.0f} evaluations per row")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -126,8 +126,9 @@ class _Remover(ast.NodeTransformer):
         if not self._in_class:
             return self.generic_visit(ast.Assign([node.target], node.value, lineno=0)) if node.value else None
         # in a class an annotated name can be a field of a dataclass
-        if not any(marker in ast.unparse(node.annotation) for marker in FIELD_MARKERS):
-            node.annotation = ast.Name("_", ast.Load())
+        annotation = ast.unparse(node.annotation)
+        markers = [marker for marker in FIELD_MARKERS if marker in annotation]
+        node.annotation = ast.Name(markers[0] if markers else "_", ast.Load())
         return self.generic_visit(node)
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:

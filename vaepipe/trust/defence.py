@@ -37,7 +37,7 @@ class Defended:
         self, model: Any, steps: int, step_size: float = 0.1, leapfrogs: int = 5, acceptance: float = 0.9
     ):
         self.model, self.steps = model, steps
-        self.options = {"step_size": step_size, "leapfrogs": leapfrogs, "target": acceptance}
+        self.options: dict[str, Any] = {"step_size": step_size, "leapfrogs": leapfrogs, "target": acceptance}
 
     def latents(
         self, x: Tensor, noise: Tensor, seed: int, steps: int | None = None, differentiable: bool = False

@@ -65,6 +65,7 @@ def check_probe(
     """
     model, device = attacked.model, attacked.x.device
     fitted = train[:images]
+    assert fitted.label is not None and test.label is not None
     probe = Probe(encode(model, torch.from_numpy(fitted.x).to(device)), fitted.label)
     classes = [probe.classes(encode(model, attacked.x + d)) for d in attacked.distortion]
     accuracy = probe.accuracy(encode(model, torch.from_numpy(test.x).to(device)), test.label)

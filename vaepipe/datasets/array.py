@@ -57,7 +57,7 @@ def load(
 
     def report() -> dict[str, Any]:
         if seen.low is None or seen.high is None:
-            return {"values": [f"{source.dtype}"]}
+            return {"values": ["false and true"], "axes": [axes]}
         white = maximum or largest_value(source.dtype)
         if maximum is None and source.dtype.kind in "iu":
             check_range(name, f"{source}: {source.dtype} images", white, seen.low, seen.high, False)

@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from vaepipe.datasets.part import LazyImages, Part
+from vaepipe.datasets.part import FEWEST, LazyImages, Part
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import CHUNK_BYTES, bytes_per_row, create_h5
 
 SPLITS = ("train", "test")
-FEWEST = 2
-"""Images of a part: batch normalisation and total correlation need two, a pair needs two."""
 CHUNKS_PER_BLOCK = 4
 """HDF5 chunks that one thread reads at once. At most threads + 1 such blocks are in memory."""
 SECONDS_BETWEEN_LINES = 10

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import threading
+import warnings
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from vaepipe.datasets.sources.metadata import ORIENTATION, TURNS, without_metadata
+
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about metadata; what matters is noted or raised
 
 MAX_PIXELS = 2**27
 """Larger images are refused as bombs."""

@@ -70,8 +70,31 @@ def counted(report: dict) -> int:
 # --- trees
 
 WORDS = [
-    *("train", "Test", "VAL", "training", "validation", "test_set", "train2017", "trainA", "testA", "imagesTr"),
-    *("cat", "dog", "masks", "images", "labels", "ground_truth", "mask", "no_mask", "x y", "ü", "train_masks"),
+    *(
+        "train",
+        "Test",
+        "VAL",
+        "training",
+        "validation",
+        "test_set",
+        "train2017",
+        "trainA",
+        "testA",
+        "imagesTr",
+    ),
+    *(
+        "cat",
+        "dog",
+        "masks",
+        "images",
+        "labels",
+        "ground_truth",
+        "mask",
+        "no_mask",
+        "x y",
+        "ü",
+        "train_masks",
+    ),
 ]
 SUFFIXES = [".png", ".PNG", ".jpg", ".jfif", ".jpe", "", ".txt", ".xml", ".tif"]
 NAMES = st.tuples(
@@ -225,7 +248,9 @@ def test_arrays_come_back_as_they_were_meant(suffix, axes, dtype, order, white, 
 
 # --- damage
 
-MUTATIONS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=12)
+MUTATIONS = st.lists(
+    st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=12
+)
 
 
 def mutated(data: bytes, mutations, within: int, cut: float | None) -> bytes:

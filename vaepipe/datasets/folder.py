@@ -97,7 +97,9 @@ def _facts(tree: ImageTree, layout: Layout, notes: Notes, frames: str) -> dict[s
     if lines := tree.left_out_lines():
         facts["left out"] = lines
     if notes.ranges:
-        facts["values"] = [f"{low} to {high} of {white}" for white, (low, high) in sorted(notes.ranges.items())]
+        facts["values"] = [
+            f"{low} to {high} of {white}" for white, (low, high) in sorted(notes.ranges.items())
+        ]
     if notes.frames:
         total, files = sum(notes.frames.values()), len(notes.frames)
         use = "all are read" if frames == "all" else "the first of each is read; frames: all reads every one"

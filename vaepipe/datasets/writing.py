@@ -51,7 +51,9 @@ def write_parts(
     with create_h5(path, "data", attributes) as file:
         for split in SPLITS:
             for key, (array, description) in _arrays(parts[split]).items():
-                blocks = _watch(_blocks(array, threads), progress, digest, rows[split]) if key == "x" else None
+                blocks = (
+                    _watch(_blocks(array, threads), progress, digest, rows[split]) if key == "x" else None
+                )
                 file.add(f"{split}/{key}", array, description, blocks)
         file.add_attribute(
             "digest", digest.hexdigest()

@@ -85,15 +85,10 @@ def decode(
         bare = without_metadata(data)
         if bare == data:
             raise
-        try:
-            x = _decode(bare, channels, crop, size, maximum, frame, notes, name)
-        except Exception:  # noqa: S110  the first error is the one to report
-            pass
-        else:
-            if notes:
-                notes.add_unreadable_metadata(name)
-            return x
-        raise
+        x = _decode(bare, channels, crop, size, maximum, frame, notes, name)
+        if notes:
+            notes.add_unreadable_metadata(name)
+        return x
 
 
 def count_frames(data: bytes) -> int:

@@ -135,8 +135,8 @@ def copy_repository(folder: Path) -> Path:
 
 
 def environment(given=os.environ) -> dict[str, str]:
-    """What Snakemake is started with: the package is only where it finds it itself, and no GPU."""
-    return {key: value for key, value in given.items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
+    """What Snakemake is started with: no GPU."""
+    return {**given, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def start_snakemake(folder, *arguments, env=os.environ, program=SNAKEMAKE, **options):

@@ -463,9 +463,8 @@ def test_prepared_file_reads_back_equal(tmp_path, name):
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "vaepipe.stages.prepare", *arguments]
-    return subprocess.run(command, check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, timeout=60)
 
 
 def test_command_line(tmp_path):

@@ -143,7 +143,7 @@ def snakemake(folder, *arguments):
 
 
 def until(condition, running=None) -> None:
-    """Wait for something that a running workflow does, or an orphan, of which nobody can ask whether it lives."""
+    """Wait until the condition holds, while ``running`` runs; without it at most 600 s."""
     begun = time.monotonic()
     while not condition():
         assert time.monotonic() - begun < 600 if running is None else running.poll() is None, running
@@ -152,7 +152,7 @@ def until(condition, running=None) -> None:
 
 @pytest.fixture(scope="session")
 def studies(tmp_path_factory):
-    """The smoke study, run to its end once for all test processes: the folder, what was said, a copy of the folder."""
+    """The finished smoke study, run once for all test processes: its folder, its output, a copy."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, said, copy = shared / "run" / "a study; $HOME & 'more'", shared / "said.txt", shared / "copy"

@@ -24,8 +24,8 @@ def _main(folder, arguments, environment, said):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    # A fork has the search path of the tests, which find the package of this repository. `python -m snakemake`
-    # puts the working directory first, so that the package of a copied repository is found before an installed one.
+    # A fork has the search path of the tests, on which the package of this repository lies. `python -m` puts
+    # the working directory first, so that a copied repository finds its own package before an installed one.
     sys.path[:] = [os.getcwd(), *(path for path in sys.path if not Path(path, "vaepipe").exists())]
     sys.argv = ["snakemake", *arguments]
     from snakemake.cli import main

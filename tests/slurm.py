@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-# the plugin asks for the jobs' states ever more seldom, 10 s later each time that none has ended; this asks every 2 s
+# the plugin waits 10 s longer each time that no job has ended before it asks again; this asks every 2 s
 SNAKEMAKE = """
 import asyncio
 from snakemake.cli import main
@@ -22,7 +22,8 @@ main()
 class Cluster:
     """A running cluster, and what its scheduler says."""
 
-    OPTIONS = ("--slurm-no-account", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2",
+    OPTIONS = ("--slurm-no-account", "--slurm-status-command", "squeue",
+               "--slurm-init-seconds-before-status-checks", "2",
                "--latency-wait", "10", "--default-resources", "mem_mb=1000")  # fmt: skip
 
     def __init__(self, folder: Path):

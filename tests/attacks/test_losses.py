@@ -49,7 +49,10 @@ def value(model, loss):
 
 def layers(model, s):
     """(of x + d, of x_t) as torch.distributions.Normal, a layer each."""
-    normal = lambda q: Normal(q.mean, q.log_std.exp())
+
+    def normal(q):
+        return Normal(q.mean, q.log_std.exp())
+
     return [
         (normal(q), normal(t))
         for q, t in zip(model.posterior(s.x[PAIR] * 0.9), model.posterior(s.target[PAIR]))

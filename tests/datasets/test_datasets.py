@@ -153,7 +153,7 @@ def sprites() -> np.ndarray:
 
 
 def moments(image: np.ndarray) -> tuple[float, float, float, float]:
-    """Area, centroid (column, row) and angle of the long axis in [0, π), counter-clockwise, of one boolean image."""
+    """Area, centroid (column, row), angle of the long axis in [0, π), counter-clockwise, of an image."""
     row, column = np.nonzero(image)
     (cxx, cxy), (_, cyy) = np.cov(column, -row)
     return len(row), column.mean(), row.mean(), 0.5 * math.atan2(2 * cxy, cxx - cyy) % math.pi
@@ -178,7 +178,7 @@ def test_sprites_have_the_area_of_their_shape(sprites, k):
     assert square.sum() == side**2 == (np.ptp(row) + 1) * (np.ptp(column) + 1)
     for shape, area, perimeter in ((0, 400, 80), (1, math.pi * 14 * 8, 71), (2, math.pi * 12 * 10, 82)):
         drawn = sprites[shape, k, :, 3, 3].sum((1, 2))
-        # Worst case: all the outline runs along diagonals of the pixels, half of their spacing √½ too far out or in
+        # worst case: the outline runs along diagonals of pixels, half of their spacing √½ too far out or in
         assert np.abs(drawn - area * scale**2).max() < perimeter * scale * math.sqrt(0.5) / 2
 
 
@@ -327,7 +327,7 @@ MNIST_KINDS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 
 @pytest.fixture(params=MNIST_KINDS)
 def tiny_mnist(request, tmp_path, monkeypatch):
-    """(name, folder of four official-looking .gz files whose md5s torchvision believes in, the arrays in them)."""
+    """(name, folder of four official-looking .gz files with md5s that torchvision takes, their arrays)."""
     import torchvision.datasets
 
     kind = getattr(torchvision.datasets, MNIST_KINDS[request.param])

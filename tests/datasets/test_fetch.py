@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server; ``server.at("name")`` is an address whose words say how it behaves; ``server.asked``: (path, range)."""
+    """A server. ``server.at("name")``: an address that names a behaviour; ``server.asked``: (path, range)."""
     monkeypatch.setattr(fetch, "WAIT", tenacity.wait_none())
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.asked, server.at = [], lambda name: f"http://127.0.0.1:{server.server_port}/{name}"

@@ -1,4 +1,4 @@
-"""Trees of images and arrays: what is decoded to which numbers, official layouts, and what is refused in which words."""
+"""Trees of images and arrays: decoded numbers, official layouts, and the messages of refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""evaluate, attack, measure and collect: the numbers in their files and tables, computed again by other means."""
+"""evaluate, attack, measure, collect: the numbers of their files and tables, computed by other means."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ def jobs_of(cell, attacked=True):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, digits):
-    """A trained, evaluated and attacked model at the paths of the workflow, attacked in one block and in four."""
+    """A trained, evaluated and attacked model at the workflow's paths, attacked in one block and in four."""
     settings = Model(network="mlp", hidden=(16,), likelihood="gaussian", sigma_x=0.3)
     spec = ModelSpec(**vars(CELL), model=settings, train=TRAIN)
     root = tmp_path_factory.mktemp("study")

@@ -29,7 +29,7 @@ ARRAYS = {
 
 PHOTOS = RANDOM.integers(0, 256, (30, 1, 64, 64), np.uint8)
 PHOTOS[4::5, :, :32] = 255
-"""Too noisy to be worth compression, with a white sky: to a Fletcher checksum words of ones and of zeros are the same."""
+"""Too noisy to compress, with a white sky: to a Fletcher checksum words of ones and zeros are the same."""
 
 
 @pytest.fixture(autouse=True)

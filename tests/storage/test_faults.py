@@ -1,6 +1,6 @@
 """Nothing is lost: stages killed at random moments, full and read-only disks, damaged inputs.
 
-The stages run in children forked from this process, which has imported torch already, so that a kill costs milliseconds.
+The stages run in forks of this process, which has imported torch, so that a kill costs milliseconds.
 """
 
 import ctypes
@@ -45,7 +45,7 @@ def start(work, said: Path) -> int:
         return child
     code = 70
     try:
-        sys.stdout = sys.stderr = open(said, "w", buffering=1)
+        sys.stdout = sys.stderr = open(said, "w", buffering=1)  # noqa: SIM115  until the process ends
         run_stage(work)
         code = 0
     except SystemExit as stop:
@@ -162,7 +162,7 @@ def test_a_damaged_checkpoint_is_named_and_the_training_starts_again(trained, tm
     assert [path.read_bytes() for path in files(tmp_path)] == whole
 
 
-# --- disks -----------------------------------------------------------------------------------------------------------
+# --- disks ---
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 MS_RDONLY, MS_REMOUNT = 1, 32

@@ -63,7 +63,8 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     write(path, 1.0)
     code = (
         "import os, signal\nfrom vaepipe.storage.atomic import atomic\n"
-        f"with atomic({str(path)!r}) as t:\n    t.write_bytes(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"with atomic({str(path)!r}) as t:\n    t.write_bytes(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code])
     assert done.returncode == -signal.SIGKILL

@@ -13,7 +13,8 @@ from conftest import SMOKE, snakemake
 
 NODE = Path(__file__).parent / "late_node"
 MODEL = "results/models/swissroll/vae/beta~1/dz~2/seed~0"
-OVERLAY = 'mount -t tmpfs none "$0" && cd "$0" && mkdir a b c && mount -t overlay none -o lowerdir=a,upperdir=b,workdir=c a'
+OVERLAY = 'mount -t tmpfs none "$0" && cd "$0" && mkdir a b c && '
+OVERLAY += "mount -t overlay none -o lowerdir=a,upperdir=b,workdir=c a"
 
 
 @pytest.mark.skipif(
@@ -38,7 +39,7 @@ def test_files_that_show_late_are_waited_for_and_named_when_the_wait_is_too_shor
         path.unlink()
 
     def run(seconds, *options):
-        """Of the Slurm profile all but the executor; a job's files show so many seconds after it is known to have ended."""
+        """The Slurm profile without its executor; a job's files show so many seconds after it has ended."""
         node = [
             shlex.join([str(NODE), *words, str(states)]) for words in (("submit", str(seconds)), ("status",))
         ]

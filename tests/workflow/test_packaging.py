@@ -1,4 +1,4 @@
-"""What pip and conda install is what pyproject.toml asks for; nothing is unpickled; the shell gets every value quoted."""
+"""pip and conda install what pyproject.toml asks for; nothing is unpickled; the shell gets quoted values."""
 
 import ast
 import os
@@ -36,7 +36,7 @@ def test_the_conda_environment_has_what_the_stages_need_in_the_same_versions():
             assert entry.split(maxsplit=1)[1].replace(" ", "") == str(requirement.specifier), entry
 
 
-# the parts of conda that Snakemake calls; an environment holds a python only, which notes its arguments and leaves out pip
+# the parts of conda that Snakemake calls; an environment holds a python that notes its arguments, without pip
 STAND_IN = """#!/bin/sh
 case "$1 $2" in
     "info --json") echo '{{"conda_prefix": "{folder}", "platform": "linux-64"}}' ;;

@@ -36,7 +36,7 @@ def terminated(process: int) -> bool:
 
 
 def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path):
-    """At its time limit, or cancelled: another try by Snakemake. Requeued by hand or by preemption: the same job again."""
+    """At its time limit or cancelled: another try by Snakemake. Requeued or preempted: the same job again."""
     its = {"grid": {"families": ["vae"], "d_z": [4], "seeds": [0, 1]}, "train": {"epochs": 100}}
     file = tmp_path / "long.yaml"
     file.write_text(yaml.safe_dump({"study": ["digits"], "datasets": {"digits": its}}))

@@ -210,12 +210,13 @@ def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_k
 def test_a_user_who_may_only_read_the_folder_is_told_in_one_line(finished, tmp_path):
     os.chown(tmp_path, 65534, 65534)
     other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+dac_read_search",
-             "--ambient-caps=+dac_read_search"]  # fmt: skip  # sees the interpreter and the study wherever they lie
+             "--ambient-caps=+dac_read_search"]  # fmt: skip
     command = [*other, *SNAKEMAKE, "-n", "--configfile", SMOKE]
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(command, cwd=finished, env=os.environ | home, capture_output=True, text=True)
     assert done.returncode != 0
-    said = f"error: {finished}/.snakemake: cannot be written by you; choose a folder of your own with --directory"
+    said = f"error: {finished}/.snakemake: cannot be written by you; "
+    said += "choose a folder of your own with --directory"
     assert said in done.stderr.splitlines() and "Traceback" not in done.stderr
 
 
@@ -223,8 +224,9 @@ def test_the_seeds_study_is_planned_whole(study):
     jobs = planned(
         study[0], "--configfile", "configs/seed.yaml", "--directory", study[0].parent / "elsewhere"
     )
-    assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "measure": 198, "collect": 1, "config": 1,
-                    "headline": 1, "claims": 1, "plot": 13, "plot_swissroll": 1, "plot_montage": 3} | AFTER_PLOT  # fmt: skip
+    expected = {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "measure": 198, "collect": 1}
+    expected |= {"config": 1, "headline": 1, "claims": 1, "plot": 13, "plot_swissroll": 1, "plot_montage": 3}
+    assert jobs == expected | AFTER_PLOT
 
 
 BAD = [
@@ -306,7 +308,7 @@ def test_a_folder_of_photographs_under_a_name_of_its_own(tmp_path):
     assert planned(folder, "--configfile", file, "--", "results/data/my-cats.h5") == {"prepare": 1}
 
 
-# --- profiles --------------------------------------------------------------------------------------------------------
+# --- profiles ---
 
 
 def test_the_slurm_profile_offers_gres_as_a_block_that_is_only_to_be_uncommented():

@@ -9,7 +9,8 @@ import pytest
 import scipy.linalg
 import torch
 import torch.nn.functional as F
-from conftest import ROOT, make_encoder, make_images
+from conftest import ROOT, make_images
+from outside_models import make_encoder
 from torch.distributions import Normal, kl_divergence
 
 from vaepipe.attacks.errors import Refused
@@ -48,7 +49,10 @@ def value(model, loss):
 
 def layers(model, s):
     """(of x + d, of x_t) as torch.distributions.Normal, a layer each."""
-    normal = lambda q: Normal(q.mean, q.log_std.exp())  # noqa: E731
+
+    def normal(q):
+        return Normal(q.mean, q.log_std.exp())
+
     return [
         (normal(q), normal(t))
         for q, t in zip(model.posterior(s.x[PAIR] * 0.9), model.posterior(s.target[PAIR]))

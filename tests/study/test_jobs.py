@@ -42,7 +42,8 @@ def test_every_job_of_a_study_is_listed_once():
         "measure": 8,
     }
     assert {stage: count(listed, stage) for stage in expected} == expected
-    assert {stage: count(listed, stage) for stage in ("config", "collect", "claims", "explorer", "plot_montage")} == {
+    single = ("config", "collect", "claims", "explorer", "plot_montage")
+    assert {stage: count(listed, stage) for stage in single} == {
         "config": 1, "collect": 1, "claims": 1, "explorer": 1, "plot_montage": 1,
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Generated trees, arrays, archives and image files: each is used whole, or refused in one line; nothing is lost.
+"""Generated trees, arrays, archives and image files: used whole, or refused in one line; nothing is lost.
 
 ``VAEPIPE_FUZZ=10000 pytest tests/datasets/test_fuzz.py`` tries that many cases instead of 200.
 """

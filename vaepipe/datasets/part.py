@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-
 FEWEST = 2
 """Images of a part: batch normalisation and total correlation need two, a pair needs two."""
 

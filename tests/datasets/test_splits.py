@@ -146,7 +146,8 @@ def load(path: Path, **options) -> tuple[dict[str, Part], list[str]]:
 
 
 def test_what_was_taken_as_what_is_reported(tmp_path):
-    files = {f"{split}/{kind}/{name}": data for split in ("Train", "val", "test") for kind in ("a", "b")
+    files = {f"{split}/{kind}/{name}": data
+             for split in ("Train", "val", "test") for kind in ("a", "b")
              for name, data in pictures(3, 10 * len(split) + ord(kind) + (split == "val")).items()}  # fmt: skip
     more = {"notes.txt": b"x", ".DS_Store": b"x", "preview.png": encoded(np.full((8, 8), 9, np.uint8))}
     parts, left_out = load(write_files(tmp_path / "d", files | more), size=None)

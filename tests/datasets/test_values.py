@@ -1,4 +1,4 @@
-"""What values mean: ranges, the types of each container, metadata that mislead, and what is said about a file."""
+"""What values mean: ranges, types of containers, damaged metadata; and what the log and the file say."""
 
 from __future__ import annotations
 

@@ -146,9 +146,11 @@ def load(path: Path, **options) -> tuple[dict[str, Part], list[str]]:
 
 
 def test_what_was_taken_as_what_is_reported(tmp_path):
-    files = {f"{split}/{kind}/{name}": data
-             for split in ("Train", "val", "test") for kind in ("a", "b")
-             for name, data in pictures(3, 10 * len(split) + ord(kind) + (split == "val")).items()}  # fmt: skip
+    files = {}
+    for number, split in enumerate(("Train", "val", "test")):
+        for kind in ("a", "b"):
+            images = pictures(3, 10 * number + ord(kind))
+            files |= {f"{split}/{kind}/{name}": data for name, data in images.items()}
     more = {"notes.txt": b"x", ".DS_Store": b"x", "preview.png": encoded(np.full((8, 8), 9, np.uint8))}
     parts, left_out = load(write_files(tmp_path / "d", files | more), size=None)
     assert parts["train"].class_names == ("a", "b") and list(parts["test"].label) == [0, 0, 0, 1, 1, 1]

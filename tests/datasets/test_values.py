@@ -191,6 +191,15 @@ def test_matlab_4_has_no_images(tmp_path):
         load_array(tmp_path / "d.mat")
 
 
+def test_a_reader_that_crashes_is_one_line(tmp_path, monkeypatch):
+    scipy.io.savemat(tmp_path / "d.mat", {"x": BASE})
+    monkeypatch.setattr(
+        array_formats, "READ_ARRAY", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    )
+    with pytest.raises(DataError, match=r"d\.mat: damaged, or not .* \(scipy crashed on it\)"):
+        load_array(tmp_path / "d.mat")
+
+
 def test_a_missing_filter_is_named(tmp_path, monkeypatch):
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file.create_dataset("x", data=BASE, compression="gzip")

@@ -90,7 +90,8 @@ def hold_out_tenth(part: Part) -> dict[str, Part]:
         return parts
     classes, sizes = np.unique(part.label, return_counts=True)
     missing = np.setdiff1d(classes[sizes > 1], np.asarray(parts["test"].label))
-    return _hold_out_by_class(part, count) if len(missing) and (sizes > 1).sum() <= count else parts
+    can_be_by_class = (sizes > 1).sum() <= count <= (sizes - 1).sum()
+    return _hold_out_by_class(part, count) if len(missing) and can_be_by_class else parts
 
 
 def _hold_out_by_class(part: Part, n: int, seed: int = 0) -> dict[str, Part]:

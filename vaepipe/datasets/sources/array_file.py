@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaepipe.datasets.sources.array_formats import DAMAGED, open_formats
+from vaepipe.datasets.sources.array_formats import open_formats
 from vaepipe.storage.errors import DataError
 
 BLOCK_BYTES = 2**25
@@ -43,7 +43,7 @@ class ArrayFile:
             self.dtype = np.dtype(bool) if is_logical else dtype.newbyteorder("=")
         except DataError:
             raise
-        except DAMAGED as error:
+        except Exception as error:  # a reader may raise anything on a damaged file
             kinds = "an .npy, .npz, .h5, .mat or .safetensors file of arrays"
             raise DataError(f"{path}: damaged, or not {kinds} ({_one_line(error)})") from error
         if self.dtype.hasobject or self.dtype.kind not in "buif":
@@ -72,7 +72,9 @@ class ArrayFile:
                     block = block.T if self._reversed else block
                     out[done:end] = np.moveaxis(block, axis, 0)[rows[done:end] - low]
                     done = end
-        except DAMAGED as error:
+        except DataError:
+            raise
+        except Exception as error:  # a reader may raise anything on a damaged file
             raise DataError(f"{self}: damaged ({_one_line(error)})") from error
         return out
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-import struct
+import subprocess
+import sys
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -17,24 +18,18 @@ import numpy as np
 
 from vaepipe.storage.errors import DataError
 
-DAMAGED = (
-    OSError,
-    KeyError,
-    IndexError,
-    ValueError,
-    TypeError,
-    EOFError,
-    RuntimeError,
-    NotImplementedError,
-    OverflowError,
-    MemoryError,
-    SyntaxError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-)
-"""What numpy, h5py, scipy and safetensors raise on files that are cut short or of another format."""
 NPY_START = b"\x93NUMPY"
+LIST_ARRAYS = """
+import json, sys
+from scipy.io import whosmat
+print(json.dumps({name: kind for name, _, kind in whosmat(sys.argv[1])}))
+"""
+READ_ARRAY = """
+import sys
+import numpy
+from scipy.io import loadmat
+numpy.save(sys.argv[3], loadmat(sys.argv[1], variable_names=[sys.argv[2]])[sys.argv[2]], allow_pickle=False)
+"""
 MATLAB_CLASS = "MATLAB_class"
 """Attribute of every array in a MATLAB 7.3 file."""
 
@@ -161,23 +156,35 @@ def _open_safetensors(path: Path) -> Formats:
 
 
 def _open_mat(path: Path) -> Formats:
-    """Open a file of MATLAB before 7.3. Its arrays are read whole."""
-    from scipy.io import loadmat, whosmat
-    from scipy.io.matlab import MatReadError
-
-    arrays: dict[str, np.ndarray] = {}
+    """Open a file of MATLAB before 7.3. Its arrays are read whole, each at its first use."""
+    folder = tempfile.TemporaryDirectory(prefix="vaepipe-")
+    arrays: dict[str, Path] = {}
 
     def read(key: str) -> _InMemory:
         if key not in arrays:
-            arrays[key] = loadmat(path, variable_names=[key])[key]
-        return _InMemory(arrays[key])
+            target = Path(folder.name, f"{len(arrays)}.npy")
+            _run_scipy(READ_ARRAY, path, key, target)
+            arrays[key] = target
+        return _InMemory(np.load(arrays[key], mmap_mode="r", allow_pickle=False))
 
-    try:
-        kinds = {name: kind for name, _, kind in whosmat(path)}
-        logical = {name for name, kind in kinds.items() if kind == "logical"}
-        return Formats(read, list(kinds), is_matlab=True, logical=logical)
-    except MatReadError as error:
-        raise ValueError(str(error)) from error
+    kinds = json.loads(_run_scipy(LIST_ARRAYS, path))
+    logical = {name for name, kind in kinds.items() if kind == "logical"}
+    return Formats(read, list(kinds), is_matlab=True, logical=logical)
+
+
+def _run_scipy(code: str, *arguments: object) -> str:
+    """Return what a few lines of Python print. They run in their own process, as scipy's reader can crash
+    on a damaged file.
+
+    Raises:
+        ValueError: the last line of the error, or that the reader crashed.
+    """
+    command = [sys.executable, "-c", code, *(str(argument) for argument in arguments)]
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise ValueError(lines[-1] if lines and done.returncode > 0 else "scipy crashed on it")
+    return done.stdout
 
 
 def _open_npz(path: Path) -> Formats:

@@ -5,8 +5,8 @@
 Attacks pairs of held-out images at λ from 2^-20 to 2^20 by latent-kl on one thread. By decile of λ it
 prints objective / best known (mean, worst), the share of rows within 1 % and 5 % of it, evaluations, and the
 share of rows that converged. Seconds are of the processor. `--long` first lowers what is known by long runs
-of other methods. The file of best known objectives belongs to the weights, the pairs and the grid whose digest
-is in its name. Its values only fall.
+of other methods. The file of best known objectives belongs to the weights, the pairs and the grid whose
+digest is in its name. Its values only fall.
 """
 
 from __future__ import annotations
@@ -168,9 +168,8 @@ LONG = {"adam": long_adam, "lbfgs": long_lbfgs, "scipy": long_scipy}
 def print_table(result: AttackResult, known: Known, seconds: float) -> None:
     ratio = result.objective.double().numpy() / known.objective
     L, evaluations, converged = len(ratio), result.iterations.float(), result.converged.float()
-    print(
-        f"{ratio.size} rows, Δ₀ {float(result.initial_divergence[0].mean()):.0f} nats on average, {seconds:.0f} s"
-    )
+    initial = result.initial_divergence[0].mean()
+    print(f"{ratio.size} rows, Δ₀ {initial:.0f} nats on average, {seconds:.0f} s")
     print(
         "| λ from | mean | worst | ≤ 1 % | ≤ 5 % | evaluations | converged |\n|---|---|---|---|---|---|---|"
     )

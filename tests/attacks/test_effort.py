@@ -79,7 +79,6 @@ def test_a_kinked_divergence_is_lowered_further_than_by_the_default():
     x, target = torch.tensor([[0.05, 0.9]]).view(1, 1, 1, 2), torch.tensor([[0.95, 0.9]]).view(1, 1, 1, 2)
     lambdas = torch.tensor([0.5, 1.0])
     default, thorough = both_efforts(Kinked(), x, target, lambdas, max_iterations=50, batch_size=8)
-    assert default.converged.all()
     assert (thorough.objective < 0.99 * default.objective).all()
 
 

@@ -92,6 +92,13 @@ def prepare_spec(wildcards):
     return study.prepare_spec(wildcards.dataset).to_json()
 
 
+def wanted_pairs(wildcards):
+    """Return the number of pairs that attacks on a data set will draw; 0 if they are listed or nothing is attacked."""
+    attacked = {cell.dataset for cell, _ in study.attacks() + study.balls()}
+    pairs = study.settings[wildcards.dataset].attack.pairs
+    return pairs if wildcards.dataset in attacked and isinstance(pairs, int) else 0
+
+
 def prepare_code(wildcards):
     return digests.prepare_code(study.settings[wildcards.dataset].kind)
 
@@ -189,7 +196,7 @@ def montage_spec(wildcards):
     return figure_spec([cell for cell, _ in drawings.montage_attacks(study, wildcards.dataset)])
 
 
-SWISSROLL = drawings.figure_cells(study, "swissroll", "swissroll")
+SWISSROLL = drawings.swissroll_cells(study)
 SWISSROLL_EVALUATIONS = [jobs.output("evaluate", cell) for cell in SWISSROLL]
 FIGURE_NAMES = drawings.figure_names(study)
 FIGURE_FILES = [
@@ -202,7 +209,7 @@ FIGURE_FILES = [
 def in_report(figure, show):
     """Return the place of a figure in the report, and what its switch shows there: its picture or its table of numbers."""
     name, _, dataset = figure.partition("/")
-    dataset = dataset or ("swissroll" if name == "swissroll" else "")
+    dataset = dataset or (drawings.swissroll_dataset(study) if name == "swissroll" else "")
     category = f"3 {dataset}" if dataset else "2 All data sets"
     return {"category": category, "labels": {"figure": name, "show": show}}
 

@@ -25,6 +25,7 @@ rule prepare:
     threads: 16  # or as many as there are; workflow.cores is not known when a report is made
     resources:
         **on_cpu(minutes=120, megabytes=2000),
+        pairs=wanted_pairs,  # a check that does not change the file: no reason to make it again
     params:
         spec=prepare_spec,
         code=prepare_code,
@@ -32,4 +33,5 @@ rule prepare:
     message:
         "prepare {wildcards.dataset}"
     shell:
-        "python -m vaepipe.stages.prepare --spec {params.spec:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
+        "python -m vaepipe.stages.prepare --spec {params.spec:q} --out {output:q} --threads {threads}"
+        " --pairs {resources.pairs} > {log:q} 2>&1"

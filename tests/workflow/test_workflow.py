@@ -105,7 +105,7 @@ EDITS = [
     ("trust/masking.py", AFTER_MEASURE),
     ("stages/evaluate.py", DRAWN | {"evaluate": 6, "plot_swissroll": 1}),
     ("datasets/digits.py", AFTER_PREPARE | {"prepare": 1}),
-    ("figures/montage.py", {"plot_montage": 1} | AFTER_PLOT),
+    ("figures/montage.py", {"plot_montage": 1, "report_pages": 1}),
     ("figures/quality.py", {"plot": 3, "report_pages": 1}),
     ("claims/part2.py", {"claims": 1, "report_pages": 1}),
     ("pages/explorer.js", AFTER_PLOT),

@@ -10,19 +10,35 @@ from vaepipe.figures.registry import FIGURES
 from vaepipe.storage.digests import folder_digest
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
+from vaepipe.study.files import read_config
 from vaepipe.study.study import Study
+from vaepipe.study.unused import unused_keys
 from vaepipe.study.validation import ConfigError
 
+# a terminal that lacks a letter shows another one instead; jobs write UTF-8 everywhere
+for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+os.environ.update(PYTHONUTF8="1", PYTHONIOENCODING="utf-8")
+
+# the files again, strictly, and with the rule that a later file wins; a workflow that uses this one as a module gives `config`
+FILES = [] if workflow.config_settings.replace_workflow_config else [Path(workflow.basedir) / "config.yaml"]
+FILES += workflow.config_settings.configfiles
 try:
-    study = Study(config)
+    given = config if workflow.modifier.skip_configfile else read_config(FILES, workflow.config_settings.config)
+    study = Study(given)
 except ConfigError as error:
     raise SystemExit(f"config: {error}")
+if workflow.is_main_process:
+    for line in unused_keys(given, study):
+        print(f"config: {line}", file=sys.stderr)
 # Snakemake keeps its locks and records there and prints a traceback if it cannot write
 STATE = Path(".snakemake") if Path(".snakemake").exists() else Path()
 if not os.access(STATE, os.W_OK):
     raise SystemExit(
         f"error: {STATE.resolve()}: cannot be written by you; choose a folder of your own with --directory"
     )
+config.clear()
 config.update(study.effective(), captions=captions(study.effective()))  # the report shows both
 
 # jobs run with the interpreter that runs snakemake, unless a conda environment is asked for; envs/vaepipe.post-deploy.sh

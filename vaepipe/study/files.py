@@ -65,9 +65,9 @@ def read_file(path: str | Path) -> dict[str, Any]:
 
 
 def _read_yaml(path: str | Path, text: str) -> Any:
-    loader = _Loader(text)
-    loader.path = str(path)
     try:
+        loader = _Loader(text)
+        loader.path = str(path)
         return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -80,8 +80,6 @@ def _read_yaml(path: str | Path, text: str) -> Any:
             raise
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: not a readable YAML file: {reason}") from error
-    finally:
-        loader.dispose()
 
 
 def _read_json(path: str | Path, text: str) -> Any:
@@ -117,12 +115,27 @@ def merge_layers(layers: Iterable[Config]) -> dict[str, Any]:
 
 
 def read_config(paths: Iterable[str | Path], last: Config | None = None) -> dict[str, Any]:
-    """Return the configuration of several files; ``last`` are keys that beat those of all files.
+    """Return the configuration of several files.
+
+    Args:
+        paths: later files win.
+        last: keys that beat those of all files, from Snakemake's option ``--config``; Snakemake leaves the
+            values in a mapping or a list as text.
 
     Raises:
         ConfigError: the first mistake in a file.
     """
-    return merge_layers([*map(read_file, paths), last or {}])
+    typed = {key: value if isinstance(value, str) else _typed(value) for key, value in (last or {}).items()}
+    return merge_layers([*map(read_file, paths), typed])
+
+
+def _typed(value: Any) -> Any:
+    """Return a value whose texts are read as YAML reads them."""
+    if isinstance(value, Mapping):
+        return {key: _typed(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_typed(part) for part in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.datasets.registry import DATASETS
-from vaepipe.storage.errors import DataError, run_stage
+from vaepipe.storage.errors import run_stage
 from vaepipe.study.jobs import STAGES, Job, jobs
 from vaepipe.study.study import Study
 from vaepipe.tools.check import add_options, merge_configs, read_study

@@ -171,7 +171,7 @@ HINTS = [
     ({"train": {"epochs": "3e2"}}, "write 300"),
     ({"train": {"learning_rate": "1e-3"}}, "write 1.000000e-03"),
     ({"train": {"learning_rate": "1.23456789e-5"}}, "write 1.23456789e-05"),
-    ({"train": {"learning_rate": "1.00000001e22"}}, "write 10000000100000000000000"),
+    ({"train": {"learning_rate": "1.00000001e22"}}, "write 1.00000001e+22"),
     ({"grid": {"betas": ["4", 1]}}, "write 4"),
     ({"attack": {"pairs": "20"}}, "write 20"),
     ({"attack": {"lambdas": ["1e-3"]}}, ""),

@@ -40,6 +40,10 @@ WORDS = {
 }
 
 
+LARGEST_EXACT = 2.0**53
+"""Up to here, a float is written without an exponent if it is an integer."""
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be run; its text is one line."""
 
@@ -142,7 +146,7 @@ def _other_spellings(value: str | float) -> list[str]:
     short = f"{number:.6e}"
     if float(short) != number:
         short = repr(number) if "." in repr(number) else repr(number).replace("e", ".0e")
-    return [str(int(number)), short] if number == int(number) else [short]
+    return [str(int(number)), short] if number == int(number) and abs(number) < LARGEST_EXACT else [short]
 
 
 def _is_allowed(value: Any, node: dict[str, Any]) -> bool:

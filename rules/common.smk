@@ -21,6 +21,11 @@ for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
 os.environ.update(PYTHONUTF8="1", PYTHONIOENCODING="utf-8")
 
+# Snakemake fills in braces in the paths of rules, and a colon separates the folders in PATH
+for place, letters in ((str(workflow.basedir), "{}"), (os.path.dirname(sys.executable), os.pathsep)):
+    if set(letters) & set(place):
+        raise SystemExit(f"error: {place}: {' and '.join(letters)} cannot be in this path; rename the folder")
+
 # the files again, strictly, and with the rule that a later file wins; a workflow that uses this one as a module gives `config`
 FILES = [] if workflow.config_settings.replace_workflow_config else [Path(workflow.basedir) / "config.yaml"]
 FILES += workflow.config_settings.configfiles

@@ -210,7 +210,7 @@ def montage_spec(wildcards):
     return figure_spec([cell for cell, _ in drawings.montage_attacks(study, wildcards.dataset)])
 
 
-SWISSROLL = drawings.figure_cells(study, "swissroll", "swissroll")
+SWISSROLL = drawings.swissroll_cells(study)
 SWISSROLL_EVALUATIONS = [jobs.output("evaluate", cell) for cell in SWISSROLL]
 FIGURE_NAMES = drawings.figure_names(study)
 FIGURE_FILES = [
@@ -223,7 +223,7 @@ FIGURE_FILES = [
 def in_report(figure, show):
     """Return the place of a figure in the report, and what its switch shows there: its picture or its table of numbers."""
     name, _, dataset = figure.partition("/")
-    dataset = dataset or ("swissroll" if name == "swissroll" else "")
+    dataset = dataset or (drawings.swissroll_dataset(study) if name == "swissroll" else "")
     category = f"3 {dataset}" if dataset else "2 All data sets"
     return {"category": category, "labels": {"figure": name, "show": show}}
 

@@ -56,7 +56,7 @@ rule plot_swissroll:
         **on_cpu(minutes=30),
     params:
         spec=figure_spec(SWISSROLL),
-        code=digests.figure_code("swissroll", study, "swissroll"),
+        code=digests.figure_code("swissroll", study, drawings.swissroll_dataset(study)),
     message:
         "plot the swiss roll"
     shell:

@@ -1,12 +1,13 @@
-"""Attack quality and speed: vaepipe beside SciPy's L-BFGS-B row by row (the papers' way), a batched Adam, ART and foolbox.
+"""Quality and speed of attacks: vaepipe, SciPy's L-BFGS-B row by row, a batched Adam, ART and foolbox.
 
-    .venv/bin/python scripts/bench_attacks.py --mnist DIR --work bench [--network mlp conv] [--rows 100] [--others PYTHON]
+    python scripts/bench_attacks.py --mnist DIR --work bench [--network mlp conv] [--others PYTHON]
 
-Trains a VAE and a β-TCVAE (β = 8) on MNIST, once, attacks 20 pairs × 50 λ by latent-kl, and compares rows with SciPy run to
-its own convergence in float64. `--rows N`: SciPy solves about N rows, evenly spaced; 0: all. The time of its loop is the
-evaluations that it needed × the time of one, measured on a few rows in turns with ours. Times are of the processor (the
-process's own, all threads), so that other load on the machine counts little.
-ART and foolbox take part with `--others`, the Python of an environment that has them and torch; the script runs itself there.
+The script trains a VAE and a β-TCVAE (β = 8) on MNIST, once. It attacks 20 pairs × 50 λ by latent-kl, and
+compares rows with SciPy run to its own convergence in float64, as the papers do. With `--rows N`, SciPy
+solves about N rows, evenly spaced; with 0, all. The time of its loop is the evaluations that it needed × the
+time of one evaluation, measured on a few rows in turns with vaepipe. Times are those of the processor (all
+threads of the process), so that other load on the machine counts little. ART and foolbox take part with
+`--others`, the Python of an environment that has them, torch and this package; the script runs itself there.
 """
 
 from __future__ import annotations
@@ -16,11 +17,9 @@ import copy
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's threads make SciPy's solver several times slower
 
 import numpy as np
@@ -36,12 +35,13 @@ from vaepipe.datasets.scale import to_unit_interval
 from vaepipe.stages.prepare import prepare
 from vaepipe.stages.train import train
 from vaepipe.stages.trained_model import read_trained_model
-from vaepipe.study.specs import PrepareSpec
+from vaepipe.study.settings import Model, TrainOptions
+from vaepipe.study.specs import ModelSpec, PrepareSpec
 from vaepipe.study.types import lambda_values
 
 MODELS = {"vae": 1.0, "beta-tcvae": 8.0}
 STEPS = {"mlp": (900, 256), "conv": (120, 128)}
-GRID = {"log2_min": -20, "log2_max": 20, "count": 50}
+LAMBDAS = lambda_values({"log2_min": -20, "log2_max": 20, "count": 50})
 CLOCK = time.process_time
 
 
@@ -52,18 +52,23 @@ def trained(work: Path, mnist: str, network: str, family: str, seed: int = 0) ->
         prepare(PrepareSpec(dataset="mnist", path=mnist), data)
     if not weights.exists():
         steps, batch = STEPS[network]
-        model = {"network": network, "hidden": [400, 400], "likelihood": "bernoulli", "sigma_x": 0.1}
-        spec = {"epochs": 1, "steps": steps, "batch_size": batch, "learning_rate": 1e-3, "schedule": "cosine"}
-        spec |= {"estimator": "mss", "beta_warmup": 0, "clip": None, "precision": "float32"}
-        cell = {"dataset": "mnist", "family": family, "beta": MODELS[family], "d_z": 16, "seed": 0}
-        train(cell | {"model": model, "train": spec}, data, weights, weights.with_suffix(".csv"), 1e9, torch.device("cpu"))
+        model = Model(network=network, hidden=(400, 400), likelihood="bernoulli")
+        options = TrainOptions(
+            steps=steps, batch_size=batch, learning_rate=1e-3, schedule="cosine", precision="float32"
+        )
+        spec = ModelSpec(
+            dataset="mnist", family=family, beta=MODELS[family], d_z=16, model=model, train=options
+        )
+        train(spec, data, weights, weights.with_suffix(".csv"), 1e9, torch.device("cpu"))
     test = read_split(data, "test")
     pairs = draw_pairs(test, 20, seed)
-    return read_trained_model(weights)[0], *(to_unit_interval(torch.from_numpy(test.x[pairs[:, i]])) for i in (0, 1))
+    return read_trained_model(weights)[0], *(
+        to_unit_interval(torch.from_numpy(test.x[pairs[:, i]])) for i in (0, 1)
+    )
 
 
 class Timed:
-    """A model whose `posterior` and gradients count as time of the network, taken by a clock around `value_and_grad`."""
+    """Measures the time that `value_and_grad`, the network and its gradient, takes within attacks."""
 
     def __init__(self):
         self.seconds, self.rows = 0.0, 0
@@ -105,7 +110,9 @@ def reference(model, x, target, lam: torch.Tensor, count: int, cache: Path) -> d
     """SciPy on every k-th row of the grid, in float64, or from the cache of an earlier call."""
     L, P = len(lam), len(x)
     rows = np.arange(0, L * P, max(1, L * P // count) if count else 1)
-    rows = np.unique((rows + np.arange(len(rows)) * bool(count)) % (L * P))  # on to the next pair with every step
+    rows = np.unique(
+        (rows + np.arange(len(rows)) * bool(count)) % (L * P)
+    )  # on to the next pair with every step
     known = json.loads(cache.read_text()) if cache.exists() else {}
     for row in rows:
         if str(row) not in known:
@@ -128,17 +135,33 @@ def scipy_row(model, x, target, lam: torch.Tensor, row: int, precision: str) -> 
 
 def per_evaluation(model, x, target, lam: torch.Tensor, rows: np.ndarray) -> np.ndarray:
     """Seconds of SciPy's evaluations now, in float64 and in float32."""
-    spent = [np.sum([scipy_row(model, x, target, lam, r, p)[1:] for r in rows], axis=0) for p in ("float64", "float32")]
+    spent = [
+        np.sum([scipy_row(model, x, target, lam, r, p)[1:] for r in rows], axis=0)
+        for p in ("float64", "float32")
+    ]
     return np.array([seconds / evaluations for evaluations, seconds in spent])
 
 
-def adam(model, x, target, lam: torch.Tensor, rows: np.ndarray, steps: tuple[int, ...], rate: float) -> list[tuple]:
+def adam(
+    model, x, target, lam: torch.Tensor, rows: np.ndarray, steps: tuple[int, ...], rate: float
+) -> list[tuple]:
     """(steps, seconds, best objective of each row) of a batched, projected Adam on the sampled rows."""
     pair = torch.from_numpy(rows % len(x))
     weight = lam.float()[torch.from_numpy(rows // len(x))]
-    divergence = find_loss("latent-kl").build(Setting(model, x, target, list(model.posterior(target)), None, 64))
-    u = (x[pair] + 1e-8 * torch.randn(x[pair].shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1).requires_grad_()
-    optimiser, best, found, begun = torch.optim.Adam([u], lr=rate), torch.full(weight.shape, torch.inf), [], CLOCK()
+    divergence = find_loss("latent-kl").build(
+        Setting(model, x, target, list(model.posterior(target)), None, 64)
+    )
+    u = (
+        (x[pair] + 1e-8 * torch.randn(x[pair].shape, generator=torch.Generator().manual_seed(0)))
+        .clamp(0, 1)
+        .requires_grad_()
+    )
+    optimiser, best, found, begun = (
+        torch.optim.Adam([u], lr=rate),
+        torch.full(weight.shape, torch.inf),
+        [],
+        CLOCK(),
+    )
     for step in range(max(steps) + 1):
         value = divergence(u, pair) + weight * (u - x[pair]).flatten(1).norm(dim=1)
         best = torch.minimum(best, value.detach())
@@ -158,10 +181,15 @@ def as_good(objective, other, initial) -> np.ndarray:
 
 def compare(arguments, network: str, family: str) -> None:
     model, x, target = trained(arguments.work, arguments.mnist, network, family, arguments.pair_seed)
-    lam = torch.tensor(lambda_values(GRID), dtype=torch.float64)
+    lam = torch.tensor(LAMBDAS, dtype=torch.float64)
     L, P = len(lam), len(x)
     ref = reference(
-        model, x, target, lam, arguments.rows, arguments.work / f"{network}-{family}-scipy-{arguments.pair_seed}.json"
+        model,
+        x,
+        target,
+        lam,
+        arguments.rows,
+        arguments.work / f"{network}-{family}-scipy-{arguments.pair_seed}.json",
     )
     rows, timed_rows = ref["rows"], (7 * np.arange(arguments.rounds * 5) + 3) * 53 % (L * P)
     runs, speeds = [], []
@@ -182,13 +210,18 @@ def compare(arguments, network: str, family: str) -> None:
     ours_spent = np.array(runs)[:, 0]
     for precision, spent in (("float64", double), ("float32", single)):
         ratios = spent / ours_spent
-        print(f"  SciPy, {precision}: {np.median(spent):.0f} s for the grid; ours {np.median(ratios):.0f} times faster "
-              f"[{ratios.min():.0f}, {ratios.max():.0f}]")  # fmt: skip
-    print(f"    {ref['evaluations'].mean():.0f} evaluations per row ({len(rows)} rows), timed on {len(timed_rows)}")
-    alone, batched = one_evaluation(model, x, target, 1, 100), one_evaluation(model, x, target, arguments.batch, 20)
+        times = f"{np.median(ratios):.0f} times faster [{ratios.min():.0f}, {ratios.max():.0f}]"
+        print(f"  SciPy, {precision}: {np.median(spent):.0f} s for the grid; ours {times}")
+    per_row = ref["evaluations"].mean()
+    print(f"    {per_row:.0f} evaluations per row ({len(rows)} rows), timed on {len(timed_rows)}")
+    alone, batched = (
+        one_evaluation(model, x, target, 1, 100),
+        one_evaluation(model, x, target, arguments.batch, 20),
+    )
     fewer = ref["evaluations"].mean() / (evaluations / L / P)
     rest = np.median(double / ours_spent) / fewer / (alone / batched)
-    print(f"    = fewer evaluations {fewer:.1f} × batching {alone / batched:.1f} × arithmetic around and in them {rest:.1f}")
+    arithmetic = f"arithmetic around and in them {rest:.1f}"
+    print(f"    = fewer evaluations {fewer:.1f} × batching {alone / batched:.1f} × {arithmetic}")
     print(f"  as good as SciPy (≤ 1.01 × + 1e-4 × initial): {good.sum()} of {len(rows)}")
     print("  by decile of λ: rows as good, our and SciPy's mean objective")
     decile, above = rows // P * 10 // L, []
@@ -207,21 +240,23 @@ def compare(arguments, network: str, family: str) -> None:
         for rate in (0.003, 0.01, 0.03):
             for step, spent, found in adam(model, x, target, lam, rows, (100, 300, arguments.adam), rate):
                 share, whole = as_good(found, objective, initial).mean(), spent / len(rows) * L * P
-                text = f"lr {rate}, {step} steps: {100 * share:.0f} % of rows as good as ours, {whole:.0f} s for the grid"
+                text = f"lr {rate}, {step} steps: {100 * share:.0f} % of rows as good as ours"
+                text += f", {whole:.0f} s for the grid"
                 line = (share, -spent, f"{text}, {whole / seconds:.1f} × ours")
                 best = max(best or line, line)
         print(f"  Adam, batched, at its best: {best[2]}")
 
 
 def others(arguments) -> None:
-    """Rows per second of ART's FeatureAdversariesPyTorch and foolbox's L2 projected gradient descent, on the same model."""
+    """Print rows per second of ART's feature adversaries and foolbox's L2 projected gradient descent."""
     model, x, target = trained(arguments.work, arguments.mnist, "mlp", "vae")
-    steps, lam = 100, torch.tensor(lambda_values(GRID), dtype=torch.float64)
+    steps, lam = 100, torch.tensor(LAMBDAS, dtype=torch.float64)
     begun = CLOCK()
     ours = run_attack(model, x, target, lam, batch_size=arguments.batch)
     print(f"  vaepipe, every row to convergence: {ours.norm.numel() / (CLOCK() - begun):.0f} rows/s")
     near = ours.norm.mean(1).sub(3).abs().argmin()
-    print(f"    at λ = {lam[near]:.2g}: mean KL {ours.divergence[near].mean():.3g}, mean ‖d‖₂ {ours.norm[near].mean():.2g}")
+    kl_there, norm_there = ours.divergence[near].mean(), ours.norm[near].mean()
+    print(f"    at λ = {lam[near]:.2g}: mean KL {kl_there:.3g}, mean ‖d‖₂ {norm_there:.2g}")
 
     def kl(u):
         return model.posterior(u)[0].kl(model.posterior(target)[0])
@@ -259,7 +294,9 @@ def foolbox_pgd(model, x, target, kl, steps):
 
     network = foolbox.PyTorchModel(Means(model).eval(), (0, 1), device="cpu")
     criterion = foolbox.criteria.Misclassification(torch.zeros(len(x), dtype=torch.long))
-    return Attack(steps=steps, random_start=False).run(network, x, criterion, epsilon=3.0), foolbox.__version__
+    return Attack(steps=steps, random_start=False).run(
+        network, x, criterion, epsilon=3.0
+    ), foolbox.__version__
 
 
 def art_features(model, x, target, kl, steps):
@@ -270,22 +307,43 @@ def art_features(model, x, target, kl, steps):
 
     options = {"clip_values": (0, 1), "device_type": "cpu"}
     estimator = PyTorchClassifier(torch.nn.Sequential(Means(model)), None, tuple(x.shape[1:]), 16, **options)
-    options = {"optimizer": torch.optim.Adam, "optimizer_kwargs": {"lr": 0.03}, "lambda_": 0.0, "layer": 0, "max_iter": steps}
-    attack = FeatureAdversariesPyTorch(estimator, delta=1.0, batch_size=len(x), step_size=0.03, verbose=False, **options)
+    options = {
+        "optimizer": torch.optim.Adam,
+        "optimizer_kwargs": {"lr": 0.03},
+        "lambda_": 0.0,
+        "layer": 0,
+        "max_iter": steps,
+    }
+    attack = FeatureAdversariesPyTorch(
+        estimator, delta=1.0, batch_size=len(x), step_size=0.03, verbose=False, **options
+    )
     return torch.from_numpy(attack.generate(x.numpy(), target.numpy())), art.__version__
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mnist", required=True, help="folder with the official MNIST files")
-    parser.add_argument("--work", type=Path, default=Path("bench"), help="where models and SciPy's rows are kept (default bench)")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("bench"),
+        help="where models and SciPy's rows are kept (default bench)",
+    )
     parser.add_argument("--family", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--network", nargs="+", default=list(STEPS), choices=list(STEPS))
-    parser.add_argument("--rows", type=int, default=100, help="about as many rows are solved by SciPy; 0: all (default 100)")
-    parser.add_argument("--pair-seed", type=int, default=0, help="draws the pairs; the constants were chosen on 1 (default 0)")
-    parser.add_argument("--rounds", type=int, default=4, help="turns of the timing, each with 5 rows of SciPy's (default 4)")
+    parser.add_argument(
+        "--rows", type=int, default=100, help="about as many rows are solved by SciPy; 0: all (default 100)"
+    )
+    parser.add_argument(
+        "--pair-seed", type=int, default=0, help="draws the pairs; the constants were chosen on 1 (default 0)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=4, help="turns of the timing, each with 5 rows of SciPy's (default 4)"
+    )
     parser.add_argument("--batch", type=int, default=64, help="rows at once (default 64)")
-    parser.add_argument("--adam", type=int, default=1000, help="most steps of the batched Adam; 0: without it (default 1000)")
+    parser.add_argument(
+        "--adam", type=int, default=1000, help="most steps of the batched Adam; 0: without it (default 1000)"
+    )
     parser.add_argument("--others", help="Python of an environment with ART and foolbox")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -299,7 +357,15 @@ def main() -> None:
         for family in arguments.family:
             compare(arguments, network, family)
     if arguments.others:
-        command = [arguments.others, __file__, "--child", "--mnist", arguments.mnist, "--work", arguments.work]
+        command = [
+            arguments.others,
+            __file__,
+            "--child",
+            "--mnist",
+            arguments.mnist,
+            "--work",
+            arguments.work,
+        ]
         command += ["--threads", arguments.threads, "--batch", arguments.batch]
         subprocess.run(list(map(str, command)), check=False)
 

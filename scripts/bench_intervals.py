@@ -6,13 +6,10 @@ python scripts/bench_intervals.py [--coverage REPETITIONS]
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from vaepipe.analysis.intervals import clustered_interval, pooled_interval
 
 ROWS = 324_000  # 20 pairs × 50 λ × 6 d_z × 6 β × 9 of data set, loss and training seed
@@ -40,7 +37,9 @@ def coverage(repetitions: int) -> None:
     """Share of 95 % intervals that hold the truth, for 20 pairs crossed with 3 trainings and 5 rows each."""
     pair, seed, _ = (a.ravel() for a in np.indices((20, 3, 5)))
     clusters = {"pair": pair, "seed": seed}
-    print("\nstandard deviations of pair, training, row    mean  geometric  median  mean, lognormal    pooled mean")
+    print()
+    heads = "   mean  geometric  median  mean, lognormal    pooled mean"
+    print(f"standard deviations of pair, training, row {heads}")
     for p, s, e in EFFECTS:
         rng = np.random.default_rng(0)
         hits = np.zeros(5)
@@ -61,7 +60,9 @@ def coverage(repetitions: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--coverage", type=int, default=0, metavar="REPETITIONS", help="simulate data sets and count")
+    parser.add_argument(
+        "--coverage", type=int, default=0, metavar="REPETITIONS", help="simulate data sets and count"
+    )
     args = parser.parse_args()
     times()
     if args.coverage:

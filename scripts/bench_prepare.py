@@ -1,9 +1,10 @@
 """How fast, and in how much memory, a large set of photographs is prepared.
 
-python scripts/bench_prepare.py --images 202599 --threads 2
+    python scripts/bench_prepare.py --images 202599 --threads 2
 
-Makes a zip of JPEGs of CelebA's size and names out of 200 different pictures, prepares it as `celeba` in a process of its own,
-and compares images per second with decoding alone: the same pictures out of memory, by the same function, on as many threads.
+The script makes a zip of JPEGs of CelebA's size and names out of 200 different pictures and prepares it as
+`celeba` in a process of its own. It compares images per second with decoding alone: the same pictures from
+memory, by the same function, on as many threads.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
 CHILD = """
 import resource, sys, time
+from pathlib import Path
 from vaepipe.stages.prepare import prepare
 from vaepipe.study.specs import PrepareSpec
+archive, out, threads = sys.argv[1:]
 begun, cpu = time.monotonic(), time.process_time()
-prepare(PrepareSpec(dataset="celeba", path=sys.argv[1]), sys.argv[2], threads=int(sys.argv[3]))
-print(time.monotonic() - begun, time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+prepare(PrepareSpec(dataset="celeba", path=archive), Path(out), threads=int(threads))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(time.monotonic() - begun, time.process_time() - cpu, peak)
 """
 
 
@@ -39,7 +40,9 @@ def pictures(n: int) -> list[bytes]:
     """JPEGs of 178×218 pixels and about 7 kB, as CelebA's: smooth shapes with some noise."""
     random, found = np.random.default_rng(0), []
     for _ in range(n):
-        small = Image.fromarray(random.integers(0, 256, (14, 11, 3), np.uint8)).resize((178, 218), Image.Resampling.BICUBIC)
+        small = Image.fromarray(random.integers(0, 256, (14, 11, 3), np.uint8)).resize(
+            (178, 218), Image.Resampling.BICUBIC
+        )
         noisy = np.asarray(small.filter(ImageFilter.GaussianBlur(2))) + random.normal(0, 4, (218, 178, 3))
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(out := io.BytesIO(), "jpeg", quality=75)
         found.append(out.getvalue())
@@ -75,7 +78,7 @@ def main() -> None:
                 file.writestr(f"img_align_celeba/{number:06}.jpg", data[i % len(data)])
         before = decoding(data, args.threads, 5_000)
         command = [sys.executable, "-c", CHILD, str(archive), str(out), str(args.threads)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         after = decoding(data, args.threads, 5_000)
         words = done.stdout.splitlines()[-2].split()  # "N of N rows, R per second"
         rows, rate = int(words[0]), int(words[4])

@@ -1,13 +1,13 @@
 """Training speed of the same network, batch and β-TCVAE loss: vaepipe, the usual loop, and pythae, in turns.
 
-    .venv/bin/python scripts/bench_training.py --data dsprites.npz --batch 64 256 2048 --pythae
-    ENVIRONMENT/bin/python .venv/bin/python scripts/bench_training.py --memory      peak memory of training on
-    a data set of dSprites' size
+    python scripts/bench_training.py --data dsprites.npz --batch 64 256 2048 --pythae
+    python scripts/bench_training.py --memory
 
 Per batch size and way, the benchmark prints images/s (median and range over the rounds), the ratio of
 vaepipe's speed to it within each round (median), the β = 1 ELBO of 1,000 images after the same number of
 steps from the same weights, and the peak memory of the process; for vaepipe also the share of this machine's
-matrix rate, measured between the rounds. ``--data`` is a dSprites .npz; the default are drawn sprites. pythae
+matrix rate, measured between the rounds. ``--memory`` prints the peak memory of training on a data set of
+dSprites' size instead. ``--data`` is a dSprites .npz; the default are drawn sprites. pythae
 (https://github.com/clementchadebec/benchmark_VAE) runs in any environment with pythae and this package
 installed.
 """
@@ -30,7 +30,6 @@ import numpy as np
 from vaepipe.study.settings import Model, TrainOptions
 from vaepipe.study.specs import ModelSpec
 
-ROOT = Path(__file__).resolve().parent.parent
 D_Z, BETA, LEARNING_RATE, WARM_UP, WATCHED = 10, 4.0, 1e-3, 3, 1000
 
 
@@ -328,7 +327,6 @@ def memory(options) -> None:
         subprocess.run(
             [sys.executable, "-m", "vaepipe.stages.train", *words],
             check=True,
-            cwd=ROOT,
             stdout=subprocess.DEVNULL,
         )
         peak, seconds = (

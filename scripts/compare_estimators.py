@@ -1,6 +1,6 @@
 """Minibatch estimators of the total correlation beside its exact value, on a toy aggregate posterior.
 
-    .venv/bin/python scripts/compare_estimators.py [--batch 64 256 4000]
+    python scripts/compare_estimators.py [--batch 64 256 4000]
 
 N = 4,000 isotropic normals, σ² = 0.25, with means drawn so that q(z) is near N(0, I), D = 10. The script
 prints the mean over minibatches, and its standard error, of TC and of the index-code mutual information, in

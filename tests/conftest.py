@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import math
 import os
 import shutil
 import subprocess
@@ -19,7 +18,6 @@ from filelock import FileLock
 from slurm import Cluster
 
 import vaepipe  # noqa: F401  sets how MKL rounds, before torch multiplies
-from vaepipe.models.build import build_model
 from vaepipe.study.settings import Model, TrainOptions
 from vaepipe.study.specs import ModelSpec
 
@@ -85,18 +83,6 @@ def without_locks(monkeypatch):
     monkeypatch.setattr(fcntl, "flock", flock)
 
 
-def make_encoder(shape=(1, 8, 8), d_z=4, gain=2.0, seed=0):
-    """A model with random weights, sharper than at initialisation, so that attacking it is work."""
-    settings = Model(network="mlp", hidden=(32,), likelihood="bernoulli", sigma_x=0.1)
-    model = build_model(ModelSpec(family="vae", seed=seed, d_z=d_z, model=settings), shape)
-    with torch.no_grad():
-        for layer in model.encoder[1]:
-            if hasattr(layer, "weight"):
-                layer.weight.mul_(gain)
-        model.encoder[1][-1].bias[d_z:] -= math.log(4)
-    return model.eval().requires_grad_(False)
-
-
 def make_images(count, shape=(1, 8, 8), seed=1):
     """Random images with a third of the pixels at each bound."""
     random = torch.Generator().manual_seed(seed)
@@ -114,7 +100,11 @@ def run_stage(name, *arguments, **options):
 @pytest.fixture(scope="module")
 def slurm():
     """A cluster of two nodes, taken down after the tests of a file."""
-    if missing := [program for program in ("slurmctld", "munged") if not shutil.which(program, path=os.defpath + ":/usr/sbin")]:
+    if missing := [
+        program
+        for program in ("slurmctld", "munged")
+        if not shutil.which(program, path=os.defpath + ":/usr/sbin")
+    ]:
         pytest.skip(f"{missing[0]} is not installed (apt-get install slurm-wlm munge)")
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # the path of a socket has to be short
     cluster = Cluster(folder / "cluster")
@@ -135,23 +125,25 @@ def copy_repository(folder: Path) -> Path:
 
 
 def environment(given=os.environ) -> dict[str, str]:
-    """What Snakemake is started with: the package is only where it finds it itself, and no GPU."""
-    return {key: value for key, value in given.items() if key != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
+    """What Snakemake is started with: no GPU."""
+    return {**given, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def start_snakemake(folder, *arguments, env=os.environ, program=SNAKEMAKE, **options):
-    return subprocess.Popen([*program, *map(str, arguments)], cwd=folder, env=environment(env), text=True, **options)
+    return subprocess.Popen(
+        [*program, *map(str, arguments)], cwd=folder, env=environment(env), text=True, **options
+    )
 
 
 def snakemake(folder, *arguments):
-    """The finished process."""
+    """The finished process; a run that hangs ends after an hour."""
     running = start_snakemake(folder, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = running.communicate(timeout=600)
+    out, err = running.communicate(timeout=3600)
     return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
 
 def until(condition, running=None) -> None:
-    """Wait for something that a running workflow does, or an orphan, of which nobody can ask whether it lives."""
+    """Wait until the condition holds, while ``running`` runs; without it at most 600 s."""
     begun = time.monotonic()
     while not condition():
         assert time.monotonic() - begun < 600 if running is None else running.poll() is None, running
@@ -160,7 +152,7 @@ def until(condition, running=None) -> None:
 
 @pytest.fixture(scope="session")
 def studies(tmp_path_factory):
-    """The smoke study, run to its end once for all test processes: the folder, what was said, a copy of the folder."""
+    """The finished smoke study, run once for all test processes: its folder, its output, a copy."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, said, copy = shared / "run" / "a study; $HOME & 'more'", shared / "said.txt", shared / "copy"

@@ -24,7 +24,9 @@ def _main(folder, arguments, environment, said):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[:] = [path for path in sys.path if not Path(path, "vaepipe").exists()]  # the folder's own is to be found
+    # A fork has the search path of the tests, on which the package of this repository lies. `python -m` puts
+    # the working directory first, so that a copied repository finds its own package before an installed one.
+    sys.path[:] = [os.getcwd(), *(path for path in sys.path if not Path(path, "vaepipe").exists())]
     sys.argv = ["snakemake", *arguments]
     from snakemake.cli import main
 

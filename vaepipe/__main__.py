@@ -20,7 +20,7 @@ ROOMS = ("tools", "stages")
 
 
 def commands() -> dict[str, tuple[str, str]]:
-    """Return name → (module, first line of its docstring) of every stage and tool; none of them is imported."""
+    """Return name → (module, first line of its docstring) of all stages and tools; imports none."""
     known = {}
     for room in ROOMS:
         folder = Path(__file__).parent / room

@@ -62,7 +62,8 @@ def table(L=7, P=5, seed=0):
         {"pair": p, "lambda": 2.0**row, "objective": random.uniform(1, 9), "initial_divergence": 10.0 + p,
          "norm": 0.0 if row == L - 1 else random.uniform(0, 3), "converged": bool(random.integers(2)),
          "target_nll": random.uniform(50, 60), "input_distance": 2.0 + p / 4,
-         "adversarial_distance": random.uniform(0.5, 4), "target_distance": 1.0, "original_distance": 0.9 if p == 4 else 3.0}
+         "adversarial_distance": random.uniform(0.5, 4), "target_distance": 1.0,
+         "original_distance": 0.9 if p == 4 else 3.0}
         for row in range(L) for p in range(P)
     ]  # fmt: skip
     frame = pd.DataFrame(rows)

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import make_encoder, make_images
+from conftest import make_images
+from outside_models import make_encoder
 from scipy.optimize import minimize
 from test_attacks import Linear
 

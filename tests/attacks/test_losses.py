@@ -9,7 +9,8 @@ import pytest
 import scipy.linalg
 import torch
 import torch.nn.functional as F
-from conftest import ROOT, make_encoder, make_images
+from conftest import ROOT, make_images
+from outside_models import make_encoder
 from torch.distributions import Normal, kl_divergence
 
 from vaepipe.attacks.errors import Refused
@@ -17,7 +18,7 @@ from vaepipe.attacks.loss import Setting, available_losses, find_loss
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.attacks.registry import LOSSES
 from vaepipe.models.build import build_model
-from vaepipe.study import grid
+from vaepipe.study import cells
 from vaepipe.study.settings import Model
 from vaepipe.study.specs import ModelSpec
 
@@ -48,7 +49,10 @@ def value(model, loss):
 
 def layers(model, s):
     """(of x + d, of x_t) as torch.distributions.Normal, a layer each."""
-    normal = lambda q: Normal(q.mean, q.log_std.exp())  # noqa: E731
+
+    def normal(q):
+        return Normal(q.mean, q.log_std.exp())
+
     return [
         (normal(q), normal(t))
         for q, t in zip(model.posterior(s.x[PAIR] * 0.9), model.posterior(s.target[PAIR]))
@@ -204,11 +208,11 @@ def test_every_loss_lowers_its_objective_and_rows_keep_apart(loss):
 
 
 def test_an_autoencoder_is_attacked_by_what_makes_sense_for_it():
-    cell = grid.Cell("digits", "ae", 0.0, 4, 0)
+    cell = cells.Cell("digits", "ae", 0.0, 4, 0)
     needs_width = {loss for loss in LOSSES if find_loss(loss).needs_width}
-    assert set(LOSSES) - set(grid.losses(cell, list(LOSSES), {})) == needs_width
+    assert set(LOSSES) - set(cells.losses(cell, list(LOSSES), {})) == needs_width
     model, x, target = make("ae").float(), make_images(2), make_images(2, seed=2)
-    for loss in grid.losses(cell, list(LOSSES), {}):
+    for loss in cells.losses(cell, list(LOSSES), {}):
         result = run_attack(model, x, target, torch.tensor([1e-3]), loss, batch_size=4, max_iterations=300)
         assert result.converged.all() and (result.objective <= result.initial_divergence).all(), loss
     with pytest.raises(ValueError, match="'latent-kl' is infinite"):

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
 from vaepipe.compute.gpu_lease import lease_gpu
 from vaepipe.storage.errors import DataError
@@ -19,15 +18,9 @@ sys.stdin.read()
 """
 
 
-def hold(folder):
-    command = [sys.executable, "-c", HOLD, str(folder)]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+def hold(folder, program=HOLD):
+    command = [sys.executable, "-c", program, str(folder)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_two_processes_get_two_devices_and_a_third_waits_until_one_dies(tmp_path):
@@ -60,9 +53,8 @@ for turn in range(15):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_racing_processes_never_are_more_on_a_device_than_allowed_and_use_them_all(tmp_path, jobs):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", RACE, str(tmp_path), str(jobs)]
-    racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(6)]
+    racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     rows = [tuple(map(int, line.split())) for racer in racers for line in racer.communicate()[0].splitlines()]
     assert len(rows) == 6 * 15  # nobody starves
     assert {device for device, _ in rows} == {0, 1, 2}
@@ -72,18 +64,7 @@ def test_racing_processes_never_are_more_on_a_device_than_allowed_and_use_them_a
 def test_empty_devices_are_taken_first_and_then_shared(tmp_path):
     holders, indices = [], []
     for _ in range(4):
-        command = [
-            sys.executable,
-            "-c",
-            HOLD.replace("Path(sys.argv[1])", "Path(sys.argv[1]), 2"),
-            str(tmp_path),
-        ]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        holders.append(
-            subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-            )
-        )
+        holders.append(hold(tmp_path, program=HOLD.replace("Path(sys.argv[1])", "Path(sys.argv[1]), 2")))
         indices.append(holders[-1].stdout.readline().strip())
     assert indices == ["0", "1", "0", "1"]
     for holder in holders:

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
 CODE = "import {module}, os, sys; print(os.environ['MKL_CBWR'], 'torch' in sys.modules)"
 
@@ -13,9 +12,7 @@ CODE = "import {module}, os, sys; print(os.environ['MKL_CBWR'], 'torch' in sys.m
 @pytest.mark.parametrize("module", ["vaepipe", "vaepipe.attacks", "vaepipe.stages.prepare"])
 @pytest.mark.parametrize(("given", "mode"), [(None, "AVX2,STRICT"), ("COMPATIBLE", "COMPATIBLE")])
 def test_importing_the_package_sets_how_mkl_rounds_unless_the_user_has(module, given, mode):
-    environment = {key: value for key, value in os.environ.items() if key != "MKL_CBWR"} | {
-        "PYTHONPATH": str(ROOT)
-    }
+    environment = {key: value for key, value in os.environ.items() if key != "MKL_CBWR"}
     environment |= {"MKL_CBWR": given} if given else {}
     command = [sys.executable, "-c", CODE.format(module=module)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)

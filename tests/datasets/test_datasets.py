@@ -62,7 +62,10 @@ made_here = cache(load)
 def whole(parts: dict[str, Part]) -> Part:
     """Both splits as one part, training first."""
     train, test = parts["train"], parts["test"]
-    join = [None if a is None else np.concatenate([np.asarray(a), np.asarray(b)]) for a, b in zip(_arrays(train), _arrays(test))]
+    join = [
+        None if a is None else np.concatenate([np.asarray(a), np.asarray(b)])
+        for a, b in zip(_arrays(train), _arrays(test))
+    ]
     return Part(*join, train.factor_names)
 
 
@@ -114,7 +117,9 @@ def test_splits_are_disjoint_and_complete():
     assert sorted(keys(whole(made_here("swissroll")).x)) == sorted(keys(roll.astype(np.float32)))
     # With its label and at 16 levels: nothing was lost in the rounding to 0..255
     levels = np.round(digits.x[:, 0] / 255 * 16)
-    assert sorted(zip(digits.label, keys(levels))) == sorted(zip(load_digits().target, keys(load_digits().images)))
+    assert sorted(zip(digits.label, keys(levels))) == sorted(
+        zip(load_digits().target, keys(load_digits().images))
+    )
     assert digits.x.min() == 0 and digits.x.max() == 255
 
 
@@ -141,12 +146,14 @@ def sprites() -> np.ndarray:
     part = whole(made_here("sprites"))
     grid = np.full((3, 6, 10, 8, 8, 64, 64), 2, np.uint8)
     grid[tuple(part.factors.T)] = part.x[:, 0] // 255
-    assert set(np.unique(part.x)) == {0, 255} and grid.max() == 1, "not binary, or a cell of the grid is missing"
+    assert set(np.unique(part.x)) == {0, 255} and grid.max() == 1, (
+        "not binary, or a cell of the grid is missing"
+    )
     return grid.astype(bool)
 
 
 def moments(image: np.ndarray) -> tuple[float, float, float, float]:
-    """Area, centroid (column, row) and angle of the long axis in [0, π), counter-clockwise, of one boolean image."""
+    """Area, centroid (column, row), angle of the long axis in [0, π), counter-clockwise, of an image."""
     row, column = np.nonzero(image)
     (cxx, cxy), (_, cyy) = np.cov(column, -row)
     return len(row), column.mean(), row.mean(), 0.5 * math.atan2(2 * cxy, cxx - cyy) % math.pi
@@ -171,7 +178,7 @@ def test_sprites_have_the_area_of_their_shape(sprites, k):
     assert square.sum() == side**2 == (np.ptp(row) + 1) * (np.ptp(column) + 1)
     for shape, area, perimeter in ((0, 400, 80), (1, math.pi * 14 * 8, 71), (2, math.pi * 12 * 10, 82)):
         drawn = sprites[shape, k, :, 3, 3].sum((1, 2))
-        # Worst case: all the outline runs along diagonals of the pixels, half of their spacing √½ too far out or in
+        # worst case: the outline runs along diagonals of pixels, half of their spacing √½ too far out or in
         assert np.abs(drawn - area * scale**2).max() < perimeter * scale * math.sqrt(0.5) / 2
 
 
@@ -198,7 +205,9 @@ def test_heart_is_upright_and_symmetric(sprites):
         box = image[row.min() : row.max() + 1, column.min() : column.max() + 1]
         width = box.shape[1]
         assert (box == box[:, ::-1]).all()
-        assert box[-1].sum() == 2 and not box[0, width // 2 - 1 : width // 2 + 1].any(), "no tip below or no notch above"
+        assert box[-1].sum() == 2 and not box[0, width // 2 - 1 : width // 2 + 1].any(), (
+            "no tip below or no notch above"
+        )
         np.testing.assert_array_equal(sprites[2, k, 5, 3, 3], _turned(image))
 
 
@@ -258,7 +267,9 @@ def test_dsprites_file(tmp_path, suffix):
         imgs, classes = file["imgs"], file["latents_classes"]
     parts = load("dsprites", path)
     check_parts("dsprites", parts)
-    expected = hold_out(Part(255 * imgs[:, None], None, classes[:, 1:], ("shape", "scale", "orientation", "x", "y")), 20)
+    expected = hold_out(
+        Part(255 * imgs[:, None], None, classes[:, 1:], ("shape", "scale", "orientation", "x", "y")), 20
+    )
     for split in ("train", "test"):
         assert_equal(parts[split], expected[split])
     assert not (tmp_path / "sprung").exists(), "the pickle in the file was opened"
@@ -269,7 +280,10 @@ DSPRITES_FAULTS = {
     "no classes": ({"latents_classes": None}, "damaged, or not dSprites"),
     "grey images": ({"imgs": np.full((40, 64, 64), 255, np.uint8)}, "uint8 of 0 and 1"),
     "too few classes": ({"latents_classes": np.zeros((39, 6), int)}, "classes (N,6)"),
-    "empty": ({"imgs": np.zeros((0, 64, 64), np.uint8), "latents_classes": np.zeros((0, 6), int)}, "found (0, 64, 64)"),
+    "empty": (
+        {"imgs": np.zeros((0, 64, 64), np.uint8), "latents_classes": np.zeros((0, 6), int)},
+        "found (0, 64, 64)",
+    ),
 }
 
 
@@ -313,7 +327,7 @@ MNIST_KINDS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 
 @pytest.fixture(params=MNIST_KINDS)
 def tiny_mnist(request, tmp_path, monkeypatch):
-    """(name, folder of four official-looking .gz files whose md5s torchvision believes in, the arrays in them)."""
+    """(name, folder of four official-looking .gz files with md5s that torchvision takes, their arrays)."""
     import torchvision.datasets
 
     kind = getattr(torchvision.datasets, MNIST_KINDS[request.param])
@@ -322,7 +336,10 @@ def tiny_mnist(request, tmp_path, monkeypatch):
     folder.mkdir()
     arrays, resources = {}, []
     for split, n in (("train", 12), ("t10k", 5)):
-        arrays[split] = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8), rng.integers(0, 10, n, dtype=np.uint8)
+        arrays[split] = (
+            rng.integers(0, 256, (n, 28, 28), dtype=np.uint8),
+            rng.integers(0, 10, n, dtype=np.uint8),
+        )
         for array, what in zip(arrays[split], ("images-idx3", "labels-idx1")):
             head = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
             data = gzip.compress(head + array.tobytes())
@@ -361,7 +378,9 @@ def test_mnist_files(tiny_mnist, layout):
     for split, ours in (("train", "train"), ("t10k", "test")):
         x, label = arrays[split]
         assert_equal(parts[ours], Part(x[:, None], label.astype(np.int64)))
-    assert before == {file: file.stat().st_mtime_ns for file in folder.rglob("*")}, "the user's folder was changed"
+    assert before == {file: file.stat().st_mtime_ns for file in folder.rglob("*")}, (
+        "the user's folder was changed"
+    )
 
 
 def test_missing_mnist_file_is_named(tiny_mnist):
@@ -453,9 +472,18 @@ def test_prepared_file_reads_back_equal(tmp_path, name):
         assert_equal(read_split(out, split), parts[split])
     with open_h5(out, "data") as file:
         attrs = {key: read_text(file, key) for key in file.attrs}
-        assert all(file[split][key].attrs["description"] for split in ("train", "test") for key in file[split])
-    assert attrs["dataset"] == name and attrs["licence"] == DATASETS[name].licence and attrs["about"] == DATASETS[name].about
-    assert json.loads(attrs["shape"]) == list(MADE_HERE[name][0]) and json.loads(attrs["spec"])["dataset"] == name
+        assert all(
+            file[split][key].attrs["description"] for split in ("train", "test") for key in file[split]
+        )
+    assert (
+        attrs["dataset"] == name
+        and attrs["licence"] == DATASETS[name].licence
+        and attrs["about"] == DATASETS[name].about
+    )
+    assert (
+        json.loads(attrs["shape"]) == list(MADE_HERE[name][0])
+        and json.loads(attrs["spec"])["dataset"] == name
+    )
     images = hashlib.sha256(parts["train"].x.tobytes() + parts["test"].x.tobytes())
     assert attrs["digest"] == images.hexdigest() and attrs["code"]
     with pytest.raises(DataError, match="no split 'all'"):
@@ -463,9 +491,8 @@ def test_prepared_file_reads_back_equal(tmp_path, name):
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "vaepipe.stages.prepare", *arguments]
-    return subprocess.run(command, check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, timeout=60)
 
 
 def test_command_line(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import threading
@@ -14,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tenacity
-from conftest import ROOT
 
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.datasets.sources import fetch
@@ -58,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server; ``server.at("name")`` is an address whose words say how it behaves; ``server.asked``: (path, range)."""
+    """A server. ``server.at("name")``: an address that names a behaviour; ``server.asked``: (path, range)."""
     monkeypatch.setattr(fetch, "WAIT", tenacity.wait_none())
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.asked, server.at = [], lambda name: f"http://127.0.0.1:{server.server_port}/{name}"
@@ -105,13 +103,21 @@ def test_a_part_as_long_as_the_file_or_longer(tmp_path, server, left):
 def test_a_download_that_never_ends_keeps_what_it_has(tmp_path, server):
     line = refusal(tmp_path, server.at("always"))
     assert len(server.asked) == fetch.TRIES and server.at("always") in line and "datasets.mnist.path" in line
-    assert DATA.startswith((tmp_path / "data.bin.part").read_bytes()) and (tmp_path / "data.bin.part").stat().st_size > 200_000
+    assert (
+        DATA.startswith((tmp_path / "data.bin.part").read_bytes())
+        and (tmp_path / "data.bin.part").stat().st_size > 200_000
+    )
     assert get(tmp_path, server.at("plain")).read_bytes() == DATA
     assert server.asked[-1][1] != "bytes=0-"
 
 
 @pytest.mark.parametrize(
-    ("word", "words"), [("gone", "404"), ("page", "a web page instead of the file"), ("other", f"wrong checksum, expected {MD5}")]
+    ("word", "words"),
+    [
+        ("gone", "404"),
+        ("page", "a web page instead of the file"),
+        ("other", f"wrong checksum, expected {MD5}"),
+    ],
 )
 def test_an_address_without_the_file(tmp_path, server, word, words):
     line = refusal(tmp_path, server.at(word))
@@ -172,9 +178,11 @@ def test_a_full_disk(tmp_path, server, stage):
     np.save(tmp_path / "noise.npy", np.random.default_rng(0).integers(0, 256, (3000, 8, 8), np.uint8))
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, stage, server.at("plain")],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=100,
+        cwd=tmp_path, capture_output=True, text=True, timeout=100,
     )  # fmt: skip
-    assert done.returncode == 1 and "File too large" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert done.returncode == 1 and "File too large" in done.stderr and done.stderr.count("\n") == 1, (
+        done.stderr
+    )
     if stage == "prepare":
         assert "out/noise.h5" in done.stderr and not list((tmp_path / "out").iterdir())
     else:
@@ -208,6 +216,11 @@ def test_every_fetched_data_set_asks_its_official_place(tmp_path, monkeypatch, n
         DATASETS[name].load(name, None, tmp_path)
     line = str(caught.value)
     assert "\n" not in line and "no route to host" in line and f"datasets.{name}.path" in line
-    hosts = {"dsprites": "github.com/", "svhn": "ufldl.stanford.edu", "cifar10": "cs.toronto.edu", "chairs": "di.ens.fr/willow"}
+    hosts = {
+        "dsprites": "github.com/",
+        "svhn": "ufldl.stanford.edu",
+        "cifar10": "cs.toronto.edu",
+        "chairs": "di.ens.fr/willow",
+    }
     hosts |= {"celeba": "google.com/", "mnist": "mnist/train-images", "fashion-mnist": "fashion-mnist."}
     assert hosts[name] in asked[0] + line and len(asked) % fetch.TRIES == 0

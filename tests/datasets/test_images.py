@@ -1,4 +1,4 @@
-"""Trees of images and arrays: what is decoded to which numbers, official layouts, and what is refused in which words."""
+"""Trees of images and arrays: decoded numbers, official layouts, and the messages of refusals."""
 
 from __future__ import annotations
 
@@ -94,7 +94,11 @@ def test_crop_is_from_the_middle_and_scaling_keeps_means():
     np.testing.assert_array_equal(x, RGB[5:15, 10:20].transpose(2, 0, 1))
     blocks = np.kron(RNG.integers(0, 256, (8, 8), np.uint8), np.ones((4, 4), np.uint8))
     small = decode(encoded(blocks), 1, None, 1)
-    assert abs(int(small[0, 0, 0]) - blocks.mean()) < 40 and decode(encoded(RGB), 3, None, 8).shape == (3, 8, 8)
+    assert abs(int(small[0, 0, 0]) - blocks.mean()) < 40 and decode(encoded(RGB), 3, None, 8).shape == (
+        3,
+        8,
+        8,
+    )
     flat = decode(encoded(np.full((50, 70), 77, np.uint8)), 1, 40, 16)
     assert (flat == 77).all() and flat.shape == (1, 16, 16)
 
@@ -106,8 +110,12 @@ def test_transparency_lies_on_white_and_palettes_are_looked_up():
     np.testing.assert_array_equal(x[:, :10], RGB[:10].transpose(2, 0, 1))
     assert (x[:, 10:] == 255).all()
     palette = Image.fromarray(RGB).quantize(16)
-    np.testing.assert_array_equal(decode(encoded(palette), 3, None, None), np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
-    assert (decode(encoded(palette, transparency=int(palette.getpixel((0, 0)))), 3, None, None)[:, 0, 0] == 255).all()
+    np.testing.assert_array_equal(
+        decode(encoded(palette), 3, None, None), np.asarray(palette.convert("RGB")).transpose(2, 0, 1)
+    )
+    assert (
+        decode(encoded(palette, transparency=int(palette.getpixel((0, 0)))), 3, None, None)[:, 0, 0] == 255
+    ).all()
 
 
 def test_sixteen_bits_are_cut_to_eight_not_clipped():
@@ -127,18 +135,31 @@ def test_photographs_are_turned_as_the_camera_says():
 
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_a_tree_of_classes(tmp_path, container):
-    files = {f"{kind}/{i:02}.png": encoded(RNG.integers(0, 256, (8, 8), np.uint8)) for kind in "ba" for i in range(15)}
-    path = CONTAINERS[container](tmp_path / f"my 'images' $x.{container}", files | {"a/notes.txt": b"no", ".hidden.png": b"no"})
+    files = {
+        f"{kind}/{i:02}.png": encoded(RNG.integers(0, 256, (8, 8), np.uint8))
+        for kind in "ba"
+        for i in range(15)
+    }
+    path = CONTAINERS[container](
+        tmp_path / f"my 'images' $x.{container}", files | {"a/notes.txt": b"no", ".hidden.png": b"no"}
+    )
     parts = prepared(path, "folder", tmp_path, threads=3, size=None, channels=1)
     check_parts("mine", parts)
-    assert len(parts["test"].x) == 15 and len(parts["train"].x) == 15  # enough for some pairs, no more than half
+    assert (
+        len(parts["test"].x) == 15 and len(parts["train"].x) == 15
+    )  # enough for some pairs, no more than half
     found = {x.tobytes(): label for part in parts.values() for x, label in zip(part.x, part.label)}
-    assert found == {decode(data, 1, None, None).tobytes(): "ab".index(name[0]) for name, data in files.items()}
+    assert found == {
+        decode(data, 1, None, None).tobytes(): "ab".index(name[0]) for name, data in files.items()
+    }
 
 
 def test_folders_called_train_and_test_are_the_split(tmp_path):
     files = {
-        f"{s}/{k}/{i}.png": encoded(np.full((8, 8), 10 * i, np.uint8)) for s in ("train", "test") for k in "xyz" for i in range(3)
+        f"{s}/{k}/{i}.png": encoded(np.full((8, 8), 10 * i, np.uint8))
+        for s in ("train", "test")
+        for k in "xyz"
+        for i in range(3)
     }
     parts = prepared(write_files(tmp_path / "d", files), "folder", tmp_path, size=None)
     for part in parts.values():
@@ -163,7 +184,10 @@ BAD_TREES = {
     "empty": ({}, "no images in it"),
     "other files": ({"a.txt": b"text"}, "no images in it"),
     "one": ({"a.png": GOOD}, "one image only"),
-    "text": ({"a.png": GOOD, "b.png": b"not an image"}, "b.png: not a readable image (of no known format); repair or remove it"),
+    "text": (
+        {"a.png": GOOD, "b.png": b"not an image"},
+        "b.png: not a readable image (of no known format); repair or remove it",
+    ),
     "cut": ({"a.png": GOOD, "b.png": GOOD[:900]}, "b.png: not a readable image"),
     "cut jpeg": ({"a.png": GOOD, "b.jpg": encoded(RGB, "jpeg")[:500]}, "b.jpg: not a readable image"),
     "nothing": ({"a.png": GOOD, "b.png": b""}, "b.png: not a readable image"),
@@ -183,7 +207,9 @@ def test_bad_trees(tmp_path, container, fault):
 def test_mixed_sizes_are_named_and_a_size_mends_them(tmp_path):
     files = {"a.png": GOOD, "b.png": encoded(RGB[:, :29]), "c.png": GOOD}
     path = write_files(tmp_path / "d", files)
-    assert "b.png: 29×20, but the first image has 30×20; say which size" in refusal(path, "folder", tmp_path, size=None)
+    assert "b.png: 29×20, but the first image has 30×20; say which size" in refusal(
+        path, "folder", tmp_path, size=None
+    )
     assert prepared(path, "folder", tmp_path, size=16)["train"].x.shape[1:] == (3, 16, 16)
     assert "smaller than the crop of 25" in refusal(path, "folder", tmp_path / "again", crop=25)
 
@@ -193,7 +219,9 @@ def test_mixed_sizes_are_named_and_a_size_mends_them(tmp_path):
 def test_names_that_lead_out_of_an_archive(tmp_path, container, name):
     path = CONTAINERS[container](tmp_path / f"d.{container}", {"b.png": GOOD, name: GOOD})
     line = refusal(path, "folder", tmp_path)
-    assert "refused" in line and "leads out of the archive" in line and not (tmp_path.parent / "a.png").exists()
+    assert (
+        "refused" in line and "leads out of the archive" in line and not (tmp_path.parent / "a.png").exists()
+    )
 
 
 def test_links_in_archives(tmp_path):
@@ -253,7 +281,9 @@ def test_chairs(tmp_path):
     for part in parts.values():
         chair, elevation, azimuth = part.factors.T
         expected = 50 * (1 - chair) + 20 + 10 * elevation + np.array([0, 11, 23])[azimuth]
-        assert (np.asarray(part.x) == expected[:, None, None, None]).all(), "the white frame outside the crop is in the image"
+        assert (np.asarray(part.x) == expected[:, None, None, None]).all(), (
+            "the white frame outside the crop is in the image"
+        )
         assert part.x.shape[1:] == (1, 64, 64)
     with pytest.raises(DataError, match=r"give the official rendered_chairs\.tar"):
         DATASETS["chairs"].load("chairs", write_files(tmp_path / "d", {"a.png": GOOD}), tmp_path)
@@ -271,7 +301,9 @@ def test_celeba(tmp_path):
     for path in (tmp_path, tmp_path / "img_align_celeba.zip"):
         parts = DATASETS["celeba"].load("celeba", path, tmp_path)
         for split, part in parts.items():
-            expected = np.array([[number % 200, 3, 250] for number, its in numbers.items() if its == split])[..., None, None]
+            expected = np.array([[number % 200, 3, 250] for number, its in numbers.items() if its == split])[
+                ..., None, None
+            ]
             np.testing.assert_array_equal(np.asarray(part.x), np.broadcast_to(expected, (2, 3, 64, 64)))
 
 
@@ -300,7 +332,11 @@ def test_addresses_and_checksums_are_torchvision_s():
     number, md5 = next(entry[:2] for entry in CelebA.file_list if entry[2] == celeba.FILE)
     assert f"id={number}&" in celeba.ADDRESS and md5 == celeba.MD5
     for split, known in svhn.MD5.items():
-        assert list(SVHN.split_list[split]) == [f"{svhn.ADDRESS}{split}_32x32.mat", f"{split}_32x32.mat", known]
+        assert list(SVHN.split_list[split]) == [
+            f"{svhn.ADDRESS}{split}_32x32.mat",
+            f"{split}_32x32.mat",
+            known,
+        ]
 
 
 def test_cifar10(tmp_path, monkeypatch):
@@ -317,7 +353,9 @@ def test_cifar10(tmp_path, monkeypatch):
     names = pickle.dumps({"label_names": list("abcde")})
     files = {name: pickle.dumps(batch) for name, batch in data.items()} | {"batches.meta": names}
     monkeypatch.setattr(
-        CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": hashlib.md5(names).hexdigest()}
+        CIFAR10,
+        "meta",
+        {"filename": "batches.meta", "key": "label_names", "md5": hashlib.md5(names).hexdigest()},
     )
     for which, entries in lists.items():
         monkeypatch.setattr(CIFAR10, which, entries)
@@ -382,7 +420,11 @@ def write_array(path: Path, x: np.ndarray) -> Path:
 
 
 def whole(parts: dict) -> dict[bytes, int | None]:
-    return {x.tobytes(): i for part in parts.values() for x, i in zip(part.x, range(99) if part.label is None else part.label)}
+    return {
+        x.tobytes(): i
+        for part in parts.values()
+        for x, i in zip(part.x, range(99) if part.label is None else part.label)
+    }
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".mat"])

@@ -24,13 +24,13 @@ from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5, write_h5
 from vaepipe.storage.tables import write_table
 from vaepipe.study.cells import Cell, cells
-from vaepipe.study.settings import Plot
+from vaepipe.study.settings import Grid, Plot
 from vaepipe.study.specs import FigureSpec
 
 OPTIONS = Plot(beta=10, d_z=16, pairs=3, resamples=200)
 THINGS = {"swissroll": "points", "digits": "images"}
-GRID = {"families": ["beta-vae", "beta-tcvae"], "betas": [1, 4, 8], "d_z": [8, 16], "seeds": [0, 1]}
-ROLL = {**GRID, "betas": [1, 32], "d_z": [2]}
+GRID = Grid(families=("beta-vae", "beta-tcvae"), betas=(1, 4, 8), d_z=(8, 16), seeds=(0, 1))
+ROLL = GRID.model_copy(update={"betas": (1, 32), "d_z": (2,)})
 CELLS = [*cells("swissroll", ROLL), *cells("digits", GRID)]
 FAMILIES = ("beta-vae", "beta-tcvae")
 PAIRS, LAMBDAS, IMAGES = 5, [0.01, 0.1, 1.0, 10.0], 30
@@ -208,7 +208,7 @@ def test_representatives_and_cells_for():
         cells_for("swissroll", "digits", CELLS, OPTIONS) == [] == cells_for("elbo", "digits", CELLS, OPTIONS)
     )
     assert representatives([], 10, 16) == []
-    one_family = cells("digits", {**GRID, "families": ["vae"]})
+    one_family = cells("digits", GRID.model_copy(update={"families": ("vae",)}))
     assert [c.family for c in representatives(one_family, 10, 16)] == ["vae"]
 
 

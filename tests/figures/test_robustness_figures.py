@@ -100,7 +100,8 @@ def test_areas_are_those_of_the_robustness_table(data):
     assert len(found) == len(data.attacks) / len(LAMBDAS)
     for row in found.iloc[::17].itertuples():
         its = data.attacks.query(
-            "loss == @row.loss and family == @row.family and beta == @row.beta and d_z == @row.d_z and seed == @row.seed "
+            "loss == @row.loss and family == @row.family and beta == @row.beta "
+            "and d_z == @row.d_z and seed == @row.seed "
             "and pair == @row.pair"
         )
         v = (its["adversarial_distance"] - 1) / 3

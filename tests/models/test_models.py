@@ -7,7 +7,8 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, make_encoder, vary
+from conftest import ROOT, vary
+from outside_models import make_encoder
 from test_distributions import as_torch
 from torch import nn
 from torch.distributions import kl_divergence

@@ -184,12 +184,14 @@ def test_a_study_too_large_for_the_page_is_thinned_and_the_page_says_how(large):
         (
             0.07,
             4,
-            "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ, 4 of 8 attacked models.",
+            "To keep the page small it holds the first 1 of 8 pairs, "
+            "pictures of 5 of 9 λ, 4 of 8 attacked models.",
         ),
         (
             0.03,
             2,
-            "To keep the page small it holds the first 1 of 8 pairs, pictures of 5 of 9 λ, 2 of 8 attacked models.",
+            "To keep the page small it holds the first 1 of 8 pairs, "
+            "pictures of 5 of 9 λ, 2 of 8 attacked models.",
         ),
     ):
         page = explore.explore(large, frame + int(part * data), PLOT)
@@ -584,9 +586,12 @@ def test_a_click_on_the_curve_and_the_address_choose_an_attack(explorer, tables)
     from selenium.webdriver.common.action_chains import ActionChains
 
     explorer.find("#lambda").send_keys("\ue011")  # Home
-    place = """const plot = document.getElementById('curve'), trace = plot.data.find(t => t.name === 'β-TCVAE, β = 4');
-    const i = trace.customdata.findIndex(c => c[0] === 2), box = plot.getBoundingClientRect(), l = plot._fullLayout;
-    return [box.left + l.xaxis._offset + l.xaxis.l2p(trace.x[i]), box.top + l.yaxis._offset + l.yaxis.l2p(trace.y[i])];"""
+    place = """
+    const plot = document.getElementById('curve'), l = plot._fullLayout, box = plot.getBoundingClientRect();
+    const trace = plot.data.find(t => t.name === 'β-TCVAE, β = 4');
+    const i = trace.customdata.findIndex(c => c[0] === 2);
+    const left = box.left + l.xaxis._offset, top = box.top + l.yaxis._offset;
+    return [left + l.xaxis.l2p(trace.x[i]), top + l.yaxis.l2p(trace.y[i])];"""
     x, y = explorer.run(place)
     actions = ActionChains(explorer.driver)
     actions.w3c_actions.pointer_action.move_to_location(round(x), round(y))
@@ -647,7 +652,8 @@ def test_the_report_has_every_figure_and_asks_nothing_of_the_network(browser, ma
     listed = browser.run("return Object.values(categories).flatMap(c => Object.values(c)).flat()")
     assert sorted(listed) == sorted(shown)
     for path in figures:  # each is a picture that the browser can decode
-        script = "const [uri, done] = arguments; const i = new Image(); i.onload = () => done(i.naturalWidth); i.src = uri;"
+        script = "const [uri, done] = arguments; const i = new Image();"
+        script += "i.onload = () => done(i.naturalWidth); i.src = uri;"
         assert (
             browser.driver.execute_async_script(
                 script, browser.run("return results[arguments[0]].data_uri", path)
@@ -662,7 +668,8 @@ def test_a_switch_of_the_report_goes_from_a_picture_to_its_numbers(browser, made
     browser.click_text("2 All data sets")
     browser.wait("document.querySelector('input[type=radio][value=table]')")
     browser.run(
-        "[...document.querySelectorAll('tbody tr')].find(r => r.innerText.includes('elbo')).querySelector('a').click()"
+        "[...document.querySelectorAll('tbody tr')].find(r => r.innerText.includes('elbo'))"
+        ".querySelector('a').click()"
     )
     assert browser.wait("document.querySelector('#app img[src^=\"data:image/png\"]')").is_displayed()
     assert browser.find("input[value=picture]").is_selected()

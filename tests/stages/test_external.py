@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -14,10 +15,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, make_encoder, make_images
+from conftest import ROOT, make_images
+from outside_models import Plain, WithoutWidth
 from safetensors.torch import save_file
 from torch import nn
-from torch.distributions import Independent, Normal
+from torch.distributions import Normal
 
 from vaepipe.models import distributions
 from vaepipe.models.external import External, MeanAndLogVariance, build, normals
@@ -46,10 +48,7 @@ def test_the_page_does_what_it_says(tmp_path):
     for name, text in (from_page("python") | from_page("yaml")).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {"my_vae.py", "train_mine.py", "my.yaml"}
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     said = from_page("sh")["my.yaml"].replace("path/to/vaepipe", str(ROOT))
     for program, ours in (("python", sys.executable), ("snakemake", f"{sys.executable} -m snakemake")):
         assert said.count(f"$VAEPIPE/.venv/bin/{program} ") == 1
@@ -71,21 +70,6 @@ def test_the_page_does_what_it_says(tmp_path):
     assert table.loc["mine", ["auddc", "success_100", "noise_gain", "transfer_wins"]].notna().all()
     models = pd.read_csv(tmp_path / "results/tables/models.csv").set_index("family")
     assert models.loc["mine", "state"] == "ok" and np.isfinite(models.loc["mine", "elbo"])
-
-
-class Plain(nn.Module):
-    """Ours, as someone else would write it: torch's distributions, pixels in [-1, 1]."""
-
-    def __init__(self):
-        super().__init__()
-        self.ours = make_encoder()
-
-    def posterior(self, x):
-        (q,) = self.ours.posterior((x + 1) / 2)
-        return Independent(Normal(q.mean, q.log_std.exp()), 1)
-
-    def decode(self, z):
-        return Normal(2 * self.ours.decode(z).mean - 1, 0.2)
 
 
 def test_another_range_and_torchs_distributions_give_the_same_densities():
@@ -189,7 +173,7 @@ MODELS = {
 @pytest.mark.parametrize(("code", "message"), MODELS.items(), ids=[str(i) for i in range(len(MODELS))])
 def test_what_an_entry_point_lacks_is_one_line_that_names_it(tmp_path, code, message):
     file = tmp_path / "theirs.py"
-    file.write_text(f"from test_external import Plain\n{code}\n")
+    file.write_text(f"from outside_models import Plain\n{code}\n")
     with pytest.raises(DataError) as caught:
         build(
             SimpleNamespace(entry=f"{file}:load", range=(-1, 1), d_z=5 if "#" in code else 4), {}, (1, 8, 8)
@@ -198,24 +182,12 @@ def test_what_an_entry_point_lacks_is_one_line_that_names_it(tmp_path, code, mes
     assert text.startswith(f"{file}:load: ") and message in text and "\n" not in text
 
 
-class WithoutWidth(Plain):
-    def posterior(self, x):
-        mean = super().posterior(x).mean
-        return distributions.DiagonalNormal(mean, torch.full_like(mean, -math.inf))
-
-
-def without_width(weights):
-    model = WithoutWidth()
-    model.load_state_dict(weights)
-    return model.eval()
-
-
 def test_an_autoencoder_from_elsewhere_is_refused_a_kl_in_one_line_and_attacked_by_the_distance_of_means(
     tmp_path, digits
 ):
     torch.save(WithoutWidth().state_dict(), tmp_path / "w.pt")
     options = {
-        "entry": "test_external:without_width",
+        "entry": "outside_models:without_width",
         "weights": str(tmp_path / "w.pt"),
         "key": None,
         "range": [-1, 1],
@@ -241,7 +213,7 @@ def test_an_autoencoder_from_elsewhere_is_refused_a_kl_in_one_line_and_attacked_
 def test_a_model_is_attacked_by_its_own_losses_beside_another_that_is_attacked_by_all(tmp_path):
     torch.save(WithoutWidth().state_dict(), tmp_path / "w.pt")
     mine = {
-        "entry": "test_external:without_width",
+        "entry": "outside_models:without_width",
         "weights": str(tmp_path / "w.pt"),
         "range": [-1, 1],
         "dataset": "digits",
@@ -255,11 +227,10 @@ def test_a_model_is_attacked_by_its_own_losses_beside_another_that_is_attacked_b
     digits["attack"] = {"losses": ["latent-kl", "latent-mean"], "pairs": 2, "lambdas": [0.01, 1]}
     config = {"study": ["digits"], "external": {"mine": mine}, "datasets": {"digits": digits}}
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT / "tests"),
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-    }
+    shutil.copy2(
+        ROOT / "tests/outside_models.py", tmp_path
+    )  # Snakemake and its jobs import from where they run
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [
         sys.executable,
         "-m",

@@ -2,12 +2,12 @@
 
 import json
 import re
-from pathlib import Path
+import shutil
 
 import pytest
 import torch
 from conftest import ROOT, make_images, run_stage
-from test_external import Plain
+from outside_models import Failing
 
 from vaepipe.models import external
 from vaepipe.models.external import External
@@ -23,33 +23,6 @@ from vaepipe.study.study import Study
 
 CPU = torch.device("cpu")
 METHODS = ("posterior", "decode")
-
-
-class Failing(Plain):
-    """Raises ``error`` at the ``last``-th call of ``method``, counted over all models; 0 is never."""
-
-    method, last, calls = "posterior", 0, 0
-    error: BaseException = RuntimeError("shape '[3, 64]' is invalid\n for input of size 1024")
-
-    def called(self, method):
-        if method == Failing.method:
-            Failing.calls += 1
-            if Failing.calls == Failing.last:
-                raise Failing.error
-
-    def posterior(self, x):
-        self.called("posterior")
-        return super().posterior(x)
-
-    def decode(self, z):
-        self.called("decode")
-        return super().decode(z)
-
-
-def load(weights):
-    model = Failing()
-    model.load_state_dict(weights)
-    return model.eval()
 
 
 @pytest.fixture
@@ -70,7 +43,12 @@ def stages(tmp_path_factory, digits):
     folder = tmp_path_factory.mktemp("failing")
     weights, model = folder / "w.pt", folder / "m.safetensors"
     torch.save(Failing().state_dict(), weights)
-    mine = {"entry": f"{__name__}:load", "weights": str(weights), "range": [-1, 1], "dataset": "digits"}
+    mine = {
+        "entry": "outside_models:load_failing",
+        "weights": str(weights),
+        "range": [-1, 1],
+        "dataset": "digits",
+    }
     mine |= {"shape": [1, 8, 8], "d_z": 4}
     config = {"study": ["digits"], "external": {"mine": mine}, "checks": {"restart_steps": 2}}
     config |= {"attack": {"pairs": 2, "lambdas": [0.1], "losses": ["output"], "max_iterations": 20}}
@@ -111,24 +89,26 @@ def test_whenever_a_model_fails_in_a_stage_one_line_names_it_and_nothing_is_writ
             run(tmp_path / "out.h5")
         shape = r"\(\d+, 1, 8, 8\)" if method == "posterior" else r"\(\d+, 4\)"
         text = r"\(RuntimeError: shape '\[3, 64\]' is invalid for input of size 1024\)"
-        assert re.fullmatch(rf"{__name__}:load: {method} failed on shape {shape} {text}", str(caught.value))
+        assert re.fullmatch(
+            rf"outside_models:load_failing: {method} failed on shape {shape} {text}", str(caught.value)
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["whole.h5"]
 
 
 def test_from_outside_it_is_one_line_without_a_traceback(stages, tmp_path):
     spec, data, model = stages[1]
+    shutil.copy2(ROOT / "tests/outside_models.py", tmp_path)
     entry = tmp_path / "entry.py"
     entry.write_text(
-        f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(ROOT / 'tests')]!r}\n"
-        "import test_model_failures as t\nload = t.load\n"
-        "t.Failing.method, t.Failing.last, t.Failing.error = 'posterior', 9, KeyError('scale')\n"
+        "from outside_models import Failing, load_failing as load\n"
+        "Failing.method, Failing.last, Failing.error = 'posterior', 9, KeyError('scale')\n"
     )
     tensors, meta = read_weights(model)
     model_spec = json.loads(meta["spec"])
     model_spec["external"]["entry"] = f"{entry}:load"
     write_weights(tmp_path / "m.safetensors", tensors, meta | {"spec": json.dumps(model_spec)})
     arguments = ("--spec", spec.to_json(), "--data", data, "--model", tmp_path / "m.safetensors")
-    done = run_stage("attack", *arguments, "--out", tmp_path / "a.h5")
+    done = run_stage("attack", *arguments, "--out", tmp_path / "a.h5", cwd=tmp_path)
     assert done.returncode == 1 and not (tmp_path / "a.h5").exists()
     assert re.fullmatch(rf"error: {re.escape(str(entry))}:load: posterior failed on shape \(\d+, 1, 8, 8\) "
                         r"\(KeyError: 'scale'\)\n", done.stderr)  # fmt: skip

@@ -1,6 +1,5 @@
-"""evaluate, attack, measure and collect: the numbers in their files and tables, computed again by other means."""
+"""evaluate, attack, measure, collect: the numbers of their files and tables, computed by other means."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from conftest import ROOT, run_stage
+from conftest import run_stage
 
 from vaepipe.attacks.pairs import draw_pairs
 from vaepipe.datasets.prepared import read_split
@@ -36,7 +35,13 @@ UNCHECKED = Checks(noise=0, transfer=False, restarts=0)
 MEASURE = MeasureSpec(loss=LOSS, checks=UNCHECKED, draws=2, samples=4, batch_size=16)
 EVALUATE = EvaluateSpec(max_images=100, keep=7, importance_samples=4, aggregate_samples=50)
 TRAIN = TrainOptions(
-    epochs=20, batch_size=64, learning_rate=5e-3, schedule="cosine", beta_warmup=2, clip=50, precision="float32"
+    epochs=20,
+    batch_size=64,
+    learning_rate=5e-3,
+    schedule="cosine",
+    beta_warmup=2,
+    clip=50,
+    precision="float32",
 )
 LAMBDAS = [1e-5, 2e-5, 0.01, 0.5, 1e6]
 OPTIONS = {"loss": LOSS, "pairs": 3, "draws": 2, "max_iterations": 60, "tolerance": 1e-4, "batch_size": 16}
@@ -54,10 +59,9 @@ def jobs_of(cell, attacked=True):
     return [Job("evaluate", cell.dataset, cell), *(Job(stage, cell.dataset, cell, LOSS) for stage in stages)]
 
 
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, digits):
-    """A trained, evaluated and attacked model at the paths of the workflow, attacked in one block and in four."""
+    """A trained, evaluated and attacked model at the workflow's paths, attacked in one block and in four."""
     settings = Model(network="mlp", hidden=(16,), likelihood="gaussian", sigma_x=0.3)
     spec = ModelSpec(**vars(CELL), model=settings, train=TRAIN)
     root = tmp_path_factory.mktemp("study")
@@ -115,10 +119,17 @@ def test_what_is_measured_of_the_aggregate_posterior(folder, digits):
     total = sum(found[name][0] for name in ("mutual_information", "total_correlation", "dimension_kl"))
     assert total == pytest.approx(found["kl"].mean(), rel=0.25)
     assert 0 < found["mutual_information"][0] <= np.log(100) + 1e-6
-    assert (found["bound"].mean() > (found["log_likelihood"] - found["kl"]).mean()) and found["kl_layers"].shape == (2, 1)
-    assert found["kl_layers"][:, 0] == pytest.approx([found["kl"].mean(), found["kl"].std(ddof=1) / 10], rel=1e-4)
+    assert (found["bound"].mean() > (found["log_likelihood"] - found["kl"]).mean()) and found[
+        "kl_layers"
+    ].shape == (2, 1)
+    assert found["kl_layers"][:, 0] == pytest.approx(
+        [found["kl"].mean(), found["kl"].std(ddof=1) / 10], rel=1e-4
+    )
     assert found["active_units"][0] == int((q.mean.var(0, correction=0) > 0.01).sum())
-    assert found["overlap"][0] == pytest.approx(float(pairwise_overlap(*q).coefficient.value)) and np.isnan(found["mig"]).all()
+    assert (
+        found["overlap"][0] == pytest.approx(float(pairwise_overlap(*q).coefficient.value))
+        and np.isnan(found["mig"]).all()
+    )
     error = np.sqrt(((x[:7].numpy() - found["reconstruction"]) ** 2).sum((1, 2, 3)))
     np.testing.assert_allclose(found["reconstruction_error"][:7], error, rtol=1e-4)
 
@@ -191,20 +202,24 @@ def test_tables_made_by_several_processes_are_the_same(folder):
     for kind in ("models", "attacks", "measures"):
         (folder / "results" / kind / CELL.name).with_name("seed~1").symlink_to("seed~0")
     program = """
-from test_stages import CELL, collect, jobs_of
 from dataclasses import replace
 from pandas.testing import assert_frame_equal
 from vaepipe.stages import collect as stage
+from vaepipe.study.cells import Cell
+from vaepipe.study.jobs import Job
+def jobs_of(cell):
+    stages = [("evaluate", ""), ("attack", "latent-kl"), ("measure", "latent-kl")]
+    return [Job(stage, cell.dataset, cell, loss) for stage, loss in stages]
+cell = Cell("digits", "beta-tcvae", 2.0, 3, 0)
 if __name__ == "__main__":
     stage.PARALLEL_FROM = 1
-    listed = [*jobs_of(CELL), *jobs_of(replace(CELL, seed=1))]
+    listed = [*jobs_of(cell), *jobs_of(replace(cell, seed=1))]
     alone, together = stage.collect(listed), stage.collect(listed, threads=2)
     assert len(alone["models"]) == 2
     for name in alone:
         assert_frame_equal(together[name], alone[name], check_exact=True, obj=name)
 """
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests") + os.pathsep + str(Path(__file__).parent)}
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -212,7 +227,11 @@ def test_tables_are_tidy_and_documented(folder, digits, monkeypatch):
     monkeypatch.chdir(folder)
     tables = collect(jobs_of(CELL))
     test, pairs = read_split(digits, "test"), tables["pairs"]
-    assert np.array_equal(pairs[["image", "target"]], draw_pairs(test, 3, 0)) and list(pairs["pair"]) == [0, 1, 2]
+    assert np.array_equal(pairs[["image", "target"]], draw_pairs(test, 3, 0)) and list(pairs["pair"]) == [
+        0,
+        1,
+        2,
+    ]
     for end in ("image", "target"):
         assert list(pairs[f"{end}_label"]) == list(test.label[pairs[end]])
     for name, columns in TABLES.items():
@@ -238,7 +257,9 @@ def test_tables_are_tidy_and_documented(folder, digits, monkeypatch):
         pictures = torch.from_numpy(measured["adversarial_reconstruction"][0] / 255).float()
         of_target = torch.from_numpy(measured["target_reconstruction"][:] / 255).float()
         similarity = measured["target_similarity"][0]
-        np.testing.assert_allclose(similarity, ms_ssim(of_target, pictures), atol=0.02)  # pictures have 256 steps
+        np.testing.assert_allclose(
+            similarity, ms_ssim(of_target, pictures), atol=0.02
+        )  # pictures have 256 steps
         trials = tables["attacks"].set_index(["lambda", "pair"])
         for row, lambda_ in enumerate(LAMBDAS):
             for p in range(3):
@@ -262,12 +283,15 @@ def test_a_damaged_or_missing_file_is_named_in_one_line(folder, digits, tmp_path
         (half, tmp_path / "no.h5", ""),
     ]:
         out = tmp_path / "e.h5"
-        done = run_stage("evaluate", "--spec", EVALUATE.to_json(), "--data", data, "--model", model, "--out", out)
+        done = run_stage(
+            "evaluate", "--spec", EVALUATE.to_json(), "--data", data, "--model", model, "--out", out
+        )
         assert done.returncode == 1 and not out.exists()
         lines = done.stderr.strip().splitlines()
         assert len(lines) == 1 and lines[0].startswith("error: ") and named in lines[0], done.stderr
     done = run_stage("attack", "--spec", attack_spec(LAMBDAS, pairs=400).to_json(), "--data", digits,
                      "--model", folder / WEIGHTS, "--out", tmp_path / "a.h5")  # fmt: skip
     assert (
-        done.stderr.strip() == "error: attack.pairs: 400 is more than the 360 held-out images; ask for fewer, or give more images"
+        done.stderr.strip()
+        == "error: attack.pairs: 400 is more than the 360 held-out images; ask for fewer, or give more images"
     )

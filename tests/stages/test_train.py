@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, run_stage, vary
+from conftest import run_stage, vary
 
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.compute import precision
@@ -83,7 +83,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(spec, digits, tmp_pa
     folder = tmp_path / "killed"
     folder.mkdir()
     command = [sys.executable, "-c", KILLED, str(epoch), moment, spec.to_json(), digits, folder]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     if moment in ("stopped", "interrupted"):
         assert done.returncode == 1 and f"the checkpoint after epoch {epoch} is kept" in done.stderr
     else:
@@ -160,7 +160,7 @@ def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_
         0,
     ]
     command = [sys.executable, "-m", "vaepipe.stages.train", "--spec", spec.to_json(), *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "VAEPIPE_DEVICE": "cpu"}
+    environment = os.environ | {"VAEPIPE_DEVICE": "cpu"}
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted((process.communicate(timeout=120)[0] for process in both), key=len)
     assert [process.returncode for process in both] == [0, 0]

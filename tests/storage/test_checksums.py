@@ -29,7 +29,7 @@ ARRAYS = {
 
 PHOTOS = RANDOM.integers(0, 256, (30, 1, 64, 64), np.uint8)
 PHOTOS[4::5, :, :32] = 255
-"""Too noisy to be worth compression, with a white sky: to a Fletcher checksum words of ones and of zeros are the same."""
+"""Too noisy to compress, with a white sky: to a Fletcher checksum words of ones and zeros are the same."""
 
 
 @pytest.fixture(autouse=True)
@@ -38,16 +38,29 @@ def small_chunks(monkeypatch):
 
 
 def write_h5(path, text="β" * 50):
-    with create_h5(path, "attack", {"spec": {"beta": 2}, "text": text} | dict.fromkeys("abcdefgh", 1)) as file:
+    with create_h5(
+        path, "attack", {"spec": {"beta": 2}, "text": text} | dict.fromkeys("abcdefgh", 1)
+    ) as file:
         for name, (array, description) in ARRAYS.items():
             file.add(name, array, description)
-        file.add("photos", PHOTOS, "pictures that are stored as they are", (PHOTOS[i : i + 8] for i in range(0, 30, 8)))
+        file.add(
+            "photos",
+            PHOTOS,
+            "pictures that are stored as they are",
+            (PHOTOS[i : i + 8] for i in range(0, 30, 8)),
+        )
 
 
 def read_h5(path):
     with open_h5(path, "attack") as file:
-        arrays = {name: (file[name].shape, file[name][()].tobytes()) for name in (*ARRAYS, "photos") if name in file}
-        there = [sorted(file), sorted(file["train"]), [name in file["train"] for name in ("x", "label", "factors")]]
+        arrays = {
+            name: (file[name].shape, file[name][()].tobytes()) for name in (*ARRAYS, "photos") if name in file
+        }
+        there = [
+            sorted(file),
+            sorted(file["train"]),
+            [name in file["train"] for name in ("x", "label", "factors")],
+        ]
         return arrays, there, {key: read_text(file, key) for key in file.attrs if key != "git"}
 
 
@@ -93,9 +106,14 @@ def test_damage_anywhere_is_named_or_changes_nothing_that_is_read(tmp_path, name
     path = tmp_path / name
     write(path)
     whole, before = path.read_bytes(), read(path)
-    first = USER_BLOCK_BYTES if path.suffix == ".h5" else 0  # the digest itself, which `vaepipe.tools.verify` reads
+    first = (
+        USER_BLOCK_BYTES if path.suffix == ".h5" else 0
+    )  # the digest itself, which `vaepipe.tools.verify` reads
     draw = random.Random(0)
-    start, end = range(8 * first, 8 * min(len(whole), first + 40), 7), range(8 * (len(whole) - 40), 8 * len(whole), 7)
+    start, end = (
+        range(8 * first, 8 * min(len(whole), first + 40), 7),
+        range(8 * (len(whole) - 40), 8 * len(whole), 7),
+    )
     places, named = [*start, *(draw.randrange(8 * first, 8 * len(whole)) for _ in range(400))], []
     for place in (*places, *end):
         bad = bytearray(whole)
@@ -109,7 +127,11 @@ def test_damage_anywhere_is_named_or_changes_nothing_that_is_read(tmp_path, name
             assert read(path) == before, place
             named.append(False)
         except DataError as error:
-            assert str(path) in str(error) and "delete it to have it made again" in str(error) and "\n" not in str(error)
+            assert (
+                str(path) in str(error)
+                and "delete it to have it made again" in str(error)
+                and "\n" not in str(error)
+            )
             named.append(True)
     assert sum(named[: len(places)]) > 0.95 * len(places)  # the last bytes of an HDF5 file may hold nothing
 

@@ -1,6 +1,6 @@
 """Nothing is lost: stages killed at random moments, full and read-only disks, damaged inputs.
 
-The stages run in children forked from this process, which has imported torch already, so that a kill costs milliseconds.
+The stages run in forks of this process, which has imported torch, so that a kill costs milliseconds.
 """
 
 import ctypes
@@ -45,7 +45,7 @@ def start(work, said: Path) -> int:
         return child
     code = 70
     try:
-        sys.stdout = sys.stderr = open(said, "w", buffering=1)  # noqa: SIM115
+        sys.stdout = sys.stderr = open(said, "w", buffering=1)  # noqa: SIM115  until the process ends
         run_stage(work)
         code = 0
     except SystemExit as stop:
@@ -124,7 +124,9 @@ def attacked(digits, tmp_path):
     return lambda out: lambda: attack.attack(ATTACK, digits, model, out, CPU)
 
 
-def test_an_attack_killed_at_random_moments_twenty_times_leaves_no_half_file_and_ends_with_the_same_rows(attacked, tmp_path):
+def test_an_attack_killed_at_random_moments_twenty_times_leaves_no_half_file_and_ends_with_the_same_rows(
+    attacked, tmp_path
+):
     attacked(tmp_path / "whole.h5")()  # what it imports on its way is here from now on
     begun = time.monotonic()
     attacked(tmp_path / "again.h5")()
@@ -145,7 +147,9 @@ def test_an_attack_killed_at_random_moments_twenty_times_leaves_no_half_file_and
 def test_a_damaged_checkpoint_is_named_and_the_training_starts_again(trained, tmp_path):
     work, files, whole, seconds = trained
     child = start(work(tmp_path), tmp_path / "said")
-    while not (kept := list(tmp_path.glob(".model.resume*.safetensors"))) and os.waitpid(child, os.WNOHANG) == (0, 0):
+    while not (kept := list(tmp_path.glob(".model.resume*.safetensors"))) and os.waitpid(
+        child, os.WNOHANG
+    ) == (0, 0):
         time.sleep(seconds / 200)
     os.kill(child, signal.SIGKILL)
     end(child)
@@ -158,7 +162,7 @@ def test_a_damaged_checkpoint_is_named_and_the_training_starts_again(trained, tm
     assert [path.read_bytes() for path in files(tmp_path)] == whole
 
 
-# --- disks -----------------------------------------------------------------------------------------------------------
+# --- disks ---
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 MS_RDONLY, MS_REMOUNT = 1, 32
@@ -225,7 +229,9 @@ def stage(name, digits, source: Path, target: Path):
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_full_or_read_only_disk_is_one_line_and_no_half_file_and_the_rerun_completes(disk, digits, made, tmp_path, name):
+def test_a_full_or_read_only_disk_is_one_line_and_no_half_file_and_the_rerun_completes(
+    disk, digits, made, tmp_path, name
+):
     folder, size = disk
     for earlier in STAGES[: STAGES.index(name)]:
         work, out = stage(earlier, digits, made, made)

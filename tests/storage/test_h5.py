@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
 
 from vaepipe.storage.checksums import write_h5_digest
 from vaepipe.storage.errors import DataError
@@ -64,9 +63,10 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     write(path, 1.0)
     code = (
         "import os, signal\nfrom vaepipe.storage.atomic import atomic\n"
-        f"with atomic({str(path)!r}) as t:\n    t.write_bytes(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"with atomic({str(path)!r}) as t:\n    t.write_bytes(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    done = subprocess.run([sys.executable, "-c", code])
     assert done.returncode == -signal.SIGKILL
     with open_h5(path, "attack") as file:
         assert file["a"][0, 0] == 1

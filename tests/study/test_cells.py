@@ -67,7 +67,8 @@ def test_the_autoencoder_has_no_beta_and_the_seatbelt_its_own_model_at_one():
     axes = AXES | {"families": ("ae", "seatbelt", "beta-vae"), "d_z": (4,), "seeds": (0,)}
     models = cells.cells("digits", Grid(**axes))
     assert [(cell.family, cell.beta) for cell in models] == [
-        ("ae", 0), ("seatbelt", 1), ("seatbelt", 2), ("seatbelt", 0.5), ("vae", 1), ("beta-vae", 2), ("beta-vae", 0.5),
+        ("ae", 0), ("seatbelt", 1), ("seatbelt", 2), ("seatbelt", 0.5),
+        ("vae", 1), ("beta-vae", 2), ("beta-vae", 0.5),
     ]  # fmt: skip
     assert cells.losses(models[0], ["latent-kl"], {}) == []
     assert cells.losses(models[1], ["latent-kl"], {}) == ["latent-kl"]

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from vaepipe.storage.errors import DataError
+from vaepipe.study import drawings
+from vaepipe.study.cells import Cell
 from vaepipe.study.jobs import STAGES, Job, digest, jobs, of_stage, paths, read_jobs
 from vaepipe.study.study import Study
 
@@ -40,9 +42,23 @@ def test_every_job_of_a_study_is_listed_once():
         "measure": 8,
     }
     assert {stage: count(listed, stage) for stage in expected} == expected
-    assert {stage: count(listed, stage) for stage in ("config", "collect", "claims", "explorer", "plot_montage")} == {
+    single = ("config", "collect", "claims", "explorer", "plot_montage")
+    assert {stage: count(listed, stage) for stage in single} == {
         "config": 1, "collect": 1, "claims": 1, "explorer": 1, "plot_montage": 1,
     }  # fmt: skip
+
+
+def test_the_figure_of_a_swiss_roll_is_found_by_the_kind_of_the_data_set():
+    roll = {"kind": "swissroll", "grid": {"betas": [1], "d_z": [2, 3], "families": ["vae"]}}
+    digits = {"grid": GRID, "attack": {"losses": []}}
+    study = Study({"study": ["digits", "roll"], "datasets": {"roll": roll, "digits": digits}})
+    (job,) = of_stage(jobs(study), "plot_swissroll")
+    assert (job.dataset, job.outputs["png"]) == ("roll", "results/figures/swissroll.png")
+    assert drawings.swissroll_cells(study) == [Cell("roll", "vae", 1.0, 2, 0)]
+    # a name alone, or a swiss roll without models of d_z = 2, gives no figure
+    named = {"kind": "digits", "grid": {"d_z": [2]}}
+    for other in ({"swissroll": named}, {"swissroll": {"grid": {"d_z": [3]}}}):
+        assert not of_stage(jobs(Study({"study": ["swissroll"], "datasets": other})), "plot_swissroll")
 
 
 def test_no_two_jobs_write_the_same_file_log_or_benchmark():

@@ -1,16 +1,21 @@
-"""What pip and conda install is what pyproject.toml asks for; nothing is unpickled; the shell gets every value quoted."""
+"""pip and conda install what pyproject.toml asks for; nothing is unpickled; the shell gets quoted values."""
 
 import ast
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT, snakemake
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import vaepipe
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WANTED = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
@@ -31,7 +36,7 @@ def test_the_conda_environment_has_what_the_stages_need_in_the_same_versions():
             assert entry.split(maxsplit=1)[1].replace(" ", "") == str(requirement.specifier), entry
 
 
-# the parts of conda that Snakemake calls; an environment holds a python only, which notes its arguments and leaves out pip
+# the parts of conda that Snakemake calls; an environment holds a python that notes its arguments, without pip
 STAND_IN = """#!/bin/sh
 case "$1 $2" in
     "info --json") echo '{{"conda_prefix": "{folder}", "platform": "linux-64"}}' ;;
@@ -54,7 +59,9 @@ echo "$@" >> "{folder}/ran"
 """
 
 
-def test_with_conda_the_package_is_installed_and_jobs_run_with_the_python_of_the_environment(tmp_path, monkeypatch):
+def test_with_conda_the_package_is_installed_and_jobs_run_with_the_python_of_the_environment(
+    tmp_path, monkeypatch
+):
     (tmp_path / "bin").mkdir()
     (tmp_path / "python").write_text(PYTHON.format(folder=tmp_path, python=sys.executable))
     (tmp_path / "bin/activate").write_text('export PATH="$1/bin:$PATH"\n')
@@ -63,7 +70,9 @@ def test_with_conda_the_package_is_installed_and_jobs_run_with_the_python_of_the
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     study = tmp_path / "a study"
     study.mkdir()
-    done = snakemake(ROOT, "--cores", 1, "--sdm", "conda", "--directory", study, "--", "results/data/digits.h5")
+    done = snakemake(
+        ROOT, "--cores", 1, "--sdm", "conda", "--directory", study, "--", "results/data/digits.h5"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     install, job = (tmp_path / "ran").read_text().splitlines()
     assert install == f"-m pip install --quiet --no-deps --no-build-isolation -e {ROOT}"
@@ -75,7 +84,8 @@ def test_with_conda_the_package_is_installed_and_jobs_run_with_the_python_of_the
 def test_every_pinned_version_is_within_its_range_and_nothing_is_missing():
     text = (ROOT / "requirements.txt").read_text()
     pinned = {
-        canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([\w.+-]+)", text, re.M)
+        canonicalize_name(name): version
+        for name, version in re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([\w.+-]+)", text, re.M)
     }
     for name, requirement in (WANTED | EXTRA).items():
         assert name in pinned and requirement.specifier.contains(pinned[name]), name
@@ -99,7 +109,10 @@ def test_nothing_is_unpickled_nor_given_to_a_shell(path):
             if call == "torch.load":  # other people's weights: tensors only
                 assert ("weights_only", "True") in [(k.arg, ast.unparse(k.value)) for k in node.keywords]
             for keyword in node.keywords:
-                assert (keyword.arg, ast.unparse(keyword.value)) not in (("allow_pickle", "True"), ("shell", "True")), call
+                assert (keyword.arg, ast.unparse(keyword.value)) not in (
+                    ("allow_pickle", "True"),
+                    ("shell", "True"),
+                ), call
 
 
 def test_every_value_that_a_rule_gives_to_the_shell_is_quoted():
@@ -108,3 +121,59 @@ def test_every_value_that_a_rule_gives_to_the_shell_is_quoted():
             command = "".join(re.findall(r'^        "(.*)"$', part.split("\n\n")[0], re.M))
             for field in re.findall(r"(?<!{){([^{}]+)}", command):
                 assert field.endswith(":q") or field == "threads", (path.name, field)
+
+
+def test_the_citation_names_this_version_and_the_licence_is_packed():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(citation["version"]) == vaepipe.__version__
+    assert citation["cff-version"] and citation["title"] and citation["authors"] and citation["message"]
+    assert citation["license"] == PROJECT["license"] == "MIT"
+    assert PROJECT["license-files"] == ["LICENSE"] and (ROOT / "LICENSE").read_text().startswith(
+        "MIT License"
+    )
+
+
+def modules_with_main(room):
+    """Names of the modules of a room that can be run."""
+    paths = (ROOT / "vaepipe" / room).glob("*.py")
+    return {path.stem for path in paths if "\ndef main(" in path.read_text(encoding="utf-8")}
+
+
+def console(*arguments):
+    """The finished console script, which pip made."""
+    program = shutil.which("vaepipe", path=str(Path(sys.executable).parent))
+    assert program, "pip install -e . makes the console script"
+    return subprocess.run([program, *arguments], capture_output=True, text=True)
+
+
+def test_the_console_script_lists_every_stage_and_tool():
+    assert PROJECT["scripts"] == {"vaepipe": "vaepipe.__main__:main"}
+    assert {"train", "attack", "measure", "report"} <= modules_with_main("stages")
+    assert {"plan", "verify", "reference"} <= modules_with_main("tools")
+    for arguments in ((), ("--help",)):
+        done = console(*arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        listed = set(re.findall(r"^  (\w+) +\S", done.stdout, re.M))
+        assert listed == modules_with_main("stages") | modules_with_main("tools")
+    assert console("--version").stdout == f"vaepipe {vaepipe.__version__}\n"
+
+
+def test_an_unknown_command_of_the_console_script_is_one_line():
+    done = console("trian", "--help")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr.startswith("vaepipe: 'trian' is not a command; known: ") and done.stderr.count("\n") == 1
+    )
+
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
+BELOW = re.compile(r"(?:vaepipe|scripts|tests|configs|docs)/[\w./-]+")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_path_that_a_page_names_exists(page):
+    """Paths in backticks below folders of the repository; <name> and * stand for files to be written."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for named in re.findall(r"`([^`\n]+)`", text):
+        if BELOW.fullmatch(named):
+            assert (ROOT / named).exists(), named

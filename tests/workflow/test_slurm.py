@@ -24,7 +24,9 @@ def start(slurm, folder, *arguments):
     arguments = ("--profile", "profiles/slurm", "--directory", folder, *slurm.OPTIONS, *arguments)
     with open(said, "w") as out:
         program = [sys.executable, "-c", SNAKEMAKE]
-        return start_snakemake(ROOT, *arguments, program=program, stdout=out, stderr=out, env=slurm.environment), said
+        return start_snakemake(
+            ROOT, *arguments, program=program, stdout=out, stderr=out, env=slurm.environment
+        ), said
 
 
 def terminated(process: int) -> bool:
@@ -34,7 +36,7 @@ def terminated(process: int) -> bool:
 
 
 def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path):
-    """At its time limit, or cancelled: another try by Snakemake. Requeued by hand or by preemption: the same job again."""
+    """At its time limit or cancelled: another try by Snakemake. Requeued or preempted: the same job again."""
     its = {"grid": {"families": ["vae"], "d_z": [4], "seeds": [0, 1]}, "train": {"epochs": 100}}
     file = tmp_path / "long.yaml"
     file.write_text(yaml.safe_dump({"study": ["digits"], "datasets": {"digits": its}}))
@@ -71,7 +73,9 @@ def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path)
         train(spec, tmp_path / "results/data/digits.h5", *whole, 60.0, torch.device("cpu"))
         assert (tmp_path / models[seed]).read_bytes() == whole[0].read_bytes()
         assert (tmp_path / Job("train", cell=cell).outputs["history"]).read_bytes() == whole[1].read_bytes()
-    tries = {seed: [job for job in slurm.jobs() if job["Comment"].endswith(f"_vae_1_4_{seed}")] for seed in cells}
+    tries = {
+        seed: [job for job in slurm.jobs() if job["Comment"].endswith(f"_vae_1_4_{seed}")] for seed in cells
+    }
     states = {seed: [(job["JobState"], job["Restarts"]) for job in its] for seed, its in tries.items()}
     assert states == {0: [("TIMEOUT", "0"), ("COMPLETED", "1")], 1: [("CANCELLED", "0"), ("COMPLETED", "0")]}
     assert tries[0][1]["TimeLimit"] == "08:00:00"  # twice that of the first try
@@ -81,15 +85,26 @@ def test_slurm_makes_the_same_tables_though_a_node_dies_under_its_jobs(finished,
     file = tmp_path / "blocks.yaml"
     file.write_text(yaml.safe_dump({"datasets": {"digits": {"attack": {"lambdas_per_job": "all"}}}}))
     # the gres variant of the profile for one rule
-    on_gpu = ["train:gpu=1", "evaluate:gpu=1", "measure:gpu=1", "ball:gpu=1", "attack:gpu=0", "attack:gres=gpu:1"]
+    on_gpu = [
+        "train:gpu=1",
+        "evaluate:gpu=1",
+        "measure:gpu=1",
+        "ball:gpu=1",
+        "attack:gpu=0",
+        "attack:gres=gpu:1",
+    ]
     before = slurm.jobs()
-    running, said = start(slurm, tmp_path, "--configfile", SMOKE, file, "--set-resources", *on_gpu, "--", "tables")
+    running, said = start(
+        slurm, tmp_path, "--configfile", SMOKE, file, "--set-resources", *on_gpu, "--", "tables"
+    )
     # the training itself has begun there, not only Snakemake
     until(lambda: any(Path(tmp_path, log).exists() for log in slurm.training_logs("n1")), running)
     slurm.call("kill-node", "n1")
     assert running.wait(500) == 0, said.read_text()[-6000:]
     for name in ("models.csv", "images.parquet", "attacks.parquet"):
-        assert (tmp_path / "results/tables" / name).read_bytes() == (finished / "results/tables" / name).read_bytes(), name
+        assert (tmp_path / "results/tables" / name).read_bytes() == (
+            finished / "results/tables" / name
+        ).read_bytes(), name
     jobs = slurm.jobs()[len(before) :]
     assert sum(int(job["Restarts"]) for job in jobs) >= 1
     assert {job["NodeList"] for job in jobs if job["Restarts"] != "0"} == {"n2"}

@@ -24,25 +24,36 @@ from vaepipe.study.jobs import STAGES
 
 def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline(study):
     folder, said = study
-    figures = {path.relative_to(folder / "results/figures").as_posix() for path in (folder / "results/figures").rglob("*.*")}
+    figures = {
+        path.relative_to(folder / "results/figures").as_posix()
+        for path in (folder / "results/figures").rglob("*.*")
+    }
     names = [
         *(name for name, entry in FIGURES.items() if entry.tables and ".png" in entry.suffixes),
         "swissroll",
         "montage/digits",
     ]
-    assert figures == {f"{name}.{end}" for name in names for end in ("pdf", "png", "csv")} and len(names) == 16
+    assert (
+        figures == {f"{name}.{end}" for name in names for end in ("pdf", "png", "csv")} and len(names) == 16
+    )
     attacks = pd.read_parquet(folder / "results/tables/attacks.parquet")
     assert len(attacks) == 3 * 3 * 4 and attacks["objective"].gt(0).all()
     assert sorted(attacks["lambda"].unique()) == [0.01, 1, 100]
     balls = pd.read_csv(folder / "results/tables/ball.csv")
-    assert len(balls) == 3 * 3 * 4 and set(zip(balls["ball"], balls["radius"])) == {("l2", 0.5), ("l2", 2), ("linf", 0.1)}
+    assert len(balls) == 3 * 3 * 4 and set(zip(balls["ball"], balls["radius"])) == {
+        ("l2", 0.5),
+        ("l2", 2),
+        ("linf", 0.1),
+    }
     assert pd.read_csv(folder / "results/tables/robustness.csv")["ball_wins"].between(0, 1).all()
     models = pd.read_csv(folder / "results/tables/models.csv")
     assert len(models) == 6 and np.isfinite(models["elbo"]).all()
     assert set(models["family"]) == {"vae", "beta-vae", "beta-tcvae"}
     headline = (folder / "results/headline.txt").read_text(encoding="utf-8")
     claims = pd.read_csv(folder / "results/tables/claims.csv")
-    assert claims["claim"].nunique() == len(claims_of_posts()) and "does not hold" in claims["verdict"].to_list()
+    assert (
+        claims["claim"].nunique() == len(claims_of_posts()) and "does not hold" in claims["verdict"].to_list()
+    )
     assert (folder / "results/claims.txt").read_text(encoding="utf-8").strip() in said
     assert headline.strip() in said and f"Figures: {folder}/results/figures" in said
     config = json.loads((folder / "results/config.json").read_text())
@@ -60,7 +71,12 @@ def test_a_second_run_has_nothing_to_do(study):
 
 def test_touching_commenting_and_checking_out_reruns_nothing(changed):
     now = time.time() + 60
-    for path in [changed / "config.yaml", changed / "Snakefile", *changed.glob("rules/*"), *changed.rglob("vaepipe/**/*.py")]:
+    for path in [
+        changed / "config.yaml",
+        changed / "Snakefile",
+        *changed.glob("rules/*"),
+        *changed.rglob("vaepipe/**/*.py"),
+    ]:
         os.utime(path, (now, now))
     for name in ("stages/train.py", "storage/h5.py", "attacks/solvers/lbfgs.py", "figures/style.py"):
         path = changed / "vaepipe" / name
@@ -89,7 +105,7 @@ EDITS = [
     ("trust/masking.py", AFTER_MEASURE),
     ("stages/evaluate.py", DRAWN | {"evaluate": 6, "plot_swissroll": 1}),
     ("datasets/digits.py", AFTER_PREPARE | {"prepare": 1}),
-    ("figures/montage.py", {"plot_montage": 1} | AFTER_PLOT),
+    ("figures/montage.py", {"plot_montage": 1, "report_pages": 1}),
     ("figures/quality.py", {"plot": 3, "report_pages": 1}),
     ("claims/part2.py", {"claims": 1, "report_pages": 1}),
     ("pages/explorer.js", AFTER_PLOT),
@@ -112,8 +128,14 @@ GROWTH = [
         {"datasets": {"digits": {"grid": GRID | {"betas": [1, 4, 9]}}}},
         {"train": 2, "evaluate": 2, "attack_block": 6, "attack": 2},
     ),
-    ({"datasets": {"digits": {"grid": GRID | {"d_z": [4, 5]}}}}, {"train": 3, "evaluate": 3, "attack_block": 9, "attack": 3}),
-    ({"datasets": {"digits": {"grid": GRID | {"seeds": [0, 7]}}}}, {"train": 3, "evaluate": 3, "attack_block": 9, "attack": 3}),
+    (
+        {"datasets": {"digits": {"grid": GRID | {"d_z": [4, 5]}}}},
+        {"train": 3, "evaluate": 3, "attack_block": 9, "attack": 3},
+    ),
+    (
+        {"datasets": {"digits": {"grid": GRID | {"seeds": [0, 7]}}}},
+        {"train": 3, "evaluate": 3, "attack_block": 9, "attack": 3},
+    ),
     ({"datasets": {"digits": {"attack": {"lambdas": [0.01, 1, 10, 100]}}}}, {"attack_block": 3, "attack": 3}),
     ({"datasets": {"digits": {"train": {"threads": 2}}}}, {}),
 ]
@@ -123,12 +145,18 @@ GROWTH = [
 def test_what_is_added_is_all_that_is_made(study, change, expected):
     folder, _ = study
     jobs = planned(folder, "--configfile", SMOKE, overlay(folder, **change))
-    assert {rule: n for rule, n in jobs.items() if rule in ("prepare", "train", "evaluate", "attack_block", "attack")} == expected
+    assert {
+        rule: n
+        for rule, n in jobs.items()
+        if rule in ("prepare", "train", "evaluate", "attack_block", "attack")
+    } == expected
 
 
 def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_killed_at_it(study, tmp_path):
     folder, _ = study
-    tables = [folder / "results/tables" / name for name in ("models.csv", "images.parquet", "attacks.parquet")]
+    tables = [
+        folder / "results/tables" / name for name in ("models.csv", "images.parquet", "attacks.parquet")
+    ]
     before = [path.read_bytes() for path in tables]
     cells = [f"models/swissroll/{family}/beta~32/dz~2/seed~0" for family in ("beta-tcvae", "beta-vae")]
     (model, other), logs = ([folder / part / cell for cell in cells] for part in ("results", "logs"))
@@ -158,14 +186,18 @@ def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_k
             assert told.returncode != 0 and "Directory cannot be locked" in told.stdout + told.stderr
             first.kill()
             first.wait()
-        fcntl.flock(second, fcntl.LOCK_UN)  # one orphan ends before the second run begins, which does not see it
+        fcntl.flock(
+            second, fcntl.LOCK_UN
+        )  # one orphan ends before the second run begins, which does not see it
         until((other / "model.safetensors").exists)
         assert its.read_text().count("epoch") == 2
         assert snakemake(folder, "--unlock", *command[2:4]).returncode == 0
         log.unlink()
         again = start_snakemake(folder, *command, stdout=said, stderr=said)
         until(log.exists, again)
-        fcntl.flock(lock, fcntl.LOCK_UN)  # the other one trains, while the training of the second run still starts
+        fcntl.flock(
+            lock, fcntl.LOCK_UN
+        )  # the other one trains, while the training of the second run still starts
         assert again.wait(600) == 0, (tmp_path / "said").read_text()[-6000:]
     for old, path in zip(before, tables):
         assert path.read_bytes() == old, path.name
@@ -178,24 +210,31 @@ def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_k
 def test_a_user_who_may_only_read_the_folder_is_told_in_one_line(finished, tmp_path):
     os.chown(tmp_path, 65534, 65534)
     other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+dac_read_search",
-             "--ambient-caps=+dac_read_search"]  # fmt: skip  # sees the interpreter and the study wherever they lie
+             "--ambient-caps=+dac_read_search"]  # fmt: skip
     command = [*other, *SNAKEMAKE, "-n", "--configfile", SMOKE]
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(command, cwd=finished, env=os.environ | home, capture_output=True, text=True)
     assert done.returncode != 0
-    said = f"error: {finished}/.snakemake: cannot be written by you; choose a folder of your own with --directory"
+    said = f"error: {finished}/.snakemake: cannot be written by you; "
+    said += "choose a folder of your own with --directory"
     assert said in done.stderr.splitlines() and "Traceback" not in done.stderr
 
 
 def test_the_seeds_study_is_planned_whole(study):
-    jobs = planned(study[0], "--configfile", "configs/seed.yaml", "--directory", study[0].parent / "elsewhere")
-    assert jobs == {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "measure": 198, "collect": 1, "config": 1,
-                    "headline": 1, "claims": 1, "plot": 13, "plot_swissroll": 1, "plot_montage": 3} | AFTER_PLOT  # fmt: skip
+    jobs = planned(
+        study[0], "--configfile", "configs/seed.yaml", "--directory", study[0].parent / "elsewhere"
+    )
+    expected = {"prepare": 5, "train": 216, "evaluate": 216, "attack": 198, "measure": 198, "collect": 1}
+    expected |= {"config": 1, "headline": 1, "claims": 1, "plot": 13, "plot_swissroll": 1, "plot_montage": 3}
+    assert jobs == expected | AFTER_PLOT
 
 
 BAD = [
     ({"train": {"epoch": 3}}, "config: train.epoch: unknown key; known: epochs"),
-    ({"train": {"learning_rate": "1e-3"}}, "config: train.learning_rate: '1e-3' is not allowed; expected a number > 0"),
+    (
+        {"train": {"learning_rate": "1e-3"}},
+        "config: train.learning_rate: '1e-3' is not allowed; expected a number > 0",
+    ),
     (
         {"study": ["mnist"], "datasets": {"mnist": {"path": "no $(touch such) file"}}},
         "config: datasets.mnist.path: 'no $(touch such) file'",
@@ -211,9 +250,17 @@ def test_bad_input_is_one_line_before_any_job_and_nothing_is_written(tmp_path, c
     file.write_text(yaml.safe_dump(change))
     done = snakemake(folder, "--cores", 2, "--configfile", file)
     assert done.returncode != 0
-    said = [text for text in (done.stdout + done.stderr).splitlines() if not text.startswith(("Using workflow", "Config file"))]
+    said = [
+        text
+        for text in (done.stdout + done.stderr).splitlines()
+        if not text.startswith(("Using workflow", "Config file"))
+    ]
     assert len(said) == 1 and said[0].startswith(line), said
-    after = [path for path in folder.rglob("*") if "__pycache__" not in path.parts and ".snakemake" not in path.parts]
+    after = [
+        path
+        for path in folder.rglob("*")
+        if "__pycache__" not in path.parts and ".snakemake" not in path.parts
+    ]
     assert sorted(after) == before
 
 
@@ -222,14 +269,24 @@ def test_a_data_path_with_spaces_quotes_and_shell_characters_is_only_a_path(tmp_
     name = "my 'data' $(touch pwned) ; \"x\".npz"
     random = np.random.default_rng(0)
     classes = random.integers(0, 3, (50, 6))
-    np.savez(tmp_path / name, imgs=random.integers(0, 2, (40, 64, 64)).astype(np.uint8), latents_classes=classes[:40])
+    np.savez(
+        tmp_path / name,
+        imgs=random.integers(0, 2, (40, 64, 64)).astype(np.uint8),
+        latents_classes=classes[:40],
+    )
     file = tmp_path / "own.yaml"
-    file.write_text(yaml.safe_dump({"study": ["dsprites"], "datasets": {"dsprites": {"path": str(tmp_path / name)}}}))
+    file.write_text(
+        yaml.safe_dump({"study": ["dsprites"], "datasets": {"dsprites": {"path": str(tmp_path / name)}}})
+    )
     done = snakemake(folder, "--cores", 2, "--configfile", file, "--", "results/data/dsprites.h5")
     assert done.returncode == 0, done.stderr[-3000:]
     assert (folder / "results/data/dsprites.h5").exists() and not list(tmp_path.rglob("pwned"))
     assert planned(folder, "--configfile", file, "--", "results/data/dsprites.h5") == {}
-    np.savez(tmp_path / name, imgs=1 - random.integers(0, 2, (50, 64, 64)).astype(np.uint8), latents_classes=classes[:50])
+    np.savez(
+        tmp_path / name,
+        imgs=1 - random.integers(0, 2, (50, 64, 64)).astype(np.uint8),
+        latents_classes=classes[:50],
+    )
     assert planned(folder, "--configfile", file, "--", "results/data/dsprites.h5") == {"prepare": 1}
 
 
@@ -251,7 +308,7 @@ def test_a_folder_of_photographs_under_a_name_of_its_own(tmp_path):
     assert planned(folder, "--configfile", file, "--", "results/data/my-cats.h5") == {"prepare": 1}
 
 
-# --- profiles --------------------------------------------------------------------------------------------------------
+# --- profiles ---
 
 
 def test_the_slurm_profile_offers_gres_as_a_block_that_is_only_to_be_uncommented():
@@ -263,12 +320,28 @@ def test_the_slurm_profile_offers_gres_as_a_block_that_is_only_to_be_uncommented
 
 
 @pytest.mark.skipif(
-    not all(importlib.util.find_spec(f"snakemake_{name}") for name in ("executor_plugin_kubernetes", "storage_plugin_fs")),
+    not all(
+        importlib.util.find_spec(f"snakemake_{name}")
+        for name in ("executor_plugin_kubernetes", "storage_plugin_fs")
+    ),
     reason="pip install snakemake-executor-plugin-kubernetes snakemake-storage-plugin-fs",
 )
 def test_kubernetes_is_planned_by_its_profile_alone(tmp_path):
-    storage = ("--default-storage-provider", "fs", "--default-storage-prefix", tmp_path / "volume")  # s3 needs a server
-    profile = ("--profile", ROOT / "profiles/kubernetes", *storage, "--configfile", ROOT / SMOKE, "--directory", tmp_path)
+    storage = (
+        "--default-storage-provider",
+        "fs",
+        "--default-storage-prefix",
+        tmp_path / "volume",
+    )  # s3 needs a server
+    profile = (
+        "--profile",
+        ROOT / "profiles/kubernetes",
+        *storage,
+        "--configfile",
+        ROOT / SMOKE,
+        "--directory",
+        tmp_path,
+    )
     jobs = planned(ROOT, *profile, "--", "models", "attacks", "measures")
     expected = {"prepare": 2, "train": 6, "evaluate": 6, "attack_block": 9, "attack": 3, "measure": 3}
     assert {rule: n for rule, n in jobs.items() if rule in expected} == expected

@@ -19,16 +19,16 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> Interval:
 
     The interval is Fisher's, symmetric in artanh ρ, with the variance 1.06/(n − 3) of Fieller et al. 1957.
     """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    kept = np.isfinite(x) & np.isfinite(y)
-    x, y = x[kept], y[kept]
-    if len(x) < FEWEST_MODELS or np.ptp(x) == 0 or np.ptp(y) == 0:
+    pairs = np.stack([np.asarray(x, float), np.asarray(y, float)])
+    pairs = pairs[:, np.isfinite(pairs).all(0)]
+    n = pairs.shape[1]
+    if n < FEWEST_MODELS or np.ptp(pairs, axis=1).min() == 0:
         return Interval(np.nan, np.nan, np.nan)
-    x_ranks, y_ranks = pd.Series(x).rank(), pd.Series(y).rank()  # importing scipy.stats takes longer
+    x_ranks, y_ranks = (pd.Series(values).rank() for values in pairs)  # importing scipy.stats takes longer
     rho = float(np.corrcoef(x_ranks, y_ranks)[0, 1])
     # artanh(±1) is infinite: a perfect order of n models counts as the highest correlation below it
-    centre = np.arctanh(np.clip(rho, -1 + 1 / len(x) ** 2, 1 - 1 / len(x) ** 2))
-    half = 1.959964 * np.sqrt(1.06 / (len(x) - 3))
+    centre = np.arctanh(np.clip(rho, -1 + 1 / n**2, 1 - 1 / n**2))
+    half = 1.959964 * np.sqrt(1.06 / (n - 3))
     return Interval(rho, float(np.tanh(centre - half)), float(np.tanh(centre + half)))
 
 

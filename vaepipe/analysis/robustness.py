@@ -169,7 +169,7 @@ def success(distortion: ArrayLike, ratios: ArrayLike, budget: float) -> np.ndarr
     """Return whether each pair (…) is fooled by any of its distortions of at most ``budget``; arguments as in
     `auddc`."""
     h, v = np.asarray(distortion, float), np.asarray(ratios, float)
-    return ((h <= budget) & (v < SUCCESS)).any(-1)
+    return np.any((h <= budget) & (v < SUCCESS), axis=-1)
 
 
 def strongest(norm: np.ndarray, input_distance: np.ndarray, ratios: np.ndarray) -> np.ndarray:

@@ -48,6 +48,7 @@ class Evidence:
         models, images, attacks: tables of `vaepipe.stages.collect`.
         roll: (family, β) → arrays of a swiss-roll model: ``x`` (K, 3), ``sample`` (K, 2), ``reconstruction``
             (K, 3).
+        roll_dataset: name of that data set.
         resamples: of every interval.
         things: data set → plural of what its rows are, "images" or "points".
     """
@@ -58,6 +59,7 @@ class Evidence:
     roll: dict[tuple[str, float], dict[str, np.ndarray]] = field(default_factory=dict)
     resamples: int = 2000
     things: Mapping[str, str] = field(default_factory=dict)
+    roll_dataset: str = "swissroll"
 
     def rows_called(self, dataset: str) -> str:
         """Return the plural of what a row of a data set is."""

@@ -157,7 +157,8 @@ def roll_kept(evidence: Evidence, family: str, kept: bool) -> Iterator[Finding]:
     note = "; ".join(f"{name} {share.estimate:.2f}" for name, share in shares.items()) + "; one training seed"
     verdict = above(interval, SHEET) if kept else below(interval, SHEET)
     statistic = f"share of the {worse} kept at β = {max(betas):g}; lost below {SHEET:g}"
-    yield Finding("swissroll", statistic, interval, f"{len(x):,} points × 1 seed", verdict, note=note)
+    n = f"{len(x):,} points × 1 seed"
+    yield Finding(evidence.roll_dataset, statistic, interval, n, verdict, note=note)
 
 
 def _explained(x: np.ndarray, picture: np.ndarray, axes: list[int], evidence: Evidence) -> Interval:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,17 +31,20 @@ of the latent space: the dotted line is Δ\ :sub:`0`, the loss without distortio
 """
 EMPTY = "No image data set of this study was attacked: there is no adversarial loss to show."
 
+LineStyle = Literal[":"] | tuple[float, tuple[float, float]]
+"""Dots, or an offset and the lengths of dashes and gaps, points."""
+
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: plain mean over pairs, λ, d_z and seeds of divergence + λ‖d‖₂.
 
     Dotted: the mean divergence at d = 0. The penalised objective cannot exceed it, and reaches it where λ is
-        so large that
-    the best attack is none; those trials weigh most in a plain mean. Dashed, where the table has it: what
-    each row reached by itself, before the distortions of the other λ of its pair were tried.
+    so large that the best attack is none; those trials weigh most in a plain mean. Dashed, where the table
+    has it: what each row reached by itself, before the distortions of the other λ of its pair were tried.
     """
-    frame = with_posterior_width(data.attacks)  # Δ of an autoencoder is another one: compare it by distortion
+    # Δ of an autoencoder is another quantity: the figure distortion compares it
+    frame = with_posterior_width(data.table("attacks"))
     return curves.against_beta(
         frame,
         ["dataset", "loss"],
@@ -77,7 +80,7 @@ def references(ax: Axes, frame: pd.DataFrame) -> tuple[dict[str, Artist], str]:
 
 
 def _means(
-    ax: Axes, frame: pd.DataFrame, column: str, gid: str, label: str, linestyle: str | tuple
+    ax: Axes, frame: pd.DataFrame, column: str, gid: str, label: str, linestyle: LineStyle
 ) -> dict[str, Artist]:
     """Draw the plain means of a column against β as thin lines; return one artist by its label."""
     log = ax.get_yscale() == "log"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,7 @@ def draw(data: Data, options: Plot) -> style.Page:
     It is a share of the mean without distortion. For a loss without a zero (`output` of a density,
     `max-damage`) it is the mean itself.
     """
-    return curves.by_attack(data.ball, _panel, options, 2.8, EMPTY, by=("dataset", "loss", "ball"))
+    return curves.by_attack(data.table("ball"), _panel, options, 2.8, EMPTY, by=("dataset", "loss", "ball"))
 
 
 def _panel(
@@ -54,9 +54,9 @@ def _panel(
         handles[label(family)] = _curve(ax, family, means)
         beta_of_family = float(rows["beta"].iloc[0])
         flagged = flags.flagged(rows)
-        row = {**where, "quantity": "relative_divergence" if share else "divergence", "family": family}
-        row |= {"beta": beta_of_family, "flagged": len(flagged) > 0}
-        ax.figure.rows.extend(row | {"radius": radius} | i._asdict() for radius, i in means.items())
+        row: dict[str, Any] = {**where, "quantity": "relative_divergence" if share else "divergence"}
+        row |= {"family": family, "beta": beta_of_family, "flagged": len(flagged) > 0}
+        style.page_of(ax).rows.extend(row | {"radius": radius} | i._asdict() for radius, i in means.items())
         if flagged:
             radius = list(means)[-1]
             flags.mark(ax, (family, beta_of_family), radius, means[radius].estimate)

@@ -48,7 +48,8 @@ def read_caption(path: Path) -> str:
 
 def _fields(config: dict) -> dict[str, object]:
     """Return what every caption may name."""
-    plot, attacks, images, roll_betas = config["plot"], [], [], []
+    plot, attacks, images = config["plot"], [], []
+    roll_betas: list[str] = []
     for name, section in config["datasets"].items():
         images.append(f"at most {section['evaluate']['max_images']:,} ({name})")
         attack = section["attack"]
@@ -56,7 +57,7 @@ def _fields(config: dict) -> dict[str, object]:
             first, last = attack["lambdas"][0], attack["lambdas"][-1]
             size = f"{_number(attack['pairs'])} pairs × {len(attack['lambdas'])} λ"
             attacks.append(f"{size} from {first:.3g} to {last:.3g} ({name})")
-        if (section.get("kind") or name) == "swissroll":
+        if (section.get("kind") or name) == "swissroll" and not roll_betas:
             roll_betas = [f"{beta:g}" for beta in section["grid"]["betas"]]
     intervals = (
         f"Bands and bars are 95 % intervals from {plot['resamples']:,} resamples of what is "

@@ -40,7 +40,7 @@ def draw(data: Data, options: Plot) -> style.Page:
     A collapsed model has few active latents, little KL and ‖σ‖₂ = √d_z; an exploded one has ‖μ‖₂ far above
     √d_z.
     """
-    frame = with_posterior_width(data.models)
+    frame = with_posterior_width(data.table("models"))
     frame = frame.assign(
         used=frame["active_units"] / frame["d_z"], width=frame["sigma_norm"] / np.sqrt(frame["d_z"])
     )

@@ -74,7 +74,7 @@ def panel(
         }
         ends = dict(zip(("pooled_low", "pooled_high"), pooled.get((family, beta), ())[1:]))
         count = flagged.get((family, beta), (0, 0))[0]
-        ax.figure.rows.append(row | interval._asdict() | ends | {"flagged": count})
+        style.page_of(ax).rows.append(row | interval._asdict() | ends | {"flagged": count})
     return handles | artists
 
 

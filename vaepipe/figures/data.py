@@ -44,10 +44,21 @@ class Data:
     arrays: list[CellArrays] = field(default_factory=list)
     things: Mapping[str, str] = field(default_factory=dict)
 
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table that the figure needs.
+
+        Raises:
+            LookupError: the figure was not given it.
+        """
+        frame = getattr(self, name)
+        if frame is None:
+            raise LookupError(f"no table {name}: the registry of figures must name it for this figure")
+        return frame
+
     @property
     def targeted_attacks(self) -> pd.DataFrame:
         """The trials of attacks whose loss has a target."""
-        return of_losses(self.attacks, lambda loss: find_loss(loss).has_target)
+        return of_losses(self.table("attacks"), lambda loss: find_loss(loss).has_target)
 
     def rows_called(self, dataset: str) -> str:
         """Return the plural of what a row of a data set is."""

@@ -35,7 +35,7 @@ EMPTY = (
 def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss with known factors: AUDDC against the mutual information gap, a point
     per model."""
-    known = data.models.dropna(subset=["mig"])["dataset"].unique()
+    known = data.table("models").dropna(subset=["mig"])["dataset"].unique()
     attacks = data.targeted_attacks
     groups = list(attacks[attacks["dataset"].isin(known)].groupby(["dataset", "loss"], sort=False))
     if not groups:
@@ -43,7 +43,7 @@ def draw(data: Data, options: Plot) -> style.Page:
     page, axes = style.panels(len(groups), 2.7)
     handles: dict[str, Artist] = {}
     for ax, ((dataset, loss), frame) in zip(axes, groups):
-        models = robustness_and_disentanglement(frame, data.models)
+        models = robustness_and_disentanglement(frame, data.table("models"))
         handles |= _panel(ax, models, {"dataset": dataset, "loss": loss})
         style.note(ax, _note(models, frame))
     style.legend(page, handles)
@@ -65,7 +65,7 @@ def _panel(ax: Axes, models: pd.DataFrame, where: dict[str, str]) -> dict[str, A
     for row in models[models["flagged"]].itertuples():
         flags.mark(ax, (row.family, row.beta), row.mig, row.auddc)
     ax.set(xlabel="mutual information gap (MIG)", ylabel="AUDDC", title=curves.title(where))
-    ax.figure.rows.extend(where | row for row in models.drop(columns="dataset").to_dict("records"))
+    style.page_of(ax).rows.extend(where | row for row in models.drop(columns="dataset").to_dict("records"))
     return handles
 
 

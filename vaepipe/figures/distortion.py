@@ -61,8 +61,8 @@ def _panel(
         texts.append(f"{label(family)} {interval_text(area)}")
         row = {"family": family, "beta": rows["beta"].iloc[0]}
         ratio, auddc = {**where, "quantity": "ratio", **row}, {**where, "quantity": "auddc", **row}
-        ax.figure.rows.extend(ratio | {"h": h} | i._asdict() for h, i in means.items())
-        ax.figure.rows.append(auddc | area._asdict())
+        style.page_of(ax).rows.extend(ratio | {"h": h} | i._asdict() for h, i in means.items())
+        style.page_of(ax).rows.append(auddc | area._asdict())
     _label(ax)
     ax.set_title(f"{curves.title(where)}, β = {beta:g}")
     without_curve = int(area_of_pairs["auddc"].isna().sum())

@@ -46,7 +46,8 @@ def draw(data: Data, options: Plot) -> style.Page:
         return style.message(EMPTY)
     page, axes = style.panels(len(groups), 2.9)
     handles: dict[str, Artist] = {}
-    images = with_posterior_width(data.images[data.images["dataset"].isin(attacks["dataset"].unique())])
+    images = data.table("images")
+    images = with_posterior_width(images[images["dataset"].isin(attacks["dataset"].unique())])
     quality = means(images, ["dataset", *MODEL], "elbo", "image", options.resamples)
     for ax, ((dataset, loss), frame) in zip(axes, groups):
         robust = means(areas(frame), MODEL, "auddc", "pair", options.resamples)
@@ -94,7 +95,7 @@ def _panel(ax: Axes, points: Mapping[tuple[str, float], Point], where: dict[str,
         row = {**where, "family": family, "beta": beta, "undominated": (family, beta) in best}
         row |= {f"elbo_{name}": value for name, value in x._asdict().items()}
         row |= {f"auddc_{name}": value for name, value in y._asdict().items()}
-        ax.figure.rows.append(row)
+        style.page_of(ax).rows.append(row)
     ax.set(xlabel="ELBO (at β = 1), nats per image", ylabel="AUDDC", title=curves.title(where))
     return handles
 

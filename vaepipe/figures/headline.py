@@ -33,8 +33,9 @@ Changes = dict[tuple[str, float], Interval]
 def draw(data: Data, options: Plot) -> str:
     """Return the loss at each β with its interval, its ratio to β = 1 and what the interval of that ratio
     shows; then ELBOs."""
-    groups = list(data.attacks.groupby(["dataset", "loss"], sort=False))
-    room = (LINES - 1 - data.models["dataset"].nunique()) // max(1, len(groups)) - 11
+    attacks, models = data.table("attacks"), data.table("models")
+    groups = list(attacks.groupby(["dataset", "loss"], sort=False))
+    room = (LINES - 1 - models["dataset"].nunique()) // max(1, len(groups)) - 11
     lines: list[str] = []
     for (dataset, loss), frame in groups:
         lines += _attack(dataset, loss, frame, options.resamples, max(2, room))
@@ -42,7 +43,7 @@ def draw(data: Data, options: Plot) -> str:
     if not groups:
         lines += ["No image data set of this study was attacked.", ""]
     lines.append("ELBO of held-out data, taken at β = 1, nats; mean over images or points, d_z and seeds")
-    lines += [_elbos(dataset, frame) for dataset, frame in data.models.groupby("dataset", sort=False)]
+    lines += [_elbos(dataset, frame) for dataset, frame in models.groupby("dataset", sort=False)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -75,7 +76,7 @@ def _attack(dataset: str, loss: str, frame: pd.DataFrame, resamples: int, room: 
     changes = {key: excess(frame, *key, resamples) for key in means if key[0] in families and key[1] != 1}
     over = [count(frame[name].nunique(), plural.replace("$", "")) for name, plural in TRIAL_AXES.items()]
     resampled = notes.resampling(frame, TRIAL_CLUSTERS, resamples, "interval")
-    starts = [f"{_show(base[family]) if base[family] else 'no model':<41}" for family in families]
+    starts = [f"{_show(base[family]):<41}" for family in families]
     lines = [
         f"{dataset}, attack {loss}: adversarial loss Δ = divergence + λ‖d‖₂, {find_loss(loss).unit}",
         f"  mean over {' × '.join(over)}",
@@ -96,7 +97,9 @@ def _shown(betas: set[float], room: int) -> list[float]:
     return increasing if len(increasing) <= room else [*increasing[: room - 1], increasing[-1]]
 
 
-def _show(interval: Interval) -> str:
+def _show(interval: Interval | None) -> str:
+    if interval is None:
+        return "no model"
     low, high = (short(end) if not np.isnan(end) else "–" for end in interval[1:])
     return f"{short(interval.estimate)} [{low}, {high}]"
 

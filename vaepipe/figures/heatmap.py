@@ -34,7 +34,8 @@ CellOfGrid = tuple[str, float, int]
 def draw(data: Data, options: Plot) -> style.Page:
     """A row per data set and loss, a panel per family: mean over pairs, λ and seeds of Δ, its value in each
     cell."""
-    frame = data.attacks[data.attacks["beta"] > 0]
+    frame = data.table("attacks")
+    frame = frame[frame["beta"] > 0]
     groups = list(frame.groupby(["dataset", "loss"], sort=False))
     if not groups:
         return style.message(EMPTY)
@@ -65,7 +66,8 @@ def _row(axes: np.ndarray, families: list[str], frame: pd.DataFrame, where: dict
         for beta in _betas(frame, family):
             for d_z in _d_zs(frame):
                 row = {**where, "family": family, "beta": beta, "d_z": d_z}
-                ax.figure.rows.append(row | {"objective": means.get(_model(family, beta, d_z), np.nan)})
+                row |= {"objective": means.get(_model(family, beta, d_z), np.nan)}
+                style.page_of(ax).rows.append(row)
     axes[0].set_ylabel("$d_z$")
 
 
@@ -83,9 +85,9 @@ def _panel(
     table = np.array([[means.get(model, np.nan) for model in row] for row in models]).reshape(
         len(d_zs), len(betas)
     )
-    image = ax.imshow(table, norm=norm, cmap="cividis", aspect="auto")
+    ax.imshow(table, norm=norm, cmap="cividis", aspect="auto")
     for (i, j), value in np.ndenumerate(table):
-        dark = np.isfinite(value) and image.norm(value) < 0.55
+        dark = np.isfinite(value) and float(norm(value)) < 0.55
         text = short(value) if np.isfinite(value) else "–"
         if flagged.get(models[i][j], False):
             text += flags.SIGN

@@ -96,7 +96,7 @@ def draw(data: Data, options: Plot) -> style.Page:
     width = max(style.COLUMN, 1.05 + len(groups) * (pairs * SIZE + 0.12))
     figure = style.Page(figsize=(width, len(ROWS) * SIZE + 1.25))
     axes = figure.subplots(1, len(groups), squeeze=False)[0]
-    figure.get_layout_engine().set(w_pad=0.05)
+    figure.set_layout_engine("constrained", w_pad=0.05)
     losses = list(dict.fromkeys(loss for _, loss in groups))
     flagged = {} if data.robustness is None else flags.flagged(data.robustness)
     for ax, ((cell, loss), group) in zip(axes, groups.items()):

@@ -30,7 +30,7 @@ Panel = tuple[pd.DataFrame, Measure, dict[str, str], str]
 def draw(data: Data, options: Plot) -> style.Page:
     """A row per data set and loss: adversarial loss and −log p(x_t|z*) against β; then per data set the β = 1
     ELBO."""
-    if not (data.images["family"] == "seatbelt").any():
+    if not (data.table("images")["family"] == "seatbelt").any():
         return style.message(EMPTY)
     panels = _panels(data)
     page, axes = style.panels(len(panels), 2.75)
@@ -46,7 +46,8 @@ def draw(data: Data, options: Plot) -> style.Page:
 def _panels(data: Data) -> list[Panel]:
     attacks = data.targeted_attacks
     attacks = attacks[attacks["family"].isin(FAMILIES)]
-    images = data.images[data.images["family"].isin(FAMILIES)]
+    images = data.table("images")
+    images = images[images["family"].isin(FAMILIES)]
     attacked = images["dataset"].isin(attacks["dataset"].unique())
     panels: list[Panel] = []
     for (dataset, loss), rows in attacks.groupby(["dataset", "loss"], sort=False):

@@ -25,7 +25,7 @@ def page(data: Data, options: Plot, column: str, label: str, published: str) -> 
         label: of the axis.
         published: quantity of `vaepipe.figures.published` that stands behind it.
     """
-    frame = with_posterior_width(data.images)  # an autoencoder has no ELBO
+    frame = with_posterior_width(data.table("images"))  # an autoencoder has no ELBO
 
     def panel_measure(where: Mapping[str, str], _rows: object) -> Measure:
         return measure(data.rows_called(where["dataset"]), column, label)

@@ -84,7 +84,7 @@ FIGURES: dict[str, Entry] = {
 def cells_for(name: str, dataset: str, cells: Iterable[Cell], options: Plot) -> list[Cell]:
     """Return the cells of a data set whose arrays a figure shows; none for a figure that shows none.
 
-    The data set of the figure swissroll must be one of points on a swiss roll.
+    For the figure swissroll, the caller names a data set of the kind swissroll.
     """
     cells = [cell for cell in cells if cell.dataset == dataset]
     if name == "montage":

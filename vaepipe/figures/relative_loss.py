@@ -33,8 +33,9 @@ def draw(data: Data, options: Plot) -> style.Page:
 
     A loss with negative values, such as `output` of a density, has no zero and is left out.
     """
-    start = data.attacks.groupby(["dataset", "loss"])["initial_divergence"].transform("min")
-    frame = with_posterior_width(data.attacks[start >= 0])
+    attacks = data.table("attacks")
+    start = attacks.groupby(["dataset", "loss"])["initial_divergence"].transform("min")
+    frame = with_posterior_width(attacks[start >= 0])
     return curves.against_beta(frame, ["dataset", "loss"], MEASURE, options, empty=EMPTY, more=_line_at_one)
 
 

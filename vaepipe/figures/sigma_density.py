@@ -51,7 +51,7 @@ def density(values: np.ndarray, x: np.ndarray, least: float) -> np.ndarray:
 def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set: held-out images' ‖σ(x)‖₂ for one model of each family; thin: its further
     training seeds."""
-    groups = list(data.images.groupby("dataset", sort=False))
+    groups = list(data.table("images").groupby("dataset", sort=False))
     if not groups:
         return style.message("No model of this study was evaluated.")
     figure, axes = style.panels(len(groups), 2.7)
@@ -61,7 +61,7 @@ def draw(data: Data, options: Plot) -> style.Page:
         _panel(
             ax, dataset, frame, representatives(cells, options.beta, options.d_z), data.rows_called(dataset)
         )
-    families = ordered(with_posterior_width(data.images)["family"])
+    families = ordered(with_posterior_width(data.table("images"))["family"])
     lines = {label(family): Line2D([], [], color=find_family(family).colour) for family in families}
     lines["prior, $\\sqrt{d_z}$"] = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)
     style.legend(figure, lines)
@@ -126,7 +126,7 @@ def _curves(ax: Axes, x: np.ndarray, densities: Values) -> int:
         kept = curve > 1e-6 * curve.max()
         row = {"panel": ax.get_title(), "family": family, "seed": seed}
         points = zip(x[kept], curve[kept])
-        ax.figure.rows.extend(row | {"sigma_norm": at, "density": height} for at, height in points)
+        style.page_of(ax).rows.extend(row | {"sigma_norm": at, "density": height} for at, height in points)
         if first:
             ax.fill_between(x, curve, color=colour, alpha=0.15, linewidth=0)
         if first and curve.max() > top:

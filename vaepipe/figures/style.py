@@ -63,6 +63,14 @@ class Page(Figure):
         self.least_height = 0.0
 
 
+def page_of(ax: Axes) -> Page:
+    """Return the page that the axes are on."""
+    page = ax.figure
+    if not isinstance(page, Page):
+        raise TypeError(f"axes of a figure that is no page: {page!r}")
+    return page
+
+
 def styled(draw: Callable) -> Callable:
     """Decorate a function to run with `RC` on matplotlib's defaults, not with the user's matplotlibrc."""
 
@@ -97,7 +105,9 @@ def _missing_height(figure: Page) -> float:
     if not figure.least_height:
         return 0.0
     lowest = min(ax.get_position().height for ax in figure.axes) * figure.get_figheight()
-    return max(0.0, figure.least_height - lowest) * figure.axes[0].get_gridspec().nrows
+    grid = figure.axes[0].get_gridspec()
+    rows = grid.nrows if grid else 1
+    return max(0.0, figure.least_height - lowest) * rows
 
 
 def panels(n: int, height: float) -> tuple[Page, list[Axes]]:

@@ -53,7 +53,8 @@ def _panel(
         for key in flags.flagged(frame[frame["family"] == family]):
             flags.mark(ax, key, norms[-1], middle[-1])
         row = {**where, "quantity": "success", "family": family, "beta": rows["beta"].iloc[0]}
-        ax.figure.rows.extend(row | {"norm": norm} | share._asdict() for norm, share in zip(norms, shares))
+        points = zip(norms, shares)
+        style.page_of(ax).rows.extend(row | {"norm": norm} | share._asdict() for norm, share in points)
     ax.set(xlim=(0, norms[-1]), xlabel="distortion ‖d‖₂, pixels in [0,1]")
     ax.set(ylim=(-0.02, 1.02), ylabel="share of pairs fooled")
     ax.set_title(f"{curves.title(where)}, β = {beta:g}")

@@ -32,11 +32,12 @@ MASS = (0.95, 0.8, 0.6, 0.4, 0.2)
 @dataclass(frozen=True)
 class Shared:
     """What all panels have in common: ±reach of the latent axes, (3, 2) limits of the data's axes, ends of
-    the colours."""
+    the colours along the roll."""
 
     reach: float
     limits: np.ndarray
-    colours: dict[str, float]
+    start: float
+    end: float
 
 
 @style.styled
@@ -74,7 +75,7 @@ def _shared(models: list[Arrays]) -> Shared:
     inner = [np.nanquantile(arrays["reconstruction"], (0.005, 0.995), axis=0) for arrays in models]
     low = np.min([x.min(0), *(quantiles[0] for quantiles in inner)], axis=0)
     high = np.max([x.max(0), *(quantiles[1] for quantiles in inner)], axis=0)
-    return Shared(reach, np.array([low, high]).T, {"vmin": _along(x).min(), "vmax": _along(x).max()})
+    return Shared(reach, np.array([low, high]).T, _along(x).min(), _along(x).max())
 
 
 def _model(
@@ -106,7 +107,9 @@ def _contours(ax: Axes, arrays: Arrays, shared: Shared) -> None:
     z, t = arrays["sample"], _along(arrays["x"])
     kept = np.isfinite(z).all(1)
     z, t = z[kept].astype(float), t[kept]
-    ax.scatter(*z.T, c=t, s=1.5, linewidths=0, rasterized=True, **shared.colours)
+    ax.scatter(
+        z[:, 0], z[:, 1], c=t, s=1.5, linewidths=0, rasterized=True, vmin=shared.start, vmax=shared.end
+    )
     try:
         kde = gaussian_kde(z.T)  # Scott's bandwidth
     except np.linalg.LinAlgError:  # all samples on a line: the points alone show it
@@ -142,8 +145,10 @@ def _roll(ax: Any, title: str, points: np.ndarray, x: np.ndarray, shared: Shared
         "depthshade": False,
         "axlim_clip": True,
         "rasterized": True,
+        "vmin": shared.start,
+        "vmax": shared.end,
     }
-    return ax.scatter(*points.T, c=_along(x), **look, **shared.colours)
+    return ax.scatter(*points.T, c=_along(x), **look)
 
 
 def _legend(ax: Axes, scatter: Any, n: int, seed: int) -> None:

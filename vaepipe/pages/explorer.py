@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -150,8 +151,8 @@ def entry(source: Source, arrays: Mapping[str, np.ndarray], step: int) -> dict:
     family, loss = find_family(source.cell.family), find_loss(source.loss)
     rows = shown(len(arrays["lambdas"]), step)
     kept = len(arrays["x"])
-    facts = {"name": family.label, "colour": family.colour, "loss": source.loss, "unit": loss.unit}
-    facts |= {"masked": source.masked, "shape": arrays["x"].shape[1:]}
+    facts: dict[str, Any] = {"name": family.label, "colour": family.colour}
+    facts |= {"loss": source.loss, "unit": loss.unit, "masked": source.masked, "shape": arrays["x"].shape[1:]}
     facts |= {"lambdas": digits(arrays["lambdas"]), "shown": rows, "of_pairs": len(arrays["pairs"])}
     facts |= {"montage": [best_lambda(distance) for distance in arrays["adversarial_distance"].T]}
     facts |= {**numbers(arrays), "pairs": arrays["pairs"][:kept].tolist()}

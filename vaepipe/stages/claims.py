@@ -78,7 +78,13 @@ def read(spec: FigureSpec, tables: dict[str, Path], arrays: list[str]) -> Eviden
     roll = {}
     for cell, path in inputs.matched("--arrays", arrays, spec.cells):
         roll[cell.family, cell.beta] = inputs.read_evaluation(cell, path, ROLL).arrays
-    return Evidence(**frames, roll=roll, resamples=spec.plot.resamples, things=spec.things)
+    return Evidence(
+        **frames,
+        roll=roll,
+        roll_dataset=spec.cells[0].dataset if spec.cells else "",
+        resamples=spec.plot.resamples,
+        things=spec.things,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -142,16 +142,16 @@ class CellFiles:
 
 def files_of_cells(listed: list[Job]) -> list[CellFiles]:
     """Return the files of every model, by data set and, if they are trained elsewhere, by name."""
-    by_loss: dict[tuple[str, Cell | None], dict[str, str]] = {}
+    by_loss: dict[tuple[str, Cell], dict[str, str]] = {}
     for job in of_stage(listed, "attack", "ball", "measure"):
-        by_loss.setdefault((job.stage, job.cell), {})[job.loss] = job.output
-    adopted = {job.cell for job in of_stage(listed, "adopt")}
+        by_loss.setdefault((job.stage, job.model), {})[job.loss] = job.output
+    adopted = {job.model for job in of_stage(listed, "adopt")}
     evaluations = of_stage(listed, "evaluate")
-    evaluations.sort(key=lambda job: (job.dataset, job.cell.family if job.cell in adopted else ""))
+    evaluations.sort(key=lambda job: (job.dataset, job.model.family if job.model in adopted else ""))
     files = []
     for job in evaluations:
-        parts = [by_loss.get((stage, job.cell), {}) for stage in ("attack", "ball", "measure")]
-        files.append(CellFiles(job.cell, job.output, *parts))
+        parts = [by_loss.get((stage, job.model), {}) for stage in ("attack", "ball", "measure")]
+        files.append(CellFiles(job.model, job.output, *parts))
     return files
 
 

@@ -47,9 +47,10 @@ def sources(
     """
     attacks = []
     for job in of_stage(listed, "attack"):
-        reason = masked.get((job.cell.name, job.loss), "")
-        measure = output("measure", job.cell, job.loss)
-        attacks.append(Source(job.cell, job.loss, reason, attack=job.output, measure=measure))
+        cell = job.model
+        reason = masked.get((cell.name, job.loss), "")
+        measure = output("measure", cell, job.loss)
+        attacks.append(Source(cell, job.loss, reason, attack=job.output, measure=measure))
     return attacks
 
 

@@ -49,7 +49,8 @@ def code_digest(*modules: str) -> str:
     closure = _closure(modules)
     texts = any(_room(name) in TEXT_ROOMS or name in TEXT_STAGES for name in closure)
     lines = [
-        f"{name} {_meaning(name, texts and _room(name) not in TEXTLESS_ROOMS).code}" for name in sorted(closure)
+        f"{name} {_meaning(name, texts and _room(name) not in TEXTLESS_ROOMS).code}"
+        for name in sorted(closure)
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 

@@ -5,13 +5,14 @@ Registries do not count, so what a cell uses is named here: its data set, family
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.figures.registry import FIGURES
 from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
 from vaepipe.storage.code_digest import PACKAGE, code_digest
 from vaepipe.storage.digests import file_digest, spec_digest
+from vaepipe.study.specs import ExternalSpec, ModelSpec
 
 if TYPE_CHECKING:
     from vaepipe.study.study import Study
@@ -22,16 +23,11 @@ def module(name: str) -> str:
     return name.replace("-", "_")
 
 
-def model_modules(spec: Any) -> tuple[str, ...]:
-    """Return the modules that build a model.
-
-    Args:
-        spec: what `Study.model_spec` gives for the cell, as an object or as a mapping.
-    """
-    if _get(spec, "external") is not None:
+def model_modules(spec: ModelSpec | ExternalSpec) -> tuple[str, ...]:
+    """Return the modules that build a model."""
+    if isinstance(spec, ExternalSpec):
         return ("models.external",)
-    network = _get(_get(spec, "model"), "network")
-    return (f"models.families.{module(_get(spec, 'family'))}", f"models.networks.{module(network)}")
+    return (f"models.families.{module(spec.family)}", f"models.networks.{module(spec.model.network)}")
 
 
 def prepare_code(kind: str) -> str:
@@ -39,29 +35,29 @@ def prepare_code(kind: str) -> str:
     return code_digest("stages.prepare", f"datasets.{DATASETS[kind].module}")
 
 
-def train_code(model_spec: Any) -> str:
+def train_code(model_spec: ModelSpec) -> str:
     return code_digest("stages.train", *model_modules(model_spec))
 
 
-def adopt_code(model_spec: Any) -> str:
+def adopt_code(model_spec: ExternalSpec) -> str:
     return code_digest("stages.adopt", *model_modules(model_spec))
 
 
-def evaluate_code(model_spec: Any) -> str:
+def evaluate_code(model_spec: ModelSpec | ExternalSpec) -> str:
     """Return the digest of `evaluate`, which measures all latent metrics."""
     metrics = (f"metrics.latent.{module(name)}" for name in LATENT_METRICS)
     return code_digest("stages.evaluate", *model_modules(model_spec), *metrics)
 
 
-def attack_code(model_spec: Any, loss: str) -> str:
+def attack_code(model_spec: ModelSpec | ExternalSpec, loss: str) -> str:
     return code_digest("stages.attack", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
 
 
-def ball_code(model_spec: Any, loss: str) -> str:
+def ball_code(model_spec: ModelSpec | ExternalSpec, loss: str) -> str:
     return code_digest("stages.ball", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
 
 
-def measure_code(model_spec: Any, loss: str) -> str:
+def measure_code(model_spec: ModelSpec | ExternalSpec, loss: str) -> str:
     """Return the digest of `measure`, which measures all trial metrics."""
     metrics = (f"metrics.trial.{module(name)}" for name in TRIAL_METRICS)
     modules = (*model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics)
@@ -100,7 +96,3 @@ def labelled_modules(study: Study, dataset: str = "") -> tuple[str, ...]:
         *(f"models.families.{module(name)}" for name in sorted(families)),
         *(f"attacks.losses.{module(name)}" for name in sorted(used)),
     )
-
-
-def _get(spec: Any, key: str) -> Any:
-    return spec.get(key) if isinstance(spec, dict) else getattr(spec, key, None)

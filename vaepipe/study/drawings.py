@@ -20,7 +20,7 @@ def figure_names(study: Study) -> list[str]:
     """Return the names of all figures, those of one data set as ``montage/<dataset>``."""
     pictures = {name: entry for name, entry in registry.FIGURES.items() if ".png" in entry.suffixes}
     names = [name for name, entry in pictures.items() if entry.tables and _has_data(study, entry.tables)]
-    names += ["swissroll"] if figure_cells(study, "swissroll", "swissroll") else []
+    names += ["swissroll"] if swissroll_cells(study) else []
     return names + [f"montage/{dataset}" for dataset in attacked_datasets(study)]
 
 
@@ -28,6 +28,21 @@ def figure_cells(study: Study, figure: str, dataset: str) -> list[Cell]:
     """Return the models of one data set whose arrays a figure shows."""
     cells = [cell for cell in study.cells if cell.dataset == dataset]
     return registry.cells_for(figure, dataset, cells, study.plot)
+
+
+def swissroll_cells(study: Study) -> list[Cell]:
+    """Return the models that the figure swissroll shows: of the first data set of that kind that has any."""
+    for dataset in study.names:
+        cells = figure_cells(study, "swissroll", dataset)
+        if study.settings[dataset].kind == "swissroll" and cells:
+            return cells
+    return []
+
+
+def swissroll_dataset(study: Study) -> str:
+    """Return the name of the data set that the figure swissroll shows; empty without one."""
+    cells = swissroll_cells(study)
+    return cells[0].dataset if cells else ""
 
 
 def montage_attacks(study: Study, dataset: str) -> list[tuple[Cell, str]]:

@@ -132,6 +132,13 @@ class Job:
         return own | (self.cell.wildcards if self.cell else {})
 
     @property
+    def model(self) -> Cell:
+        """The model of a job that works on one."""
+        if self.cell is None:
+            raise LookupError(f"{self.stage} is no stage of a model")
+        return self.cell
+
+    @property
     def name(self) -> str:
         """The wildcards as a person reads them, such as ``digits/vae/beta~1/dz~4/seed~0/latent-kl``."""
         parts = (self.cell.name if self.cell else self.dataset, self.loss, self.block, self.figure)
@@ -181,7 +188,7 @@ def jobs(study: Study) -> list[Job]:
             listed += _attack_jobs(study, cell, loss, (cell, loss) in attacks, (cell, loss) in balls)
     listed.append(Job("collect"))
     for figure in drawings.figure_names(study):
-        listed.append(_figure_job(figure))
+        listed.append(_figure_job(study, figure))
     listed += [Job("headline"), Job("claims"), Job("report_pages")]
     return listed + ([Job("explorer")] if attacks else [])
 
@@ -201,12 +208,12 @@ def _attack_jobs(study: Study, cell: Cell, loss: str, attacked: bool, bounded: b
     return listed
 
 
-def _figure_job(figure: str) -> Job:
+def _figure_job(study: Study, figure: str) -> Job:
     name, _, dataset = figure.partition("/")
     if name == "montage":
         return Job("plot_montage", dataset)
     if name == "swissroll":
-        return Job("plot_swissroll", "swissroll")
+        return Job("plot_swissroll", drawings.swissroll_dataset(study))
     return Job("plot", figure=name)
 
 

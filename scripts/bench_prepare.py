@@ -52,7 +52,7 @@ def pictures(n: int) -> list[bytes]:
 def decoding(data: list[bytes], threads: int, n: int) -> tuple[float, float]:
     """Images per second, and milliseconds of CPU per image, of decoding, cropping and scaling alone."""
     from vaepipe.datasets.celeba import CROP, SIZE
-    from vaepipe.datasets.sources.tree import decode
+    from vaepipe.datasets.sources.decoding import decode
 
     def some(start: int) -> None:
         for i in range(start, min(start + 256, n)):

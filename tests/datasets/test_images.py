@@ -17,9 +17,10 @@ from PIL import Image
 
 from vaepipe.datasets.prepared import read_split
 from vaepipe.datasets.registry import DATASETS
-from vaepipe.datasets.sources import tree
+from vaepipe.datasets.sources import archives, decoding
 from vaepipe.datasets.sources.array_file import ArrayFile
-from vaepipe.datasets.sources.tree import ImageTree, decode
+from vaepipe.datasets.sources.decoding import decode
+from vaepipe.datasets.sources.tree import ImageTree
 from vaepipe.datasets.writing import check_parts
 from vaepipe.stages import prepare as stage
 from vaepipe.storage.errors import DataError
@@ -241,9 +242,9 @@ def test_links_in_archives(tmp_path):
 def test_bombs(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "d.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(10**6))
-    monkeypatch.setattr(tree, "MAX_FILE_BYTES", 10**6 - 1)
+    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 10**6 - 1)
     assert "refused, 'a.png' is 1000000 bytes long" in refusal(tmp_path / "d.zip", "folder", tmp_path)
-    monkeypatch.setattr(tree, "MAX_PIXELS", 599)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 599)
     path = write_files(tmp_path / "d", {"a.png": GOOD, "b.png": GOOD})
     assert "a.png: not a readable image (30×20 pixels, more than 599)" in refusal(path, "folder", tmp_path)
 

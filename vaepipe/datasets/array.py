@@ -1,13 +1,15 @@
-"""A user's own array of images: .npy, .npz, .h5 or .mat."""
+"""A user's own array of images: .npy, .npz, .h5, .mat or .safetensors."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vaepipe.datasets.part import LazyImages, Part, hold_out_tenth
-from vaepipe.datasets.sources.array_file import ArrayFile, as_bytes
+from vaepipe.datasets.ranges import SeenRange, check_range
+from vaepipe.datasets.sources.array_file import ArrayFile, as_bytes, largest_value
 from vaepipe.storage.errors import DataError
 
 CHANNELS = (1, 3)
@@ -20,6 +22,7 @@ def load(
     key: str | None = None,
     labels: str | None = None,
     axes: str | None = None,
+    maximum: int | None = None,
 ) -> dict[str, Part]:
     """Return the images of a user's own file; one in ten is held out.
 
@@ -28,47 +31,80 @@ def load(
         labels: name of the array of classes in the same file.
         axes: order of the axes, such as ``NHWC``; None takes N first and finds the channels by their number,
             1 or 3.
+        maximum: the value of white; None: that of the array's type.
 
     Raises:
         DataError: there is no file or no such array, or its values are not those of images.
     """
     if path is None:
-        raise DataError(f"{name}: datasets.{name}.path is missing; give a .npy, .npz, .h5 or .mat file")
+        kinds = "a .npy, .npz, .h5, .mat or .safetensors file"
+        raise DataError(f"{name}: datasets.{name}.path is missing; give {kinds}")
     source = ArrayFile(path, key)
-    axes = _choose_axes(source, axes)
+    classes = ArrayFile(path, labels).all().reshape(-1) if labels else None
+    axes = _choose_axes(name, source, axes, None if classes is None else len(classes))
     image_axis = axes.index("N")
     sides = [axes.index(axis) for axis in "CHW" if axis in axes]
     image_shape = tuple(source.shape[i] for i in sides)
     image_shape = image_shape if len(image_shape) == 3 else (1, *image_shape)
     order = [axes.replace("N", "").index(axis) for axis in "CHW" if axis in axes]  # of what `take` returns
+    seen = SeenRange()
 
     def read(rows: np.ndarray) -> np.ndarray:
         x = source.take(rows, image_axis).transpose(0, *(1 + i for i in order))
-        return as_bytes(x, rows, source).reshape(len(rows), *image_shape)
+        if x.size and x.dtype != bool:
+            seen.add(x.min().item(), x.max().item())
+        return as_bytes(x, rows, source, maximum, f"datasets.{name}.maximum").reshape(len(rows), *image_shape)
+
+    def report() -> dict[str, Any]:
+        if seen.low is None or seen.high is None:
+            return {"values": [f"{source.dtype}"]}
+        white = maximum or largest_value(source.dtype)
+        if maximum is None and source.dtype.kind in "iu":
+            check_range(name, f"{source}: {source.dtype} images", white, seen.low, seen.high, False)
+        return {"values": [f"{source.dtype}, {seen.low} to {seen.high}, white is {white}"], "axes": [axes]}
 
     count = source.shape[image_axis]
     x = LazyImages(read, image_shape, np.arange(count))
-    return hold_out_tenth(Part(x, _read_labels(path, labels, count) if labels else None))
+    label = None if classes is None else _check_labels(path, labels, classes, count)
+    return hold_out_tenth(Part(x, label, report=report))
 
 
-def _choose_axes(source: ArrayFile, axes: str | None) -> str:
-    """Return the order of the axes: as given, or found from the shape."""
+def _choose_axes(name: str, source: ArrayFile, axes: str | None, labels: int | None) -> str:
+    """Return the order of the axes: as given, or found from the shape and the number of labels."""
     shape = source.shape
-    if axes is None and len(shape) == 3:
-        axes = "NHW"
-    elif axes is None and len(shape) == 4:
-        channel = next((i for i in (1, 3, 2) if shape[i] in CHANNELS), None)
-        axes = {1: "NCHW", 3: "NHWC", 2: "HWCN", None: None}[channel]
+    if axes is None:
+        axes = _find_axes(name, source, labels)
     if axes is None or len(axes) != len(shape):
         known = "(N,H,W), (N,C,H,W) or (N,H,W,C) with 1 or 3 channels"
-        raise DataError(f"{source}: shape {shape} is not {known}; say which axes")
+        raise DataError(f"{source}: shape {shape} is not {known}; say which axes (datasets.{name}.axes)")
     if "C" in axes and shape[axes.index("C")] not in CHANNELS:
         raise DataError(f"{source}: {shape[axes.index('C')]} channels with axes {axes}, expected 1 or 3")
     return axes
 
 
-def _read_labels(path: Path, key: str, count: int) -> np.ndarray:
-    labels = ArrayFile(path, key).all().reshape(-1)
+def _find_axes(name: str, source: ArrayFile, labels: int | None) -> str | None:
+    """Return the order of the axes, or None if the shape is not one of images."""
+    shape = source.shape
+    if len(shape) == 4:
+        found = [axes for i, axes in ((1, "NCHW"), (3, "NHWC"), (2, "HWCN")) if shape[i] in CHANNELS]
+        fitting = [axes for axes in found if labels is None or shape[axes.index("N")] == labels]
+        return (fitting or found or [None])[0]
+    if len(shape) != 3:
+        return None
+    if not source.is_matlab:
+        last = labels is not None and shape[0] != labels and shape[2] == labels
+        return "HWN" if last else "NHW"
+    # MATLAB has the images last by habit, scipy writes them first: labels or square images tell
+    candidates = {"NHW": (shape[0], shape[1] == shape[2]), "HWN": (shape[2], shape[0] == shape[1])}
+    fitting = [axes for axes, (count, square) in candidates.items() if (count == labels if labels else square)]
+    if len(fitting) != 1:
+        raise DataError(
+            f"{source}: shape {shape} may be images first or last; set datasets.{name}.axes to NHW or HWN"
+        )
+    return fitting[0]
+
+
+def _check_labels(path: Path, key: str | None, labels: np.ndarray, count: int) -> np.ndarray:
     if labels.shape != (count,) or not (np.isfinite(labels) & (labels == np.round(labels))).all():
         expected = f"expected {count} whole numbers as labels"
         raise DataError(f"{path}, {key}: {expected}, found {labels.shape} {labels.dtype}")

@@ -37,10 +37,17 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
         inner = [path / name for name in (FILE, FILE.removesuffix(".zip")) if (path / name).exists()]
         path = inner[0] if inner else path
     tree = ImageTree(path)
-    stems = [PurePosixPath(file).stem for file in tree.names]
-    unknown = [file for file, stem in zip(tree.names, stems) if not (stem.isdecimal() and len(stem) == 6)]
+    names = tree.once(tree.names)
+    stems = [PurePosixPath(file).stem for file in names]
+    unknown = [file for file, stem in zip(names, stems) if not (stem.isdecimal() and len(stem) == 6)]
     if unknown:
         raise DataError(f"{path}: {unknown[0]!r} is not a name like 000001.jpg; give the official {FILE}")
     numbers = np.array([int(stem) for stem in stems])
-    part = Part(tree.images(tree.names, 3, CROP, SIZE))
+    for split, there, wanted in (
+        ("training", (numbers <= LAST_TRAIN).any(), f"000001 to {LAST_TRAIN:06}"),
+        ("test", (numbers >= FIRST_TEST).any(), f"{FIRST_TEST:06} to 202599"),
+    ):
+        if not there:
+            raise DataError(f"{path}: no {split} images, whose names are {wanted}; give all of {FILE}")
+    part = Part(tree.images(names, 3, CROP, SIZE))
     return {"train": part[numbers <= LAST_TRAIN], "test": part[numbers >= FIRST_TEST]}

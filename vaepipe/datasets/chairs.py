@@ -37,7 +37,8 @@ def load(name: str, path: Path | None, downloads: Path) -> dict[str, Part]:
         return hold_out_tenth(Part(_read_prepared(path)))
     tree = ImageTree(path)
     matches = {file: match for file in tree.names if (match := NAME.search(file))}
-    names = list(matches)
+    names = tree.once(list(matches))
+    matches = {file: matches[file] for file in names}
     if not names:
         pattern = "<chair>/renders/image_NNN_pPPP_tTTT_rRRR.png"
         raise DataError(f"{path}: has no {pattern}; give the official rendered_chairs.tar")

@@ -41,6 +41,8 @@ class Dataset:
     """Whether it needs no file."""
     own: bool = False
     """Whether it needs a file of the user's."""
+    reads_images: bool = False
+    """Whether a folder of it holds image files, so that other files there do not matter."""
     options: tuple[str, ...] = ()
     """Keys of the config that it takes beside ``path``."""
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -164,6 +166,7 @@ DATASETS: dict[str, Dataset] = {
     ),
     "chairs": Dataset(
         module="chairs",
+        reads_images=True,
         content="renders of chairs",
         count=86_366,
         shape=(1, 64, 64),
@@ -183,6 +186,7 @@ DATASETS: dict[str, Dataset] = {
     ),
     "celeba": Dataset(
         module="celeba",
+        reads_images=True,
         content="faces",
         count=182_732,
         shape=(3, 64, 64),
@@ -192,12 +196,13 @@ DATASETS: dict[str, Dataset] = {
     ),
     "folder": Dataset(
         module="folder",
+        reads_images=True,
         content="image files of the user",
         shape=OWN_SHAPE,
         details="unless size and channels are set",
         licence="the user's",
         own=True,
-        options=("size", "crop", "channels"),
+        options=("size", "crop", "channels", "frames", "maximum"),
         defaults=COLOUR_CONV,
     ),
     "array": Dataset(
@@ -207,7 +212,7 @@ DATASETS: dict[str, Dataset] = {
         details="or any other size",
         licence="the user's",
         own=True,
-        options=("key", "labels", "axes"),
+        options=("key", "labels", "axes", "maximum"),
         defaults=COLOUR_CONV,
     ),
 }

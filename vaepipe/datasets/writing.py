@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,34 +18,77 @@ from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import CHUNK_BYTES, bytes_per_row, create_h5
 
 SPLITS = ("train", "test")
+FEWEST = 2
+"""Images of a part: batch normalisation and total correlation need two, a pair needs two."""
 CHUNKS_PER_BLOCK = 4
 """HDF5 chunks that one thread reads at once. At most threads + 1 such blocks are in memory."""
 SECONDS_BETWEEN_LINES = 10
 """Time between two lines of progress."""
+ROW_DIGEST_BYTES = 16
+LONGEST_ATTRIBUTE = 3000
+"""Bytes of JSON. HDF5 protects texts of up to 4,000 bytes with a checksum."""
 
 
 def write_parts(
-    path: str | Path, parts: dict[str, Part], attributes: dict[str, Any], threads: int = 1
-) -> None:
-    """Write the splits of a data set block by block, with the digest of the images.
+    path: str | Path,
+    parts: dict[str, Part],
+    attributes: dict[str, Any],
+    threads: int = 1,
+    check: Callable[[dict[str, np.ndarray]], None] | None = None,
+) -> dict[str, Any]:
+    """Write the splits of a data set block by block, with the digest of the images. Return what the source
+    reports, as it is in the file, too.
 
     Args:
         attributes: further attributes of the file.
         threads: blocks that are read at a time.
+        check: called before the file is finished, with digests (N,16) of the rows of each split; it may
+            refuse them.
     """
     train = parts["train"]
     attributes = {**attributes, "shape": train.x.shape[1:], "factor_names": train.factor_names}
     digest = hashlib.sha256()
+    rows: dict[str, list[bytes]] = {split: [] for split in SPLITS}
     progress = Progress(sum(len(part.x) for part in parts.values()))
     with create_h5(path, "data", attributes) as file:
         for split in SPLITS:
             for key, (array, description) in _arrays(parts[split]).items():
-                blocks = _watch(_blocks(array, threads), progress, digest) if key == "x" else None
+                blocks = _watch(_blocks(array, threads), progress, digest, rows[split]) if key == "x" else None
                 file.add(f"{split}/{key}", array, description, blocks)
         file.add_attribute(
             "digest", digest.hexdigest()
         )  # of the training images, then the test images, row by row
-    progress.print_line()
+        progress.print_line()
+        facts = train.report()
+        file.add_attribute("contents", _shortened({split: contents(parts[split]) for split in SPLITS}))
+        file.add_attribute("source", _shortened(facts))
+        if check:
+            check({split: np.frombuffer(b"".join(rows[split]), np.uint8).reshape(-1, 16) for split in SPLITS})
+    return facts
+
+
+def contents(part: Part) -> dict[str, Any]:
+    """Return the number of images of a split and of each of its classes."""
+    counts: dict[str, Any] = {"images" if part.x.ndim == 4 else "points": len(part.x)}
+    if part.label is not None:
+        labels, sizes = np.unique(part.label, return_counts=True)
+        names = part.class_names or {label: str(label) for label in labels}
+        counts["classes"] = {names[label]: int(size) for label, size in zip(labels, sizes)}
+    return counts
+
+
+def _shortened(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts, or only their numbers if they are too long for an attribute."""
+    if len(json.dumps(facts)) <= LONGEST_ATTRIBUTE:
+        return facts
+    return {
+        key: _shortened(value) if isinstance(value, dict) and key in SPLITS else _count(value)
+        for key, value in facts.items()
+    }
+
+
+def _count(value: Any) -> Any:
+    return f"{len(value)}, see the log" if isinstance(value, (dict, list)) else value
 
 
 def _arrays(part: Part) -> dict[str, tuple[Any, str]]:
@@ -59,10 +103,13 @@ def _arrays(part: Part) -> dict[str, tuple[Any, str]]:
     return {key: (array, description) for key, (array, description) in arrays.items() if array is not None}
 
 
-def _watch(blocks: Iterator[np.ndarray], progress: Progress, digest: hashlib._Hash) -> Iterator[np.ndarray]:
-    """Yield the blocks; add them to the digest and count their rows."""
+def _watch(
+    blocks: Iterator[np.ndarray], progress: Progress, digest: hashlib._Hash, rows: list[bytes]
+) -> Iterator[np.ndarray]:
+    """Yield the blocks; add them to the digest, add the digest of each row, and count the rows."""
     for block in blocks:
         digest.update(block.data)
+        rows += (hashlib.blake2b(row, digest_size=ROW_DIGEST_BYTES).digest() for row in block)
         yield block
         progress.add(len(block))
 
@@ -130,6 +177,8 @@ def _find_fault(part: Part) -> str | None:
         return f"expected images (N,C,H,W) uint8 or points (N,D) float32, found {x.shape} {x.dtype}"
     if not x.size:
         return f"empty, shape {x.shape}"
+    if len(x) < FEWEST:
+        return f"{len(x)} image only; at least {FEWEST} are needed in each part, to train and to attack"
     if are_points and not np.isfinite(x).all():
         return "points that are not finite"
     for key, array, shape in (

@@ -6,18 +6,31 @@ python -m vaepipe.stages.prepare --spec '{"dataset": "digits"}' --out results/da
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from vaepipe.attacks.pairs import draw_pairs
+from vaepipe.datasets.part import Part
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.datasets.sources.fetch import download_folder, verify_checksum
-from vaepipe.datasets.writing import check_parts, write_parts
+from vaepipe.datasets.writing import check_parts, contents, write_parts
 from vaepipe.storage.code_digest import code_digest
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.study.specs import PrepareSpec
 
+MOST_SHOWN = 100
+"""Classes that the log names."""
+
 
 def prepare(
-    spec: PrepareSpec, out: str | Path, downloads: str | Path | None = None, threads: int = 1
+    spec: PrepareSpec,
+    out: str | Path,
+    downloads: str | Path | None = None,
+    threads: int = 1,
+    pairs: int = 0,
 ) -> None:
     """Load a data set, check it and write it; `vaepipe.datasets.prepared.read_split` reads it.
 
@@ -27,6 +40,8 @@ def prepare(
         out: the HDF5 file to write: ``x``, and ``label`` and ``factors`` if known, in ``train`` and ``test``.
         downloads: folder for downloads; None: `vaepipe.datasets.sources.fetch.download_folder`.
         threads: blocks that are read, decoded and scaled at a time.
+        pairs: pairs of held-out images that attacks will ask for; they must exist. They do not change the
+            file.
 
     Raises:
         DataError: the kind is unknown, or files are missing, damaged or not what they should be.
@@ -43,10 +58,45 @@ def prepare(
         "dataset": spec.dataset,
         "about": entry.about,
         "licence": entry.licence,
-        "spec": spec.to_json(),
+        "spec": spec.model_copy(update={"path": None}).to_json(),  # equal data give an equal file
         "code": code_digest("stages.prepare", f"datasets.{entry.module}"),
     }
-    write_parts(out, parts, attributes, threads)
+
+    def check(rows: dict[str, np.ndarray]) -> None:
+        _print_repeated(rows)
+        try:  # digests stand for the pixels
+            draw_pairs(replace(parts["test"], x=rows["test"]), pairs, seed=0)
+        except DataError as error:
+            raise DataError(f"{spec.dataset}: {error}") from error
+
+    facts = write_parts(out, parts, attributes, threads, check)
+    _print_contents(parts, facts)
+
+
+def _print_repeated(rows: dict[str, np.ndarray]) -> None:
+    """Print how many images occur several times, in the held-out part and in both parts."""
+    train, test = ({row.tobytes() for row in rows[split]} for split in ("train", "test"))
+    if repeated := len(rows["test"]) - len(test):
+        print(f"test: {repeated} images repeat others, pixel by pixel; they are never each other's target")
+    if shared := len(train & test):
+        print(f"{shared} held-out images are training images, too, pixel by pixel")
+
+
+def _print_contents(parts: dict[str, Part], facts: dict[str, Any]) -> None:
+    """Print what each split holds, and what the source reports."""
+    lines = []
+    for split, part in parts.items():
+        counts = contents(part)
+        classes = [f"{name or '(no folder)'} {count}" for name, count in counts.pop("classes", {}).items()]
+        number = ", ".join(f"{count} {thing}" for thing, count in counts.items())
+        more = f" and {len(classes) - MOST_SHOWN} more" if len(classes) > MOST_SHOWN else ""
+        shown = f"; classes: {', '.join(classes[:MOST_SHOWN])}{more}" if classes else ""
+        lines.append(f"{split}: {number}{shown}")
+    if parts["test"].label is not None and len(np.unique(parts["test"].label)) == 1:
+        lines.append("test: one class only, so that the target of an attack is any other image")
+    lines += [f"{topic}: {'; '.join(texts)}" for topic, texts in facts.items()]
+    for line in lines:
+        print(line.encode("utf-8", "backslashreplace").decode())  # names of files may be no Unicode
 
 
 def main() -> None:
@@ -62,9 +112,12 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="threads that read and decode (default: %(default)s)"
     )
+    parser.add_argument(
+        "--pairs", type=int, default=0, help="pairs that attacks will ask for (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     spec = PrepareSpec.from_json(arguments.spec)  # not by argparse, which would hide the reason of an error
-    prepare(spec, arguments.out, arguments.downloads, arguments.threads)
+    prepare(spec, arguments.out, arguments.downloads, arguments.threads, arguments.pairs)
 
 
 if __name__ == "__main__":

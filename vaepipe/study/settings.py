@@ -25,7 +25,7 @@ __all__ = [
     "TrainOptions",
 ]
 
-SOURCE_OPTIONS = ("size", "crop", "channels", "key", "labels", "axes")
+SOURCE_OPTIONS = ("size", "crop", "channels", "frames", "key", "labels", "axes", "maximum")
 """Keys of a data set that only some kinds take: those that their registry entry names."""
 
 
@@ -83,15 +83,20 @@ class DatasetSettings(Section):
     """`folder`: side in pixels of the square cut from the middle before scaling. Null: the largest square."""
     channels: Literal[1, 3] = Field(default=3, json_schema_extra=of_data_set)
     """`folder`: 3 for colour images, 1 for grey ones. Not given: 3 (assumption)."""
+    frames: Literal["first", "all"] = Field(default="first", json_schema_extra=of_data_set)
+    """`folder`: which pages or frames of a file with several are images: the first, or all."""
     key: str = Field(default="", json_schema_extra=of_data_set)
     """`array`: name of the array of images in the file. Not needed if the file holds one array."""
     labels: str = Field(default="", json_schema_extra=of_data_set)
     """`array`: name of an array of whole numbers in the same file, the classes. Optional."""
-    axes: Literal["NHW", "HWN", "NCHW", "NHWC", "HWCN", "NCWH"] = Field(
-        default="NHW", json_schema_extra=of_data_set
-    )
+    axes: Literal[
+        "NHW", "NWH", "HWN", "WHN", "NCHW", "NCWH", "NHWC", "NWHC", "HWCN", "WHCN", "CHWN", "CWHN"
+    ] = Field(default="NHW", json_schema_extra=of_data_set)
     """`array`: order of the axes, such as NHWC. Not given: N is the first, and the axis of channels is the
     one of length 1 or 3."""
+    maximum: Count | None = Field(default=None, json_schema_extra=of_data_set)
+    """`folder`, `array`: value of white, such as 1, 15 or 4095. Not given: what the type of the values says,
+    255 or 65535 for integers, 1 for real numbers."""
     grid: Grid = Grid()
     model: Model = Model()
     train: Train = Train()

@@ -13,6 +13,22 @@ from vaepipe.datasets.part import Part
 from vaepipe.datasets.sources.fetch import fetch
 from vaepipe.storage.errors import DataError
 
+UNPACKED_MD5 = {
+    "MNIST": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "FashionMNIST": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+}
+"""Of the official files without .gz, computed from the official .gz files: to tell one data set from the
+other."""
 UNREADABLE = (AssertionError, KeyError, RuntimeError, TypeError, ValueError)
 """What torchvision's parser raises on a file that is cut short or of another format."""
 
@@ -67,11 +83,20 @@ def _raw_files(name: str, kind: type[MNIST], folder: Path) -> list[Path]:
     for place in places:
         extracted = [place / file.removesuffix(".gz") for file in names]
         if all(file.is_file() for file in extracted):
+            _refuse_other(name, kind, extracted)
             return extracted
     place = max(places, key=lambda place: sum((place / file).is_file() for file in names))
     missing = next(file for file in names if not (place / file).is_file())
     advice = f"datasets.{name}.path takes the folder with the four official .gz files"
     raise DataError(f"{place / missing}: no such file; {advice}")
+
+
+def _refuse_other(name: str, kind: type[MNIST], extracted: list[Path]) -> None:
+    """Refuse unpacked files that are those of another data set in this format."""
+    for other, known in UNPACKED_MD5.items():
+        for file in extracted:
+            if other != kind.__name__ and check_integrity(file, known[file.name]):
+                raise DataError(f"{file}: this is the file of {other}, not of {name}, a {kind.__name__}")
 
 
 def _download(name: str, kind: type[MNIST], raw: Path) -> None:

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from vaepipe.compute.device import count_visible_gpus
+from vaepipe.datasets.source_digest import source_digest
 from vaepipe.figures.captions import captions
 from vaepipe.figures.registry import FIGURES
-from vaepipe.storage.digests import folder_digest
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
 from vaepipe.study.files import read_config
@@ -30,7 +30,9 @@ for place, letters in ((str(workflow.basedir), "{}"), (os.path.dirname(sys.execu
 FILES = [] if workflow.config_settings.replace_workflow_config else [Path(workflow.basedir) / "config.yaml"]
 FILES += workflow.config_settings.configfiles
 try:
-    given = config if workflow.modifier.skip_configfile else read_config(FILES, workflow.config_settings.config)
+    given = (
+        config if workflow.modifier.skip_configfile else read_config(FILES, workflow.config_settings.config)
+    )
     study = Study(given)
 except ConfigError as error:
     raise SystemExit(f"config: {error}")
@@ -110,23 +112,23 @@ def outputs_of(*stages):
 
 
 def prepare_spec(wildcards):
-    return study.prepare_spec(wildcards.dataset).to_json()
+    """Return the spec of a data set without its path: it does not matter where its files are."""
+    return study.prepare_spec(wildcards.dataset).model_copy(update={"path": None}).to_json()
 
 
 def prepare_code(wildcards):
     return digests.prepare_code(study.settings[wildcards.dataset].kind)
 
 
-def own_files(wildcards):
-    """Return the file that the user gives for a data set; a newer file makes the data set again."""
-    path = study.settings[wildcards.dataset].path
-    return [path] if path and Path(path).is_file() else []
+def own_path(wildcards):
+    """Return the path of the user's own files; empty if a data set has none."""
+    return study.settings[wildcards.dataset].path or ""
 
 
-def own_folder(wildcards):
-    """Return a digest of the names, sizes and dates in the folder that the user gives for a data set."""
-    path = study.settings[wildcards.dataset].path
-    return folder_digest(path) if path and Path(path).is_dir() else ""
+def data_source(wildcards):
+    """Return a digest of the contents of the user's own files that are read for a data set."""
+    own = study.settings[wildcards.dataset]
+    return source_digest(own.kind, own.path, Path(".snakemake/vaepipe-digests.json"))
 
 
 def external_files(wildcards):

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 from vaepipe.compute.device import count_visible_gpus
-from vaepipe.datasets.source_digest import source_digest
 from vaepipe.figures.captions import captions
 from vaepipe.figures.registry import FIGURES
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
 from vaepipe.study.files import read_config
+from vaepipe.study.source_digest import source_digest
 from vaepipe.study.study import Study
 from vaepipe.study.unused import unused_keys
 from vaepipe.study.validation import ConfigError
@@ -114,6 +114,13 @@ def outputs_of(*stages):
 def prepare_spec(wildcards):
     """Return the spec of a data set without its path: it does not matter where its files are."""
     return study.prepare_spec(wildcards.dataset).model_copy(update={"path": None}).to_json()
+
+
+def wanted_pairs(wildcards):
+    """Return the number of pairs that attacks on a data set will draw; 0 if they are listed or nothing is attacked."""
+    attacked = {cell.dataset for cell, _ in study.attacks() + study.balls()}
+    pairs = study.settings[wildcards.dataset].attack.pairs
+    return pairs if wildcards.dataset in attacked and isinstance(pairs, int) else 0
 
 
 def prepare_code(wildcards):

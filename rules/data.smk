@@ -24,6 +24,7 @@ rule prepare:
     resources:
         **on_cpu(minutes=120, megabytes=2000),
         path=own_path,  # not a parameter, which would make moved data again
+        pairs=wanted_pairs,  # a check that does not change the file: no reason to make it again
     params:
         spec=prepare_spec,
         code=prepare_code,
@@ -32,4 +33,4 @@ rule prepare:
         "prepare {wildcards.dataset}"
     shell:
         "python -m vaepipe.stages.prepare --spec {params.spec:q} --path {resources.path:q} --out {output:q}"
-        " --threads {threads} > {log:q} 2>&1"
+        " --threads {threads} --pairs {resources.pairs} > {log:q} 2>&1"

@@ -181,17 +181,18 @@ def test_threads_and_blocks_change_nothing(tmp_path, monkeypatch):
 
 
 GOOD = encoded(RGB)
+GOOD_ONES = {f"{name}.png": GOOD for name in "acd"}
 BAD_TREES = {
     "empty": ({}, "no images in it"),
     "other files": ({"a.txt": b"text"}, "no images in it"),
-    "one": ({"a.png": GOOD}, "one image only"),
+    "one": ({"a.png": GOOD}, "1 images only; at least 4 are needed, 2 to train and 2 to hold out"),
     "text": (
-        {"a.png": GOOD, "b.png": b"not an image"},
+        {**GOOD_ONES, "b.png": b"not an image"},
         "b.png: not a readable image (of no known format); repair or remove it",
     ),
-    "cut": ({"a.png": GOOD, "b.png": GOOD[:900]}, "b.png: not a readable image"),
-    "cut jpeg": ({"a.png": GOOD, "b.jpg": encoded(RGB, "jpeg")[:500]}, "b.jpg: not a readable image"),
-    "nothing": ({"a.png": GOOD, "b.png": b""}, "b.png: not a readable image"),
+    "cut": ({**GOOD_ONES, "b.png": GOOD[:900]}, "b.png: not a readable image"),
+    "cut jpeg": ({**GOOD_ONES, "b.jpg": encoded(RGB, "jpeg")[:500]}, "b.jpg: not a readable image"),
+    "nothing": ({**GOOD_ONES, "b.png": b""}, "b.png: not a readable image"),
 }
 
 
@@ -206,7 +207,7 @@ def test_bad_trees(tmp_path, container, fault):
 
 
 def test_mixed_sizes_are_named_and_a_size_mends_them(tmp_path):
-    files = {"a.png": GOOD, "b.png": encoded(RGB[:, :29]), "c.png": GOOD}
+    files = {**GOOD_ONES, "b.png": encoded(RGB[:, :29])}
     path = write_files(tmp_path / "d", files)
     assert "b.png: 29×20, but the first image has 30×20; say which size" in refusal(
         path, "folder", tmp_path, size=None
@@ -245,7 +246,7 @@ def test_bombs(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_FILE_BYTES", 10**6 - 1)
     assert "refused, 'a.png' is 1000000 bytes long" in refusal(tmp_path / "d.zip", "folder", tmp_path)
     monkeypatch.setattr(decoding, "MAX_PIXELS", 599)
-    path = write_files(tmp_path / "d", {"a.png": GOOD, "b.png": GOOD})
+    path = write_files(tmp_path / "d", GOOD_ONES | {"b.png": GOOD})
     assert "a.png: not a readable image (30×20 pixels, more than 599)" in refusal(path, "folder", tmp_path)
 
 

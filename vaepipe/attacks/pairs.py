@@ -10,7 +10,6 @@ import numpy as np
 from vaepipe.datasets.part import Part
 from vaepipe.storage.errors import DataError
 
-
 PROBES = 64
 """Pixels that are compared first, to find the images that may be equal."""
 
@@ -80,17 +79,17 @@ def draw_pairs(part: Part, count: int, seed: int) -> np.ndarray:
         )
     random = np.random.default_rng(seed)
     x = np.asarray(part.x)
-    pairs = []
+    pairs: list[tuple[int, int]] = []
     for image in random.permutation(n):
         if len(pairs) == count:
             break
         candidates = _differing_pixels(x, image, np.flatnonzero(_differs(part, image)))
         if len(candidates):
             draw = np.random.default_rng([seed, int(image)]).integers(len(candidates))
-            pairs.append((image, candidates[draw]))
+            pairs.append((int(image), int(candidates[draw])))
     if len(pairs) < count:
         raise DataError(
-            f"attack.pairs: {count} pairs are wanted, but only {len(pairs)} of the {n} held-out images have a "
+            f"attack.pairs: {count} pairs are wanted, only {len(pairs)} of the {n} held-out images have a "
             "target, an image that differs in pixels and is of another class or has other factors; ask for "
             "fewer pairs, hold out more images, or leave the classes away"
         )

@@ -44,8 +44,8 @@ def load(
     axes = _choose_axes(name, source, axes, None if classes is None else len(classes))
     image_axis = axes.index("N")
     sides = [axes.index(axis) for axis in "CHW" if axis in axes]
-    image_shape = tuple(source.shape[i] for i in sides)
-    image_shape = image_shape if len(image_shape) == 3 else (1, *image_shape)
+    channels, height, width = (1, 1, *(source.shape[i] for i in sides))[-3:]
+    image_shape = (channels, height, width)
     order = [axes.replace("N", "").index(axis) for axis in "CHW" if axis in axes]  # of what `take` returns
     seen = SeenRange()
 
@@ -57,7 +57,7 @@ def load(
 
     def report() -> dict[str, Any]:
         if seen.low is None or seen.high is None:
-            return {"values": [f"{source.dtype}"]}
+            return {"values": ["false and true"], "axes": [axes]}
         white = maximum or largest_value(source.dtype)
         if maximum is None and source.dtype.kind in "iu":
             check_range(name, f"{source}: {source.dtype} images", white, seen.low, seen.high, False)
@@ -88,7 +88,7 @@ def _find_axes(name: str, source: ArrayFile, labels: int | None) -> str | None:
     if len(shape) == 4:
         found = [axes for i, axes in ((1, "NCHW"), (3, "NHWC"), (2, "HWCN")) if shape[i] in CHANNELS]
         fitting = [axes for axes in found if labels is None or shape[axes.index("N")] == labels]
-        return (fitting or found or [None])[0]
+        return next(iter(fitting or found), None)
     if len(shape) != 3:
         return None
     if not source.is_matlab:
@@ -96,7 +96,9 @@ def _find_axes(name: str, source: ArrayFile, labels: int | None) -> str | None:
         return "HWN" if last else "NHW"
     # MATLAB has the images last by habit, scipy writes them first: labels or square images tell
     candidates = {"NHW": (shape[0], shape[1] == shape[2]), "HWN": (shape[2], shape[0] == shape[1])}
-    fitting = [axes for axes, (count, square) in candidates.items() if (count == labels if labels else square)]
+    fitting = [
+        axes for axes, (count, square) in candidates.items() if (count == labels if labels else square)
+    ]
     if len(fitting) != 1:
         raise DataError(
             f"{source}: shape {shape} may be images first or last; set datasets.{name}.axes to NHW or HWN"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vaepipe.datasets.part import Part, hold_out_tenth
+from vaepipe.datasets.part import FEWEST, Part, hold_out_tenth
 from vaepipe.datasets.ranges import check_range
 from vaepipe.datasets.sources.decoding import DEEP, SHALLOW, Notes
 from vaepipe.datasets.sources.tree import ImageTree
@@ -45,10 +45,9 @@ def load(
     for reason, names in layout.left_out.items():
         tree.leave_out(names, reason)
     names = tree.once(layout.names)
-    if len(names) < 2:
-        rest = "".join(f"; left out: {line}" for line in tree.left_out_lines())
-        raise DataError(f"{path}: one image only; at least two are needed, to train and to hold out{rest}")
     rows = [frame for file in names for frame in (tree.frames(file) if frames == "all" else [(file, 0)])]
+    if len(rows) < 2 * FEWEST:
+        _refuse_few(path, tree, rows)
     notes = Notes()
     x = tree.images(rows, channels, crop, size, maximum, notes)
 
@@ -67,6 +66,16 @@ def load(
 def _rows(rows: Sequence[tuple[str, int]], files: Sequence[str]) -> np.ndarray:
     wanted = set(files)
     return np.flatnonzero(np.array([file in wanted for file, _ in rows]))
+
+
+def _refuse_few(path: Path, tree: ImageTree, rows: Sequence[tuple[str, int]]) -> None:
+    """Refuse too few images, and say where more are."""
+    several = sum(len(tree.frames(file)) > 1 for file in {file for file, _ in rows})
+    more = [f"left out: {line}" for line in tree.left_out_lines()]
+    if several and several == len(rows):
+        more.append(f"{several} files have several pages or frames, see frames: all")
+    needed = f"at least {2 * FEWEST} are needed, {FEWEST} to train and {FEWEST} to hold out"
+    raise DataError("; ".join([f"{path}: {len(rows)} images only; {needed}", *more]))
 
 
 def _check_ranges(name: str, path: Path, notes: Notes, maximum: int | None) -> None:
@@ -88,7 +97,9 @@ def _facts(tree: ImageTree, layout: Layout, notes: Notes, frames: str) -> dict[s
     if lines := tree.left_out_lines():
         facts["left out"] = lines
     if notes.ranges:
-        facts["values"] = [f"{low} to {high} of {white}" for white, (low, high) in sorted(notes.ranges.items())]
+        facts["values"] = [
+            f"{low} to {high} of {white}" for white, (low, high) in sorted(notes.ranges.items())
+        ]
     if notes.frames:
         total, files = sum(notes.frames.values()), len(notes.frames)
         use = "all are read" if frames == "all" else "the first of each is read; frames: all reads every one"

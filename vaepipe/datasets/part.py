@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+FEWEST = 2
+"""Images of a part: batch normalisation and total correlation need two, a pair needs two."""
+
 
 class LazyImages:
     """Images that are read when they become an array.

@@ -7,7 +7,7 @@ import threading
 from vaepipe.storage.errors import DataError
 
 USUAL_WHITES = (1, 3, 7, 15, 16, 31, 63, 100, 127, 255, 1023, 4095, 16383, 32767)
-"""White in images of 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14 and 15 bits, in percent, and in digits of 17 levels."""
+"""White in images of 1 to 8, 10, 12, 14 and 15 bits, in percent, and in digits of 17 levels."""
 NEARLY_BLACK = 16
 """Image files of 8 bits whose values all lie below were meant otherwise; darker arrays already if the highest
 bit is never used."""

@@ -11,8 +11,23 @@ from pathlib import PurePosixPath
 TRAIN = ("train", "training", "trn", "tr", "trainval", "imagestr")
 VALIDATION = ("val", "valid", "validation", "validate", "vali", "dev", "eval", "publictest")
 TEST = ("test", "testing", "tst", "te", "heldout", "holdout", "imagests", "privatetest")
-SPLIT_OF = {word: split for split, words in (("train", TRAIN), ("val", VALIDATION), ("test", TEST)) for word in words}
-FILLERS = ("set", "data", "dataset", "images", "image", "imgs", "img", "split", "samples", "files", "part", "folder")
+SPLIT_OF = {
+    word: split for split, words in (("train", TRAIN), ("val", VALIDATION), ("test", TEST)) for word in words
+}
+FILLERS = (
+    "set",
+    "data",
+    "dataset",
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "split",
+    "samples",
+    "files",
+    "part",
+    "folder",
+)
 """Words beside the one that names a split: ``train_images``, ``test-set``, ``TrainingSet``."""
 WITH_LETTER = re.compile(r"^(train|test|val)([AB])$")
 """Splits of two domains, as in ``trainA``, ``trainB``, ``testA``, ``testB``: the letter is the class."""
@@ -26,7 +41,19 @@ ANNOTATIONS = (
 PERHAPS_ANNOTATIONS = ("mask", "label", "labels", "seg")
 """Folders that hold annotations only beside a folder called images, train or the like: a class may be so
 called."""
-IMAGES = ("images", "image", "imgs", "img", "photos", "photo", "pictures", "inputs", "input", "rgb", "jpegimages")
+IMAGES = (
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "photos",
+    "photo",
+    "pictures",
+    "inputs",
+    "input",
+    "rgb",
+    "jpegimages",
+)
 
 IS_ANNOTATION = "annotation beside the images"
 BESIDE_SPLITS = "beside the splits"

@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from vaepipe.datasets.part import LazyImages, Part
+from vaepipe.datasets.part import FEWEST, LazyImages, Part
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import CHUNK_BYTES, bytes_per_row, create_h5
 
 SPLITS = ("train", "test")
-FEWEST = 2
-"""Images of a part: batch normalisation and total correlation need two, a pair needs two."""
 CHUNKS_PER_BLOCK = 4
 """HDF5 chunks that one thread reads at once. At most threads + 1 such blocks are in memory."""
 SECONDS_BETWEEN_LINES = 10
@@ -53,7 +51,9 @@ def write_parts(
     with create_h5(path, "data", attributes) as file:
         for split in SPLITS:
             for key, (array, description) in _arrays(parts[split]).items():
-                blocks = _watch(_blocks(array, threads), progress, digest, rows[split]) if key == "x" else None
+                blocks = (
+                    _watch(_blocks(array, threads), progress, digest, rows[split]) if key == "x" else None
+                )
                 file.add(f"{split}/{key}", array, description, blocks)
         file.add_attribute(
             "digest", digest.hexdigest()

@@ -325,7 +325,8 @@ def read_external(name: str, given: Config, datasets: Mapping[str, DatasetSettin
         raise ConfigError(f"external: {name!r} is not allowed as a name; {rule}")
     images = [known for known, settings in datasets.items() if DATASETS[settings.kind].images]
     if model.dataset not in images:
-        rule = f"expected a data set of images in `study`: {', '.join(images)}"
+        rule = f"expected a data set of images in `study`: {', '.join(images) or 'none'}"
+        rule += suggestion(model.dataset, images)
         raise ConfigError(f"{key}.dataset: {model.dataset!r} is not allowed; {rule}")
     if not Path(model.weights).is_file():
         raise ConfigError(f"{key}.weights: {model.weights!r} is not a file")

@@ -70,7 +70,7 @@ def _open_zip(path: Path) -> Archive:
 
     def read(info: zipfile.ZipInfo, count: int) -> bytes:
         with archive.open(info) as file:
-            return file.read(None if count < 0 else count)
+            return file.read(count)
 
     listed = (
         (info.filename, info, stat.S_ISLNK(info.external_attr >> 16), info.file_size)

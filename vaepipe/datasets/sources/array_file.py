@@ -16,7 +16,7 @@ BLOCK_BYTES = 2**25
 class ArrayFile:
     """One array of a file, with its ``shape`` and ``dtype`` in native byte order. `take` reads rows.
 
-    Arrays of MATLAB have the shape that they have in MATLAB, whatever the version of the file, and its logical
+    Arrays of MATLAB have the shape that they have in MATLAB, whatever the version of the file; its logical
     arrays are booleans.
 
     Args:

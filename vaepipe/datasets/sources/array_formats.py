@@ -67,7 +67,9 @@ class _InHdf5:
             if not h5py.h5z.filter_avail(code):
                 self.file.close()
                 kind = f"filter {code} ({name.decode(errors='replace')})"
-                remedy = "which is not installed; write it with gzip or without, for example h5repack -f GZIP=4"
+                remedy = (
+                    "which is not installed; write it with gzip or without, for example h5repack -f GZIP=4"
+                )
                 raise DataError(f"{self.path}, {self.key}: compressed with the HDF5 {kind}, {remedy}")
         return array
 

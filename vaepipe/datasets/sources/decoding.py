@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import threading
+import warnings
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from vaepipe.datasets.sources.metadata import ORIENTATION, TURNS, without_metadata
+
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about metadata; what matters is noted or raised
 
 MAX_PIXELS = 2**27
 """Larger images are refused as bombs."""
@@ -82,15 +85,10 @@ def decode(
         bare = without_metadata(data)
         if bare == data:
             raise
-        try:
-            x = _decode(bare, channels, crop, size, maximum, frame, notes, name)
-        except Exception:  # noqa: S110  the first error is the one to report
-            pass
-        else:
-            if notes:
-                notes.add_unreadable_metadata(name)
-            return x
-        raise
+        x = _decode(bare, channels, crop, size, maximum, frame, notes, name)
+        if notes:
+            notes.add_unreadable_metadata(name)
+        return x
 
 
 def count_frames(data: bytes) -> int:

@@ -191,7 +191,18 @@ def test_every_key_has_a_meaning_and_a_default():
     required = {f"External.{key}" for key in schema["$defs"]["External"]["required"]}
     optional = {
         f"DatasetSettings.{key}"
-        for key in ("kind", "checksum", "size", "crop", "channels", "key", "labels", "axes")
+        for key in (
+            "kind",
+            "checksum",
+            "size",
+            "crop",
+            "channels",
+            "frames",
+            "key",
+            "labels",
+            "axes",
+            "maximum",
+        )
     }
     assert {key for key, node in keys.items() if "default" not in node} == of_data_set | required | optional
     assert all(node["description"].endswith(".") for node in keys.values())

@@ -96,7 +96,7 @@ def test_a_repository_whose_path_has_braces_is_refused_in_one_line(tmp_path, nam
 def test_a_repository_whose_path_has_other_odd_letters_is_planned_on_any_terminal(
     tmp_path, monkeypatch, name
 ):
-    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     done = snakemake(
         copy_repository(tmp_path / name), "-n", "--configfile", SMOKE, "--", "results/data/digits.h5"
     )
@@ -111,7 +111,7 @@ def test_equal_files_are_not_prepared_again_whatever_their_folder_dates_and_comp
         Image.fromarray(random.integers(0, 256, (9, 9, 3), np.uint8)).save(folder / f"photos/{i}.png")
 
     def plan(path):
-        own = {"kind": "folder", "path": str(path), "size": 8}
+        own = {"kind": "folder", "path": str(path), "size": 8, "attack": {"pairs": 2}}
         change = overlay(folder, study=["mine"], datasets={"mine": own})
         return "--configfile", change, "--", "results/data/mine.h5"
 

@@ -409,6 +409,22 @@ def test_extracted_mnist_file_that_is_cut_is_refused(tiny_mnist):
     assert str(folder) in refusal(name, folder)
 
 
+def test_unpacked_files_of_the_other_data_set_are_refused(tiny_mnist, monkeypatch):
+    from vaepipe.datasets.sources import mnist_files
+
+    name, folder, _ = tiny_mnist
+    known: dict[str, str] = {}
+    for file in list(folder.iterdir()):
+        data = gzip.decompress(file.read_bytes())
+        file.with_suffix("").write_bytes(data)
+        known[file.stem] = hashlib.md5(data).hexdigest()
+        file.unlink()
+    assert load(name, folder)
+    other = next(kind for kind in MNIST_KINDS.values() if kind != MNIST_KINDS[name])
+    monkeypatch.setitem(mnist_files.UNPACKED_MD5, other, known)
+    assert f"this is the file of {other}, not of {name}" in refusal(name, folder)
+
+
 def test_verified_mnist_downloads_are_not_fetched_again(tiny_mnist, monkeypatch):
     import requests
 

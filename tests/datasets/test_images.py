@@ -309,6 +309,12 @@ def test_celeba(tmp_path):
             np.testing.assert_array_equal(np.asarray(part.x), np.broadcast_to(expected, (2, 3, 64, 64)))
 
 
+def test_celeba_without_a_part_says_which_files_it_wants(tmp_path):
+    files = {f"{number:06}.png": encoded(np.zeros((218, 178, 3), np.uint8)) for number in (1, 2, 170_000)}
+    with pytest.raises(DataError, match="no test images, whose names are 182638 to 202599; give all"):
+        DATASETS["celeba"].load("celeba", write_files(tmp_path / "d", files), tmp_path)
+
+
 def test_svhn(tmp_path):
     arrays = {}
     for split, n in (("train", 12), ("test", 7)):

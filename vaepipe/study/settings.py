@@ -69,7 +69,7 @@ class DatasetSettings(Section):
     possible."""
     kind: str = Field(default="", json_schema_extra=of_data_set)
     """Kind of a data set with a name of your own: `folder` (a tree of images, a .zip or a .tar), `array`
-    (.npy, .npz, .h5, .mat), or one of the known data sets."""
+    (.npy, .npz, .h5, .mat, .safetensors), or one of the known data sets."""
     checksum: str | None = Field(
         default=None,
         pattern="^(md5:[0-9A-Fa-f]{32}|sha1:[0-9A-Fa-f]{40}|sha256:[0-9A-Fa-f]{64})$",

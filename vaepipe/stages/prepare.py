@@ -106,6 +106,7 @@ def main() -> None:
     )
     example = 'JSON such as {"dataset": "digits"}; kind, path, checksum and options where needed'
     parser.add_argument("--spec", required=True, help=example)
+    parser.add_argument("--path", default="", help="file or folder of your own, instead of the spec's path")
     parser.add_argument("--out", required=True, help="HDF5 file to write")
     folder = "folder for downloads (default: VAEPIPE_DATA_DIR, or the user's cache)"
     parser.add_argument("--downloads", help=folder)
@@ -117,6 +118,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     spec = PrepareSpec.from_json(arguments.spec)  # not by argparse, which would hide the reason of an error
+    if arguments.path:
+        spec = spec.model_copy(update={"path": arguments.path})
     prepare(spec, arguments.out, arguments.downloads, arguments.threads, arguments.pairs)
 
 

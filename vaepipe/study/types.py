@@ -67,9 +67,9 @@ class Section(BaseModel):
 class Geometric(Section):
     """`count` values, geometric from 2^`log2_min` to 2^`log2_max`."""
 
-    log2_min: float = Field(ge=-100, le=100)
-    log2_max: float = Field(ge=-100, le=100)
-    count: Count
+    log2_min: float = Field(default=-20, ge=-100, le=100)
+    log2_max: float = Field(default=20, ge=-100, le=100)
+    count: Count = 50
 
 
 def lambda_values(lambdas: Mapping[str, Any] | Sequence[float]) -> tuple[float, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import DatasetSettings
     from vaepipe.study.study import Study
 
-PENALISED_ONLY = ("lambdas", "lambdas_per_job", "solver", "max_iterations", "tolerance")
+PENALISED_ONLY = ("lambdas", "lambdas_per_job", "solver", "effort", "max_iterations", "tolerance")
 """Keys of `attack` that the attacks of bounded size do not share."""
 SWITCHES = {
     "probe_images": "probe",

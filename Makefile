@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STUDY := $(if $(CONFIG),--configfile $(CONFIG))
+# a mistake in one line, before Snakemake reads the files; Snakemake repeats the keys that have no effect
+CHECK = $(BIN)/vaepipe check $(STUDY) > /dev/null
 
 .DEFAULT_GOAL := install
 .PHONY: install help run report plan slurm test lint types lock reference
@@ -12,6 +14,7 @@ help:  ## this list
 	@echo "run, report, plan and slurm take CONFIG=configs/seed.yaml, or several files, for another study"
 
 run: .venv/installed  ## the default study: data, models, attacks, tables, figures, explorer
+	@$(CHECK)
 	$(BIN)/snakemake --cores all $(STUDY)
 
 report: run  ## results/report.html: every figure with its caption, in one file
@@ -21,6 +24,7 @@ plan: .venv/installed  ## what the study costs; nothing is started
 	$(BIN)/vaepipe plan $(STUDY)
 
 slurm: .venv/installed  ## the study on a Slurm cluster, from its login node
+	@$(CHECK)
 	$(BIN)/snakemake --profile profiles/slurm $(STUDY)
 
 test: .venv/installed  ## the tests; TESTS="tests/attacks -k output" runs some of them

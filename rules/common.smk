@@ -7,22 +7,45 @@ from pathlib import Path
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.figures.captions import captions
 from vaepipe.figures.registry import FIGURES
-from vaepipe.storage.digests import folder_digest
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
+from vaepipe.study.files import read_config
+from vaepipe.study.source_digest import source_digest
 from vaepipe.study.study import Study
+from vaepipe.study.unused import unused_keys
 from vaepipe.study.validation import ConfigError
 
+# a terminal that lacks a letter shows another one instead; jobs write UTF-8 everywhere
+for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+os.environ.update(PYTHONUTF8="1", PYTHONIOENCODING="utf-8")
+
+# Snakemake fills in braces in the paths of rules, and a colon separates the folders in PATH
+for place, letters in ((str(workflow.basedir), "{}"), (os.path.dirname(sys.executable), os.pathsep)):
+    if set(letters) & set(place):
+        raise SystemExit(f"error: {place}: {' and '.join(letters)} cannot be in this path; rename the folder")
+
+# the files again, strictly, and with the rule that a later file wins; a workflow that uses this one as a module gives `config`
+FILES = [] if workflow.config_settings.replace_workflow_config else [Path(workflow.basedir) / "config.yaml"]
+FILES += workflow.config_settings.configfiles
 try:
-    study = Study(config)
+    given = (
+        config if workflow.modifier.skip_configfile else read_config(FILES, workflow.config_settings.config)
+    )
+    study = Study(given)
 except ConfigError as error:
     raise SystemExit(f"config: {error}")
+if workflow.is_main_process:
+    for line in unused_keys(given, study):
+        print(f"config: {line}", file=sys.stderr)
 # Snakemake keeps its locks and records there and prints a traceback if it cannot write
 STATE = Path(".snakemake") if Path(".snakemake").exists() else Path()
 if not os.access(STATE, os.W_OK):
     raise SystemExit(
         f"error: {STATE.resolve()}: cannot be written by you; choose a folder of your own with --directory"
     )
+config.clear()
 config.update(study.effective(), captions=captions(study.effective()))  # the report shows both
 
 # jobs run with the interpreter that runs snakemake, unless a conda environment is asked for; envs/vaepipe.post-deploy.sh
@@ -89,7 +112,8 @@ def outputs_of(*stages):
 
 
 def prepare_spec(wildcards):
-    return study.prepare_spec(wildcards.dataset).to_json()
+    """Return the spec of a data set without its path: it does not matter where its files are."""
+    return study.prepare_spec(wildcards.dataset).model_copy(update={"path": None}).to_json()
 
 
 def wanted_pairs(wildcards):
@@ -103,16 +127,15 @@ def prepare_code(wildcards):
     return digests.prepare_code(study.settings[wildcards.dataset].kind)
 
 
-def own_files(wildcards):
-    """Return the file that the user gives for a data set; a newer file makes the data set again."""
-    path = study.settings[wildcards.dataset].path
-    return [path] if path and Path(path).is_file() else []
+def own_path(wildcards):
+    """Return the path of the user's own files; empty if a data set has none."""
+    return study.settings[wildcards.dataset].path or ""
 
 
-def own_folder(wildcards):
-    """Return a digest of the names, sizes and dates in the folder that the user gives for a data set."""
-    path = study.settings[wildcards.dataset].path
-    return folder_digest(path) if path and Path(path).is_dir() else ""
+def data_source(wildcards):
+    """Return a digest of the contents of the user's own files that are read for a data set."""
+    own = study.settings[wildcards.dataset]
+    return source_digest(own.kind, own.path, Path(".snakemake/vaepipe-digests.json"))
 
 
 def external_files(wildcards):

@@ -12,8 +12,6 @@ rule data:
 
 rule prepare:
     """Write one data set as one HDF5 file."""
-    input:
-        own_files,
     output:
         **STAGES["prepare"].outputs,
     log:
@@ -25,13 +23,14 @@ rule prepare:
     threads: 16  # or as many as there are; workflow.cores is not known when a report is made
     resources:
         **on_cpu(minutes=120, megabytes=2000),
+        path=own_path,  # not a parameter, which would make moved data again
         pairs=wanted_pairs,  # a check that does not change the file: no reason to make it again
     params:
         spec=prepare_spec,
         code=prepare_code,
-        folder=own_folder,
+        source=data_source,
     message:
         "prepare {wildcards.dataset}"
     shell:
-        "python -m vaepipe.stages.prepare --spec {params.spec:q} --out {output:q} --threads {threads}"
-        " --pairs {resources.pairs} > {log:q} 2>&1"
+        "python -m vaepipe.stages.prepare --spec {params.spec:q} --path {resources.path:q} --out {output:q}"
+        " --threads {threads} --pairs {resources.pairs} > {log:q} 2>&1"

@@ -12,8 +12,9 @@ from scipy.optimize import fmin_l_bfgs_b, minimize_scalar
 from vaepipe.attacks.loss import Setting, find_loss
 from vaepipe.attacks.objective import Objective
 from vaepipe.attacks.pairs import choose_pairs, draw_pairs, select_pairs
-from vaepipe.attacks.penalised import AttackResult, run_attack
+from vaepipe.attacks.penalised import run_attack
 from vaepipe.attacks.penalised_rows import PenalisedProblem
+from vaepipe.attacks.result import AttackResult
 from vaepipe.datasets.part import Part
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.storage.errors import DataError

@@ -9,9 +9,10 @@ import pytest
 import torch
 from conftest import ROOT
 
-from vaepipe.metrics.decoding import measure_trials, posterior_noise
+from vaepipe.metrics.decoding import posterior_noise
 from vaepipe.metrics.ms_ssim import ms_ssim
 from vaepipe.metrics.registry import TRIAL_METRICS
+from vaepipe.metrics.trial_measurement import measure_trials
 from vaepipe.metrics.trial_metric import find_trial_metric, trial_quantities
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 

@@ -16,7 +16,7 @@ CONFIG = {
     "study": ["digits"],
     "device": "cuda",
     "datasets": {"digits": {"grid": {"betas": [1, 4], "d_z": [2], "families": ["beta-vae"]}}},
-    "attack": {"pairs": 5, "lambdas": [1, 2, 3, 4, 5], "lambdas_per_job": 3},
+    "attack": {"losses": ["latent-kl"], "pairs": 5, "lambdas": [1, 2, 3, 4, 5], "lambdas_per_job": 3},
 }
 
 

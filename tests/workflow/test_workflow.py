@@ -297,7 +297,7 @@ def test_a_folder_of_photographs_under_a_name_of_its_own(tmp_path):
     for i in range(6):
         Image.fromarray(random.integers(0, 256, (20, 30, 3), np.uint8)).save(photos / f"a {i}.png")
     file = tmp_path / "own.yaml"
-    cats = {"kind": "folder", "path": str(photos), "size": 16}
+    cats = {"kind": "folder", "path": str(photos), "size": 16, "attack": {"pairs": 2}}
     file.write_text(yaml.safe_dump({"study": ["my-cats", "faces"], "datasets": {"my-cats": cats}}))
     done = snakemake(folder, "--cores", 2, "--keep-going", "--configfile", file, "--", "data")
     said = {line.strip() for line in (done.stdout + done.stderr).splitlines() if "error: " in line}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 
 _MODULES = {
-    "AttackResult": "penalised",
+    "AttackResult": "result",
     "run_attack": "penalised",
     "BallResult": "ball",
     "run_ball_attack": "ball",

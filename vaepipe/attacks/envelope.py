@@ -70,6 +70,8 @@ def solve_again(
     start: Tensor,
     which: Tensor,
     tolerance_factor: Tensor,
+    floor: float = FLOOR,
+    share: float = SHARE,
 ) -> Rows:
     """Return the rows (L, P) after solving some again, where that gives a lower objective.
 
@@ -77,19 +79,29 @@ def solve_again(
         start: (L, P, n) distortions.
         which: (L, P), true for the rows that are solved again.
         tolerance_factor: (L, P).
+        floor: what φ(x) counts in the stopping rule, beside what it counts for a row on its own.
+        share: of the evaluations of a row on its own.
     """
     row, pair = which.nonzero().unbind(1)
     if not len(row):
         return rows
     u, initial = (problem.x[pair] + start[row, pair]).clamp(0, 1), rows.initial_divergence[row, pair]
-    solved = problem.restart(pair, lambdas[row], u, FLOOR * initial, tolerance_factor[row, pair], SHARE)
+    solved = problem.restart(pair, lambdas[row], u, floor * initial, tolerance_factor[row, pair], share)
     solved.initial_divergence = initial
+    return put_lower(rows, row, pair, solved)
+
+
+def put_lower(rows: Rows, row: Tensor, pair: Tensor, solved: Rows) -> Rows:
+    """Return the rows (L, P) with those of ``solved`` (R,), at ``row`` and ``pair`` (R,), that are lower.
+
+    The evaluations of all of them are added to those of ``rows``.
+    """
     solved.iterations += rows.iterations[row, pair]
     again = Rows(**{name: value.clone() for name, value in vars(rows).items()})
     for name, value in vars(again).items():
         value[row, pair] = getattr(solved, name)
     rows.iterations[row, pair] = solved.iterations
-    return rows.where(which & ~(again.objective >= rows.objective) & again.objective.isfinite(), again)
+    return rows.where(~(again.objective >= rows.objective) & again.objective.isfinite(), again)
 
 
 def lowest_lines(lambdas: Tensor, rows: Rows, gain: float = 0, least: float = 0) -> tuple[Tensor, Rows]:

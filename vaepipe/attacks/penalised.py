@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from torch import Tensor
 
 from vaepipe.attacks.arguments import check_arguments
 from vaepipe.attacks.envelope import lower_envelope
+from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.loss import Loss, find_loss
 from vaepipe.attacks.objective import Objective
 from vaepipe.attacks.penalised_rows import PenalisedProblem, displaced_start
+from vaepipe.attacks.phases import run_phases
 from vaepipe.attacks.resources import in_precision, within_memory
+from vaepipe.attacks.result import AttackResult
 
-
-@dataclass
-class AttackResult:
-    """Attacks at L values of λ on P pairs, in the unit of the loss.
-
-    Attributes:
-        distortion: (L, P, C, H, W) d, with x + d in [0,1].
-        objective: (L, P) ``divergence`` + λ ``norm``.
-        own_objective: (L, P) objective of the row on its own, before other λ of its pair are looked at.
-        divergence: (L, P) loss at x + d.
-        norm: (L, P) ‖d‖₂ over all pixels.
-        initial_divergence: (L, P) loss at d = 0.
-        iterations: (L, P) evaluations of the network.
-        converged: (L, P) whether the stopping rule of the row was met.
-        residual: (L, P) 2-norm of the projected gradient step.
-    """
-
-    distortion: Tensor
-    objective: Tensor
-    own_objective: Tensor
-    divergence: Tensor
-    norm: Tensor
-    initial_divergence: Tensor
-    iterations: Tensor
-    converged: Tensor
-    residual: Tensor
+EFFORTS = ("default", "thorough")
 
 
 def run_attack(
@@ -58,6 +36,7 @@ def run_attack(
     precision: str = "float32",
     envelope: bool = True,
     own: AttackResult | None = None,
+    effort: str = "default",
 ) -> AttackResult:
     """Minimise loss(x + d, target) + λ‖d‖₂ over d with x + d in [0,1], for each λ and pair.
 
@@ -85,12 +64,16 @@ def run_attack(
         precision: ``float32`` or ``float64``, of everything.
         envelope: False leaves every row as it is solved on its own.
         own: rows solved before with ``envelope=False``, in any blocks of λ; they are not solved again.
+        effort: ``default``, or ``thorough``, which adds phases of momentum after the envelope, see
+            `vaepipe.attacks.phases`. It changes no row that is solved on its own.
 
     Raises:
         Refused: images or λ out of range, shapes that do not match, a model in training mode or with weights
-            that are not finite, a posterior of the wrong type, an unknown loss.
+            that are not finite, a posterior of the wrong type, an unknown loss or effort.
     """
     loss = find_loss(loss)
+    if effort not in EFFORTS:
+        raise Refused(f"effort: {effort!r} is not one of {', '.join(EFFORTS)}")
     check_arguments(model, x, target, lambdas, loss)
     model, x, target = in_precision(model, x, target, precision)
     lambdas = lambdas.to(x)
@@ -103,6 +86,8 @@ def run_attack(
         )
         rows = problem.solve(lambdas) if own is None else problem.rows_of(own)
         best = lower_envelope(problem, lambdas, rows) if envelope else rows
+        if envelope and effort == "thorough":
+            best = run_phases(problem, lambdas, best)
         return AttackResult(
             distortion=best.d.unflatten(-1, x.shape[1:]),
             own_objective=rows.objective,

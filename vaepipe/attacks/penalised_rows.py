@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from vaepipe.attacks.objective import Objective, pair_noise
-from vaepipe.attacks.solvers import lbfgs, scipy_lbfgsb
-
-if TYPE_CHECKING:
-    from vaepipe.attacks.penalised import AttackResult
+from vaepipe.attacks.result import AttackResult
+from vaepipe.attacks.solvers import lbfgs, momentum, scipy_lbfgsb
+from vaepipe.attacks.solvers.solution import Solution
 
 SOLVERS = {"lbfgs": lbfgs.minimise, "scipy": scipy_lbfgsb.minimise}
 START = 0.5
@@ -105,14 +103,38 @@ class PenalisedProblem:
             max_iterations=max(1, int(share * self.max_iterations)),
             tolerance=self.tolerance * tolerance_factor,
         )
-        others = {name: value for name, value in vars(solution).items() if name != "u"}
-        return Rows(solution.u - x, **others)
+        return _rows(solution, x)
+
+    def walk(self, pair: Tensor, lambda_: Tensor, start: Tensor, steps: int, boldness: float) -> Rows:
+        """Return (R,) rows lowered from the inputs ``start`` (R, n) by `vaepipe.attacks.solvers.momentum`.
+
+        Args:
+            pair, lambda_: (R,).
+            steps, boldness: as `vaepipe.attacks.solvers.momentum.descend`.
+        """
+        objective, x = self.objective, self.x[pair]
+        solution = momentum.descend(
+            lambda u, row: objective.value_and_grad(u, pair[row]),
+            x,
+            lambda_,
+            start,
+            slots=objective.batch_size,
+            sizes=self.batch_sizes,
+            steps=steps,
+            boldness=boldness,
+        )
+        return _rows(solution, x)
 
     def rows_of(self, result: AttackResult) -> Rows:
         """Return the rows of a result that was made with ``envelope=False``."""
         names = [name for name in Rows.__dataclass_fields__ if name != "d"]
         columns = {name: getattr(result, name).to(self.x.device) for name in names}
         return Rows(result.distortion.to(self.x).flatten(2), **columns)
+
+
+def _rows(solution: Solution, x: Tensor) -> Rows:
+    others = {name: value for name, value in vars(solution).items() if name != "u"}
+    return Rows(solution.u - x, **others)
 
 
 def displaced_start(x: Tensor, target: Tensor, seed: int) -> Tensor:

@@ -81,7 +81,12 @@ DATASETS: dict[str, Dataset] = {
         images=False,
         generated=True,
         # a σ at which β = 128 can pay for the position along the roll (about 2.5 nats) but not for the height
-        defaults=_model("mlp", [128, 128], "gaussian", sigma_x=0.35),
+        defaults=_model("mlp", [128, 128], "gaussian", sigma_x=0.35)
+        | {
+            "grid": {"betas": [1, 8, 32, 128], "d_z": [2]},
+            "train": {"epochs": 30, "batch_size": 256, "learning_rate": 5.0e-3, "schedule": "cosine"},
+            "evaluate": {"keep": 1000},
+        },
     ),
     "digits": Dataset(
         module="digits",
@@ -91,7 +96,14 @@ DATASETS: dict[str, Dataset] = {
         details="grey (UCI optical recognition, in scikit-learn)",
         licence="CC BY 4.0",
         generated=True,
-        defaults=_model("mlp", [128, 128], "bernoulli"),
+        # assumption: with a Bernoulli likelihood the latent space of these 8×8 grey images collapses
+        defaults=_model("mlp", [128, 128], "gaussian", sigma_x=0.1)
+        | {
+            "grid": {"betas": [1, 4, 8], "d_z": [4, 16]},
+            "train": {"epochs": 50, "batch_size": 64, "learning_rate": 2.0e-3, "schedule": "cosine"},
+            # `output` uses one draw of z at each step
+            "attack": {"losses": ["latent-kl", "output", "latent-w2"], "draws": 1},
+        },
     ),
     "sprites": Dataset(
         module="sprites",
@@ -101,7 +113,11 @@ DATASETS: dict[str, Dataset] = {
         details="binary",
         licence="generated",
         generated=True,
-        defaults=_model("mlp", [256, 256], "bernoulli"),
+        defaults=_model("mlp", [256, 256], "bernoulli")
+        | {
+            "grid": {"betas": [1, 4], "d_z": [8, 16]},
+            "train": {"epochs": 12, "batch_size": 128},
+        },
     ),
     "dsprites": Dataset(
         module="dsprites",

@@ -38,6 +38,7 @@ class Family:
         shares_beta_one: at β = 1 the family is the VAE, which the grid trains once.
         has_width: posteriors have a standard deviation above 0, so that KL divergences are finite.
         settings: keys of the sections ``model`` and ``train`` that only this family reads.
+        estimates_tc: the objective has a minibatch estimate of the total correlation, ``train.estimator``.
         trained_here: False of models trained elsewhere, which have neither objective nor network here.
     """
 
@@ -52,6 +53,7 @@ class Family:
     shares_beta_one: bool = False
     has_width: bool = True
     settings: tuple[str, ...] = ()
+    estimates_tc: bool = False
     trained_here: bool = True
 
     @property

@@ -21,11 +21,13 @@ class Network:
             from (B, latent) to (B, *shape). ``shape`` is (C, H, W) with H, W ≥ 8, or (n,); ``hidden`` holds
             the widths of hidden layers, for networks that leave them open.
         needs_images: whether points (n,) have no place in it.
+        settings: keys of the section ``model`` that only some networks read, and this one does.
     """
 
     name: str
     build: Callable[[tuple[int, ...], int, int, list[int]], tuple[nn.Module, nn.Module]]
     needs_images: bool = True
+    settings: tuple[str, ...] = ()
 
 
 def find_network(name: str) -> Network:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
-from vaepipe.attacks.penalised import AttackResult, run_attack
+from vaepipe.attacks.penalised import run_attack
 from vaepipe.attacks.quantities import ATTACK, ROWS
+from vaepipe.attacks.result import AttackResult
 from vaepipe.compute.device import setup_device
 from vaepipe.stages.attack_files import (
     describe,
@@ -67,6 +68,7 @@ def attack(
             precision=spec.precision,
             envelope=not own,
             own=solved,
+            effort=spec.effort,
         )
     seconds = time.monotonic() - start
     arrays = {name: getattr(result, name) for name in ROW_ARRAYS} if own else vars(result)

@@ -20,8 +20,8 @@ from vaepipe.attacks.loss import find_loss
 from vaepipe.attacks.quantities import ATTACK
 from vaepipe.compute.device import setup_device
 from vaepipe.datasets.prepared import read_split
-from vaepipe.metrics.decoding import measure_trials
 from vaepipe.metrics.registry import TRIAL_METRICS
+from vaepipe.metrics.trial_measurement import measure_trials
 from vaepipe.metrics.trial_metric import trial_quantities
 from vaepipe.stages.attack_files import Inputs, describe, read_inputs, to_images, write_arrays
 from vaepipe.storage.errors import DataError, run_stage

@@ -106,6 +106,8 @@ def main() -> None:
     )
     example = 'JSON such as {"dataset": "digits"}; kind, path, checksum and options where needed'
     parser.add_argument("--spec", required=True, help=example)
+    own = "file or folder of your own, instead of the spec's path; may be empty"
+    parser.add_argument("--path", nargs="?", help=own)
     parser.add_argument("--out", required=True, help="HDF5 file to write")
     folder = "folder for downloads (default: VAEPIPE_DATA_DIR, or the user's cache)"
     parser.add_argument("--downloads", help=folder)
@@ -117,6 +119,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     spec = PrepareSpec.from_json(arguments.spec)  # not by argparse, which would hide the reason of an error
+    if arguments.path:
+        spec = spec.model_copy(update={"path": arguments.path})
     prepare(spec, arguments.out, arguments.downloads, arguments.threads, arguments.pairs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 
@@ -11,7 +12,13 @@ class DataError(ValueError):
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run the main function of a stage or tool; print user-facing errors as one line and exit with code 1."""
+    """Run the main function of a stage or tool; print user-facing errors as one line and exit with code 1.
+
+    A letter that the terminal or the log cannot show is printed as an escape such as ``\\u03b2``.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except DataError as error:

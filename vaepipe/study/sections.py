@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 
 from vaepipe.study.types import (
     Count,
+    Effort,
     FamilyName,
     Lambdas,
     LossNames,
@@ -145,6 +146,10 @@ class Attack(Section):
     solver: Solver = "lbfgs"
     """`lbfgs` solves many rows at once. `scipy` is the reference: L-BFGS-B as in the papers (m = 25, factr =
     10), one row after the other, with its own bounds and stopping rules; it is a hundred times slower."""
+    effort: Effort = "default"
+    """`thorough` goes on after the lower envelope over λ with phases of momentum. On a fully trained model it
+    finds stronger attacks, at about six times the cost; see docs/attacks.md. A row has then converged if its
+    last phase lowers it by at most 0.3 %; otherwise it stopped at its budget."""
     precision: Precision = "float32"
     """Precision of the images, the network and the solver in attacks."""
     max_iterations: Count = 500

@@ -61,8 +61,8 @@ class External(ExternalOptions):
 
 
 class DatasetSettings(Section):
-    """Settings of one data set: `path` to files that you already have, and any of the sections above. They
-    override the settings at the top. A name of your own needs a `kind`."""
+    """Settings of one data set: `path` to files that you already have, and any of the sections above, which
+    beat the same file's keys at the top. A name of your own needs a `kind`."""
 
     path: Text | None = None
     """File or folder with the official data or with your own. Null: download the data, where that is

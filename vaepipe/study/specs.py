@@ -19,6 +19,7 @@ from vaepipe.study.cells import Cell
 from vaepipe.study.settings import Attack, Ball, Checks, Evaluate, ExternalOptions, Model, Plot, TrainOptions
 from vaepipe.study.types import (
     Count,
+    Effort,
     LambdaValues,
     LossName,
     Natural,
@@ -133,6 +134,7 @@ class AttackSpec(Spec):
     pair_seed: Natural = ATTACK.pair_seed
     draws: Count = ATTACK.draws
     solver: Solver = ATTACK.solver
+    effort: Effort = ATTACK.effort
     precision: Precision = ATTACK.precision
     max_iterations: Count = ATTACK.max_iterations
     tolerance: Positive = ATTACK.tolerance

@@ -149,7 +149,8 @@ class Study:
         """Return the spec of an attack at all λ, or at those of one block."""
         own = self.settings[cell.dataset].attack
         lambdas = own.lambdas if block is None else self.blocks(cell.dataset)[block]
-        return _take(AttackSpec, own, loss=loss, lambdas=lambdas)
+        effort = own.effort if block is None else "default"  # rows on their own do not depend on it
+        return _take(AttackSpec, own, loss=loss, lambdas=lambdas, effort=effort)
 
     def ball_spec(self, cell: Cell, loss: str) -> BallSpec:
         own = self.settings[cell.dataset]

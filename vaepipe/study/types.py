@@ -50,6 +50,7 @@ NetworkName = Annotated[str, OneOf(NETWORKS)]
 LossName = Annotated[str, OneOf(LOSSES)]
 LossNames = Annotated[tuple[LossName, ...], Unique()]
 Solver = Literal["lbfgs", "scipy"]
+Effort = Literal["default", "thorough"]
 Precision = Literal["float32", "float64"]
 Radii = Annotated[tuple[Positive, ...], Unique()]
 Pairs = Count | Annotated[tuple[tuple[Natural, Natural], ...], Field(min_length=1), Unique()]
@@ -66,9 +67,9 @@ class Section(BaseModel):
 class Geometric(Section):
     """`count` values, geometric from 2^`log2_min` to 2^`log2_max`."""
 
-    log2_min: float = Field(ge=-100, le=100)
-    log2_max: float = Field(ge=-100, le=100)
-    count: Count
+    log2_min: float = Field(default=-20, ge=-100, le=100)
+    log2_max: float = Field(default=20, ge=-100, le=100)
+    count: Count = 50
 
 
 def lambda_values(lambdas: Mapping[str, Any] | Sequence[float]) -> tuple[float, ...]:

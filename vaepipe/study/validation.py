@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import yaml
 
 from vaepipe.attacks.loss import find_loss
 from vaepipe.datasets.registry import DATASETS
@@ -22,6 +24,7 @@ from vaepipe.models.registry import FAMILIES, NETWORKS
 from vaepipe.study.cells import clashes
 from vaepipe.study.schema import config_schema, resolve
 from vaepipe.study.settings import DatasetSettings, External, Settings
+from vaepipe.study.types import Geometric
 
 Config = Mapping[str, Any]
 
@@ -35,6 +38,10 @@ WORDS = {
     "object": "a mapping",
     "boolean": "true or false",
 }
+
+
+LARGEST_EXACT = 2.0**53
+"""Up to here, a float is written without an exponent if it is an integer."""
 
 
 class ConfigError(ValueError):
@@ -108,13 +115,44 @@ def explain(error: jsonschema.ValidationError) -> str:
 
 
 def hint(value: Any, node: dict[str, Any]) -> str:
-    """Return what a wrong value may have been meant to be, in parentheses; empty if nothing is similar."""
-    if not isinstance(value, str):
+    """Return what a wrong value may have been meant to be, in parentheses; empty if nothing is similar.
+
+    What it says to write is allowed.
+    """
+    if isinstance(value, bool):
+        word = "yes, on or true" if value else "no, off or false"
+        if not _is_allowed("no", node):
+            return ""
+        return f" (YAML reads {word} without quotes as {value}: write it in quotes)"
+    if not isinstance(value, (str, int, float)):
         return ""
+    for text in _other_spellings(value):
+        if _is_allowed(yaml.safe_load(text), node):
+            reason = f"YAML reads {value} as text: " if isinstance(value, str) else ""
+            return f" ({reason}write {text})"
+    return suggestion(value, map(str, node["enum"])) if isinstance(value, str) and "enum" in node else ""
+
+
+def _other_spellings(value: str | float) -> list[str]:
+    """Return how YAML would write what a text or a number may mean: true, false, or a number."""
+    if isinstance(value, str) and value.strip().lower() in ("true", "false", "yes", "no", "on", "off"):
+        return ["true" if value.strip().lower() in ("true", "yes", "on") else "false"]
     try:
-        return f" (YAML reads {value} as text: write {float(value):.6e})"
+        number = float(value)
     except ValueError:
-        return suggestion(value, map(str, node["enum"])) if "enum" in node else ""
+        return []
+    if not math.isfinite(number):
+        return []
+    short = f"{number:.6e}"
+    if float(short) != number:
+        short = repr(number) if "." in repr(number) else repr(number).replace("e", ".0e")
+    return [str(int(number)), short] if number == int(number) and abs(number) < LARGEST_EXACT else [short]
+
+
+def _is_allowed(value: Any, node: dict[str, Any]) -> bool:
+    """Return whether a node of the schema allows a value."""
+    validator: jsonschema.Draft202012Validator = _validator().evolve(schema=resolve(node))
+    return bool(validator.is_valid(value))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -151,6 +189,26 @@ def _allowed_list(node: dict[str, Any]) -> str:
     return f"{few}{' without duplicates' if node.get('uniqueItems') else ''}, each {items}"
 
 
+# --- paths ---
+
+
+def normal_path(path: str) -> str:
+    """Return one spelling of a path: relative if it is below the study's folder, otherwise absolute.
+
+    ``~`` is the user's home. Links stay as they are.
+    """
+    absolute = Path(os.path.abspath(Path(path).expanduser()))
+    here, seen_as = (
+        Path.cwd(),
+        Path(os.environ.get("PWD", "")),
+    )  # PWD keeps the links in the folder's own path
+    same = seen_as.is_absolute() and seen_as.exists() and seen_as.samefile(here)
+    for base in (here, seen_as) if same else (here,):
+        if absolute.is_relative_to(base):
+            return str(absolute.relative_to(base))
+    return str(absolute)
+
+
 # --- data sets ---
 
 
@@ -177,6 +235,8 @@ def read_dataset(name: str, config: Config) -> DatasetSettings:
     else the default of the section's class.
     """
     own = config.get("datasets", {}).get(name, {})
+    if own.get("path"):
+        own = {**own, "path": normal_path(own["path"])}
     kind = own.get("kind", name)
     info = DATASETS[kind]
     sections: dict[str, dict[str, Any]] = {
@@ -190,10 +250,11 @@ def read_dataset(name: str, config: Config) -> DatasetSettings:
     if not info.images:
         sections["attack"]["losses"] = sections["ball"]["losses"] = []
     lambdas = sections["attack"].get("lambdas")
-    if isinstance(lambdas, dict) and lambdas["log2_min"] > lambdas["log2_max"]:
-        raise ConfigError(
-            f"attack.lambdas: log2_min {lambdas['log2_min']} is above log2_max {lambdas['log2_max']}"
-        )
+    if isinstance(lambdas, dict):
+        grid = Geometric.model_validate(lambdas)
+        if grid.log2_min > grid.log2_max:
+            rule = f"log2_min {grid.log2_min:g} is above log2_max {grid.log2_max:g}"
+            raise ConfigError(f"attack.lambdas: {rule}")
     settings = DatasetSettings.model_validate(own | sections | {"kind": kind})
     check_source(name, settings)
     check_sections(name, settings)
@@ -254,17 +315,21 @@ def check_sections(name: str, settings: DatasetSettings) -> None:
 
 def read_external(name: str, given: Config, datasets: Mapping[str, DatasetSettings]) -> External:
     """Return the settings of one model that was trained elsewhere; its code and weights are not loaded."""
+    given = {**given, "weights": normal_path(given["weights"])}
+    place, colon, function = given["entry"].rpartition(":")
+    if place.endswith(".py"):
+        given["entry"] = f"{normal_path(place)}{colon}{function}"
     key, model = f"external.{name}", External.model_validate(given)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", str(name)) or name in FAMILIES:
         rule = f"expected letters, digits, - . _ and none of {', '.join(FAMILIES)}"
         raise ConfigError(f"external: {name!r} is not allowed as a name; {rule}")
     images = [known for known, settings in datasets.items() if DATASETS[settings.kind].images]
     if model.dataset not in images:
-        rule = f"expected a data set of images in `study`: {', '.join(images)}"
+        rule = f"expected a data set of images in `study`: {', '.join(images) or 'none'}"
+        rule += suggestion(model.dataset, images)
         raise ConfigError(f"{key}.dataset: {model.dataset!r} is not allowed; {rule}")
     if not Path(model.weights).is_file():
         raise ConfigError(f"{key}.weights: {model.weights!r} is not a file")
-    place, _, function = model.entry.rpartition(":")
     if not place or not function.isidentifier():
         raise ConfigError(
             f"{key}.entry: {model.entry!r}; expected file.py:function or package.module:function"

@@ -12,20 +12,18 @@ import argparse
 import json
 import math
 import statistics
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-from snakemake.utils import update_config
-
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.datasets.registry import DATASETS
-from vaepipe.storage.errors import DataError, run_stage
+from vaepipe.storage.errors import run_stage
 from vaepipe.study.jobs import STAGES, Job, jobs
 from vaepipe.study.study import Study
-from vaepipe.study.validation import ConfigError
+from vaepipe.tools.check import add_options, merge_configs, read_study
 
-ROOT = Path(__file__).parent.parent.parent
+__all__ = ["main", "merge_configs", "plan"]
 COUNTED = tuple(stage for stage in STAGES if STAGES[stage].benchmark)
 """Stages that cost time: those with benchmarks."""
 HEADER = ("stage", "jobs", "done", "to do", "s per job", "hours", "GPU hours", "GB")
@@ -230,37 +228,16 @@ def _remarks(stages: dict[str, StagePlan], folder: Path) -> list[str]:
     return lines
 
 
-def merge_configs(files: list[Path]) -> dict:
-    """Return config.yaml with overlays as `snakemake --configfile` merges them: lists are replaced."""
-    config: dict = {}
-    for path in [ROOT / "config.yaml", *files]:
-        try:
-            layer = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"--configfile {path}: not a readable YAML file ({reason})") from error
-        if not isinstance(layer, (dict, type(None))):
-            raise DataError(f"--configfile {path}: expected a mapping, got {layer!r}")
-        update_config(config, layer or {})
-    return config
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="vaepipe plan", description="Print what a study will cost, without starting anything."
     )
-    parser.add_argument(
-        "--configfile", nargs="*", type=Path, default=[], help="overlays of config.yaml, as for snakemake"
-    )
-    parser.add_argument(
-        "--directory", type=Path, default=Path(), help="folder of the study (default: this one)"
-    )
+    add_options(parser)
     parser.add_argument("--gpu", action="store_true", help="jobs will have GPUs that this machine has not")
     args = parser.parse_args(argv)
-    try:
-        study = Study(merge_configs(args.configfile))
-    except ConfigError as error:
-        raise DataError(f"config: {error}") from error
+    study, unused = read_study(args.configfile, args.directory)
+    for line in unused:
+        print(f"config: {line}", file=sys.stderr)
     gpu = study.device == "cuda" or (study.device == "auto" and (args.gpu or count_visible_gpus() > 0))
     print(plan(study, args.directory, gpu))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from vaepipe.datasets.registry import DATASETS, Dataset
 from vaepipe.study import sections, settings, types
 from vaepipe.study.schema import config_schema, resolve
 from vaepipe.study.validation import SECTIONS, allowed
@@ -25,10 +26,46 @@ INTRODUCTION = """\
 The keys of `config.yaml`. `vaepipe reference` generates this page from `vaepipe/study/sections.py` and
 `vaepipe/study/settings.py`: edit those files instead.
 
-An overlay changes a few keys: `snakemake --cores all --configfile my.yaml`. Mappings are merged, lists are
-replaced. A data set has its own settings under `datasets.<name>`: `path`, the other keys of its source
-(docs/data.md), and any of the sections. They override the settings at the top.
-Write small numbers as `1.0e-3`, because YAML reads `1e-3` as text.
+An overlay is a file with the keys that differ: `snakemake --cores all --configfile my.yaml`. Mappings are
+merged, lists are replaced. Paths start at the study's folder; `~` is your home. Write small numbers as
+`1.0e-3`, because YAML reads `1e-3` as text. `vaepipe check --configfile my.yaml` names the first mistake in
+one line.
+
+## What is written where, and what wins
+
+The sections `grid`, `model`, `train`, `evaluate`, `attack`, `ball` and `checks` can be written at the top,
+for all data sets, and under `datasets.<name>`, for one. Each key is taken from the lowest row that has it.
+
+| | where a key is written | example |
+|---|---|---|
+| 1 | nowhere: the default in the table of all keys | `train.clip` is `null` |
+| 2 | nowhere, but the data set has a default of its own: table below | `train.epochs` of `swissroll` is 30 |
+| 3 | a file, at the top | `train: {epochs: 7}` |
+| 4 | the same file, under `datasets.<name>` | `datasets: {digits: {train: {epochs: 9}}}` |
+| 5 | a later file, at the top; then under `datasets.<name>` | `--configfile my.yaml later.yaml` |
+| 6 | the command line | `--config 'train={epochs: 3}'` |
+
+`config.yaml` is the first file. So a key at the top of your overlay beats the same key that `config.yaml` has
+under `datasets.<name>`, and your own `datasets.<name>` beats your own top.
+
+`study`, `device`, `gpu_jobs_per_device`, `data_dir`, `plot` and `external` are for the whole study, at the
+top only. `path`, `kind` and the other keys of a source are for one data set, under `datasets.<name>` only.
+
+A key without effect, such as `train.epochs` beside `train.steps`, is named in one line when the study starts,
+with the reason. A key that is in a file twice, and one that is not known, are refused in one line.
+Snakemake itself reads the files of `--configfile` first. It refuses one that is missing, empty, without keys
+or no YAML with a message that does not name it; `make run CONFIG=my.yaml`, `vaepipe check` and `vaepipe plan`
+name the file and the line.
+
+## Defaults of data sets
+
+A data set with a name of your own has those of its `kind`.
+
+| data set | defaults |
+|---|---|
+{DATASETS}
+
+## All keys
 
 | key | allowed | default | meaning |
 |---|---|---|---|
@@ -85,7 +122,7 @@ def schema_text() -> str:
 
 
 def document() -> str:
-    """Return docs/configuration.md: every key as a row of one table."""
+    """Return docs/configuration.md: what wins, the data sets' defaults, every key as a row of one table."""
     schema, rows = described_schema(), []
     for name, node in schema["properties"].items():
         target = node if "$ref" in node else node.get("additionalProperties")
@@ -98,7 +135,19 @@ def document() -> str:
         for key, sub in section["properties"].items():
             if not (name == "datasets" and key in SECTIONS):
                 rows.append(_row(f"{prefix}.{key}", sub, _without_default(name, key in required)))
-    return INTRODUCTION + "\n".join(rows) + "\n"
+    defaults = [_cells(f"`{name}`", _defaults(info)) for name, info in DATASETS.items()]
+    return INTRODUCTION.replace("{DATASETS}", "\n".join(defaults)) + "\n".join(rows) + "\n"
+
+
+def _defaults(info: Dataset) -> str:
+    """Return the defaults of a data set as one writes them in a file."""
+    return ", ".join(f"`{section}: {_flow(keys)}`" for section, keys in info.defaults.items())
+
+
+def _flow(value: object) -> str:
+    """Return a value as YAML in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False).strip()
+    return text.removesuffix("...").strip()
 
 
 def _without_default(section: str, required: bool) -> str:
@@ -111,8 +160,7 @@ def _without_default(section: str, required: bool) -> str:
 def _row(key: str, node: dict[str, Any], absent: str = "") -> str:
     default = absent
     if "default" in node:
-        text = yaml.safe_dump(node["default"], default_flow_style=True, width=1000).strip()
-        default = f"`{text.removesuffix('...').strip()}`"
+        default = f"`{_flow(node['default'])}`"
     return _cells(f"`{key}`", allowed(resolve(node)), default, node["description"])
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vaepipe.attacks.solvers.direction import quasi_newton, unit_length
@@ -25,10 +24,7 @@ from vaepipe.attacks.solvers.line_search import Backtracking, shorter_step, suff
 from vaepipe.attacks.solvers.slots import PerSlot, RowQueue
 from vaepipe.attacks.solvers.solution import Solution, ValueAndGrad
 from vaepipe.attacks.solvers.stopping import Stopping
-from vaepipe.attacks.solvers.vectors import dot
-
-ALIGNMENT = 16
-"""Rows are zero-padded to a multiple of this many entries, 64 bytes: libraries then round all rows alike."""
+from vaepipe.attacks.solvers.vectors import ALIGNMENT, dot, padded
 
 
 def minimise(
@@ -62,15 +58,15 @@ def minimise(
     n, pad = x.shape[1], (0, -x.shape[1] % ALIGNMENT)
     start = x if start is None else start
     tolerance = torch.as_tensor(tolerance, dtype=x.dtype, device=x.device).expand(len(x))
-    rows = _Rows(_padded(x, *pad), _padded(start, *pad), lambda_, tolerance, initial)
+    rows = _Rows(padded(x, *pad), padded(start, *pad), lambda_, tolerance, initial)
     state, solution = _Slots(rows, slots, memory), Solution.empty(x)
     while state.queue.busy.any():
         trial = state.search.trial(state.at.u)
         # a matrix product's rounding may depend on the number of rows
         extra = min(size for size in (*sizes, slots) if size >= len(trial)) - len(trial)
-        u, row = _padded(trial, 0, 0, 0, extra)[:, :n].contiguous(), _padded(state.queue.row, 0, extra)
+        u, row = padded(trial, 0, 0, 0, extra)[:, :n].contiguous(), padded(state.queue.row, 0, extra)
         phi, grad = value_and_grad(u, row)
-        phi, grad = phi[: len(trial)], _padded(grad[: len(trial)], *pad)
+        phi, grad = phi[: len(trial)], padded(grad[: len(trial)], *pad)
         done, converged = state.step(trial, phi, grad, max_iterations)
         if done.any():
             state.write(solution, done, converged)
@@ -169,7 +165,3 @@ class _Slots(PerSlot):
         solution.initial_divergence[row] = at.initial[done]
         solution.iterations[row], solution.converged[row] = at.iteration[done], converged[done]
         solution.residual[row] = at.residual(done)
-
-
-def _padded(t: Tensor, *pad: int) -> Tensor:
-    return F.pad(t, pad) if any(pad) else t

@@ -37,4 +37,5 @@ FAMILY = Family(
     objective=objective,
     network=network,
     shares_beta_one=True,
+    estimates_tc=True,
 )

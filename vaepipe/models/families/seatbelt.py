@@ -47,4 +47,5 @@ FAMILY = Family(
     objective=objective,
     network=network,
     settings=("layers", "free_bits"),
+    estimates_tc=True,
 )

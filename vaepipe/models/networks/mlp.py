@@ -23,4 +23,4 @@ def build(shape: tuple[int, ...], code: int, latent: int, hidden: list[int]) -> 
     return nn.Sequential(nn.Flatten(), encoder), nn.Sequential(decoder, nn.Unflatten(1, shape))
 
 
-NETWORK = Network("mlp", build, needs_images=False)
+NETWORK = Network("mlp", build, needs_images=False, settings=("hidden",))

@@ -1,0 +1,170 @@
+"""Effort: what phases of momentum add to the envelope, and what they leave as it is."""
+
+import math
+
+import pytest
+import torch
+from conftest import make_images
+from outside_models import make_encoder
+
+from vaepipe.attacks.errors import Refused
+from vaepipe.attacks.penalised import run_attack
+from vaepipe.attacks.phases import BOLDNESS, STEPS
+from vaepipe.attacks.result import AttackResult
+from vaepipe.attacks.solvers import lbfgs, momentum
+from vaepipe.models.distributions import DiagonalNormal
+
+LAMBDAS = torch.tensor([2.0**k for k in range(-12, 9, 4)])
+SHORT = {"max_iterations": 20, "batch_size": 16}
+
+
+def both_efforts(model, x, target, lambdas, **options):
+    return (run_attack(model, x, target, lambdas, effort=e, **options) for e in ("default", "thorough"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("gain", [2.0, 6.0])
+def test_no_row_is_above_the_default_and_its_fields_belong_together(seed, gain):
+    model, shape = make_encoder(gain=gain, seed=seed), (1, 8, 8)
+    x, target = make_images(3, shape, seed), make_images(3, shape, seed + 10)
+    default, thorough = both_efforts(model, x, target, LAMBDAS, **SHORT)
+    assert (thorough.objective <= default.objective).all()
+    assert (thorough.objective < 0.999 * default.objective).any()
+    assert torch.equal(thorough.own_objective, default.own_objective)
+    assert torch.equal(thorough.initial_divergence, default.initial_divergence)
+    penalty = LAMBDAS[:, None] * thorough.norm
+    torch.testing.assert_close(thorough.objective, thorough.divergence + penalty)
+    torch.testing.assert_close(thorough.norm, thorough.distortion.flatten(2).norm(dim=2))
+    adversarial = x + thorough.distortion
+    assert adversarial.min() >= 0 and adversarial.max() <= 1
+    lines = thorough.divergence + LAMBDAS[:, None, None] * thorough.norm  # λ, distortion found at, pair
+    assert (thorough.objective[:, None] <= lines * (1 + 1e-6)).all()
+
+
+def bent_valley(u, _, weight=30.0):
+    """A valley with a sharp floor, v₂ = 2|v₁| − 1, that falls to v₁ = 1, and its gradient; v = 2u − 1."""
+    with torch.enable_grad():
+        v = (2 * u - 1).requires_grad_()
+        value = weight * (v[:, 1] - 2 * v[:, 0].abs() + 1).abs() + (v[:, 0] - 1) ** 2
+        (grad,) = torch.autograd.grad(value.sum(), v)
+    return value.detach(), 2 * grad
+
+
+def test_momentum_follows_a_kinked_valley_in_which_lbfgs_stalls():
+    x, lambda_ = torch.tensor([[0.55, 0.90]]).expand(3, 2), torch.tensor([0.05, 0.1, 0.2])
+    start, initial = torch.tensor([[0.56, 0.20]]).expand(3, 2), bent_valley(x, None)[0]
+    stalled = lbfgs.minimise(bent_valley, x, lambda_, slots=4, start=start, initial=initial, tolerance=1e-9)
+    walked = momentum.descend(bent_valley, x, lambda_, stalled.u, slots=4, steps=600)
+    assert stalled.converged.all()
+    assert (walked.objective < 0.99 * stalled.objective).all()
+    torch.testing.assert_close(walked.objective, walked.divergence + lambda_ * walked.norm)
+    torch.testing.assert_close(walked.divergence, bent_valley(walked.u, None)[0])
+    torch.testing.assert_close(walked.norm, (walked.u - x).norm(dim=1))
+    assert (walked.iterations == 600).all() and not walked.converged.any()
+
+
+class Kinked:
+    """q(z|x) of two pixels whose KL from N(μ, I) is `bent_valley`, halved: a floor with a kink all along."""
+
+    latent_sizes = (2,)
+
+    def posterior(self, x):
+        v = 2 * x.flatten(1) - 1
+        floor = (v[:, 1] - 2 * v[:, 0].abs() + 1).abs()
+        mean = torch.stack([(60 * (floor + 1e-9)).sqrt(), v[:, 0]], 1)
+        return (DiagonalNormal(mean, torch.zeros_like(mean)),)
+
+
+def test_a_kinked_divergence_is_lowered_further_than_by_the_default():
+    x, target = torch.tensor([[0.05, 0.9]]).view(1, 1, 1, 2), torch.tensor([[0.95, 0.9]]).view(1, 1, 1, 2)
+    lambdas = torch.tensor([0.5, 1.0])
+    default, thorough = both_efforts(Kinked(), x, target, lambdas, max_iterations=50, batch_size=8)
+    assert (thorough.objective < 0.99 * default.objective).all()
+
+
+class Scaled:
+    """q(z|x) = N(x, ¼)."""
+
+    latent_sizes = (4,)
+
+    def posterior(self, x):
+        mean = x.flatten(1)
+        return (DiagonalNormal(mean, torch.full_like(mean, math.log(0.5))),)
+
+
+def test_a_closed_form_stays_exact_and_its_rows_converge():
+    # φ(d) = 2‖d − w‖²: the norm shortens w by λ / 4, and to nothing from λ = 4 ‖w‖ on
+    x, target = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0.6, 0.45, 0.7, 0.5]).view(1, 1, 2, 2)
+    w, lambdas = (target - x).flatten(), torch.tensor([0.01, 0.1, 0.5, 0.9, 1.0])
+    result = run_attack(Scaled(), x, target, lambdas, effort="thorough")
+    length = (w.norm() - lambdas / 4).clamp(min=0)
+    expected = length[:, None] * w / w.norm()
+    torch.testing.assert_close(result.distortion.flatten(1), expected, atol=2e-4, rtol=0)
+    value = 2 * (length - w.norm()).square() + lambdas * length
+    torch.testing.assert_close(result.objective[:, 0], value, rtol=1e-4, atol=1e-6)
+    assert result.norm[-1].item() == 0 and result.converged.all()
+
+
+def test_a_row_that_still_falls_has_stopped_at_its_budget():
+    model, x, target = make_encoder(gain=6.0), make_images(3), make_images(3, seed=2)
+    default, thorough = both_efforts(model, x, target, LAMBDAS, **SHORT)
+    moved = thorough.norm > 0
+    most = len(BOLDNESS) * (STEPS + 1) * SHORT["max_iterations"]
+    assert (thorough.iterations - default.iterations <= most).all()
+    assert torch.equal(thorough.iterations[~moved], default.iterations[~moved])
+    stopped = moved & ~thorough.converged
+    assert stopped.any()
+    spent = thorough.iterations - default.iterations
+    assert spent[stopped].min() >= len(BOLDNESS) * STEPS * SHORT["max_iterations"]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 13, 9)])
+def test_a_pair_is_the_same_alone_in_any_company_in_any_block_and_again(shape):
+    model, x, target = make_encoder(shape, gain=4.0), make_images(4, shape), make_images(4, shape, seed=2)
+    options = SHORT | {"effort": "thorough"}
+    whole = run_attack(model, x, target, LAMBDAS, **options)
+    again = run_attack(model, x, target, LAMBDAS, **options)
+    alone = run_attack(model, x[2:3], target[2:3], LAMBDAS, **options)
+    turned = run_attack(model, x.flip(0), target.flip(0), LAMBDAS.flip(0), **options)
+    blocks = [run_attack(model, x, target, some, envelope=False, **options) for some in LAMBDAS.split(4)]
+    own = AttackResult(**{name: torch.cat([getattr(b, name) for b in blocks]) for name in vars(whole)})
+    together = run_attack(model, x, target, LAMBDAS, own=own, **options)
+    for name, value in vars(whole).items():
+        assert torch.equal(value, getattr(again, name)), name
+        assert torch.equal(value[:, 2], getattr(alone, name)[:, 0]), name
+        assert torch.equal(value, getattr(turned, name).flip(0, 1)), name
+        assert torch.equal(value, getattr(together, name)), name
+
+
+def test_a_walk_is_the_same_for_a_row_alone_and_at_every_number_of_slots_that_rounds_alike():
+    random = torch.Generator().manual_seed(0)
+    x, start = torch.rand(7, 2, generator=random), torch.rand(7, 2, generator=random)
+    lambda_ = torch.logspace(-3, 0, 7)
+    whole = momentum.descend(bent_valley, x, lambda_, start, slots=4, steps=40)
+    small = momentum.descend(bent_valley, x, lambda_, start, slots=4, sizes=[1, 2], steps=40)
+    alone = [
+        momentum.descend(bent_valley, x[r : r + 1], lambda_[r : r + 1], start[r : r + 1], slots=4, steps=40)
+        for r in range(7)
+    ]
+    for name, value in vars(whole).items():
+        assert torch.equal(value.nan_to_num(7), getattr(small, name).nan_to_num(7)), name
+        rows = torch.cat([getattr(solution, name) for solution in alone])
+        assert torch.equal(value.nan_to_num(7), rows.nan_to_num(7)), name
+
+
+def test_rows_that_are_not_finite_stay_as_they_are():
+    def hole(u, row):
+        value, grad = bent_valley(u, row)
+        return torch.where(row == 1, torch.nan, value), torch.where((row == 1)[:, None], torch.nan, grad)
+
+    x, start = torch.full((3, 2), 0.4), torch.full((3, 2), 0.6)
+    solution = momentum.descend(hole, x, torch.ones(3), start, slots=4, steps=30)
+    assert torch.equal(solution.u[1], start[1]) and solution.objective[1].isnan()
+    assert solution.objective[[0, 2]].isfinite().all() and torch.equal(solution.u[0], solution.u[2])
+
+
+def test_an_unknown_effort_is_refused_in_one_line():
+    x = make_images(1)
+    with pytest.raises(Refused) as error:
+        run_attack(make_encoder(), x, x, LAMBDAS, effort="high")
+    assert str(error.value) == "effort: 'high' is not one of default, thorough"

@@ -1,6 +1,5 @@
 """On a real Slurm: a node that dies, trainings that are stopped."""
 
-import json
 import re
 import signal
 import sys
@@ -69,8 +68,7 @@ def test_a_training_that_slurm_stops_saves_itself_and_continues(slurm, tmp_path)
         continued = re.match(r"continuing after epoch (\d+) ", logs[seed].read_text())
         assert continued and 2 <= int(continued[1]) < 100
         whole = [tmp_path / f"{seed}.safetensors", tmp_path / f"{seed}.csv"]
-        spec = json.loads(json.dumps(study.model_spec(cell), sort_keys=True))  # in the order of the rule's
-        train(spec, tmp_path / "results/data/digits.h5", *whole, 60.0, torch.device("cpu"))
+        train(study.model_spec(cell), tmp_path / "results/data/digits.h5", *whole, 60.0, torch.device("cpu"))
         assert (tmp_path / models[seed]).read_bytes() == whole[0].read_bytes()
         assert (tmp_path / Job("train", cell=cell).outputs["history"]).read_bytes() == whole[1].read_bytes()
     tries = {

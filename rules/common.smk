@@ -199,9 +199,9 @@ def source_attack(wildcards):
 # --- figures and pages ---
 
 
-def figure_spec(cells=()):
-    """Return what a figure gets: the config's section plot, and the cells of its arrays."""
-    return study.figure_spec(cells).to_json()
+def figure_spec(cells=(), datasets=None):
+    """Return what a figure gets: the config's section plot, the models of its arrays, what a row of each data set is called."""
+    return study.figure_spec(cells, datasets).to_json()
 
 
 def montage_files(stage):
@@ -216,7 +216,8 @@ def montage_files(stage):
 
 
 def montage_spec(wildcards):
-    return figure_spec([cell for cell, _ in drawings.montage_attacks(study, wildcards.dataset)])
+    cells = [cell for cell, _ in drawings.montage_attacks(study, wildcards.dataset)]
+    return figure_spec(cells, [wildcards.dataset])
 
 
 SWISSROLL = drawings.swissroll_cells(study)

@@ -33,4 +33,4 @@ rule prepare:
         "prepare {wildcards.dataset}"
     shell:
         "python -m vaepipe.stages.prepare --spec {params.spec:q} --path {resources.path:q} --out {output:q}"
-        " --threads {threads} --pairs {resources.pairs} > {log:q} 2>&1"
+        " --threads {threads} --pairs {resources.pairs:q} > {log:q} 2>&1"

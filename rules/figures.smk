@@ -55,7 +55,7 @@ rule plot_swissroll:
     resources:
         **on_cpu(minutes=30),
     params:
-        spec=figure_spec(SWISSROLL),
+        spec=figure_spec(SWISSROLL, {cell.dataset for cell in SWISSROLL}),
         code=digests.figure_code("swissroll", study, drawings.swissroll_dataset(study)),
     message:
         "plot the swiss roll"

@@ -43,18 +43,6 @@ class Cluster:
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=self.environment)
         return done.stdout.splitlines()
 
-    def training_logs(self, node: str) -> list[str]:
-        """Logs of the trainings that run on a node; a job's comment holds its wildcards."""
-        named = (
-            re.match("rule_train_wildcards_(.+)_(.+)_(.+)_(.+)_(.+)", row)
-            for row in self.ask("squeue", "-htR", "-w", node, "-o%k")
-        )
-        return [
-            "logs/models/{}/{}/beta~{}/dz~{}/seed~{}/train.log".format(*found.groups())
-            for found in named
-            if found
-        ]
-
     def running(self, comment: str) -> str:
         """Number of the running job whose comment this is."""
         (number,) = (

@@ -160,11 +160,15 @@ class Study:
         own = self.settings[cell.dataset]
         return _take(MeasureSpec, own.attack, loss=loss, checks=own.checks)
 
-    def figure_spec(self, shown: Iterable[Cell] = ()) -> FigureSpec:
-        """Return the spec of a figure that reads the files of the given models, in this order."""
-        things = {
-            name: "images" if DATASETS[own.kind].images else "points" for name, own in self.settings.items()
-        }
+    def figure_spec(self, shown: Iterable[Cell] = (), datasets: Iterable[str] | None = None) -> FigureSpec:
+        """Return the spec of a figure.
+
+        Args:
+            shown: models whose files it reads, in this order.
+            datasets: the data sets that it is about; None is all of the study.
+        """
+        names = self.names if datasets is None else sorted(set(datasets))
+        things = {name: "images" if DATASETS[self.settings[name].kind].images else "points" for name in names}
         return FigureSpec(plot=self.plot, cells=tuple(shown), things=things)
 
 

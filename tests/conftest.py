@@ -138,7 +138,7 @@ def start_snakemake(folder, *arguments, env=os.environ, program=SNAKEMAKE, **opt
 def snakemake(folder, *arguments):
     """The finished process; a run that hangs ends after an hour."""
     running = start_snakemake(folder, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = running.communicate(timeout=3600)
+    out, err = running.communicate(timeout=600)
     return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
 

@@ -88,7 +88,7 @@ def specs(change):
         ({"evaluate": {"max_images": 3}}, {"evaluate"}),
         ({"train": {"precision": "float32"}}, {"train"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_a_spec_holds_what_decides_the_numbers_of_its_job_and_nothing_else(change, reruns):
     before, after = specs({}), specs(change)

@@ -27,9 +27,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vaepipe.study.settings import Model, TrainOptions
-from vaepipe.study.specs import ModelSpec
-
 D_Z, BETA, LEARNING_RATE, WARM_UP, WATCHED = 10, 4.0, 1e-3, 3, 1000
 
 
@@ -43,7 +40,10 @@ def images(path: str | None, count: int) -> np.ndarray:
     return sprites.load("sprites", None, Path("."))["train"].x[:count]
 
 
-def make_spec(network: str, batch: int, precision: str = "auto", steps: int | None = None) -> ModelSpec:
+def make_spec(network: str, batch: int, precision: str = "auto", steps: int | None = None):
+    from vaepipe.study.settings import Model, TrainOptions
+    from vaepipe.study.specs import ModelSpec
+
     model = Model(network=network, hidden=(1200, 1200), likelihood="bernoulli")
     train = TrainOptions(
         epochs=1, batch_size=batch, learning_rate=LEARNING_RATE, precision=precision, steps=steps
@@ -77,12 +77,17 @@ def ours(x: np.ndarray, options) -> tuple[float, object]:
 
 def plain(network: str, batch: int):
     """The same network of PyTorch's own layers alone, from the same weights."""
+    from vaepipe.models.build import build_model
+
+    return with_plain_layers(build_model(make_spec(network, batch), (1, 64, 64)))
+
+
+def with_plain_layers(model):
+    """The model with PyTorch's own layers in the place of ours."""
     from torch import nn
 
-    from vaepipe.models.build import build_model
     from vaepipe.models.doubling import Doubling
 
-    model = build_model(make_spec(network, batch), (1, 64, 64))
     for layer in model.modules():
         if isinstance(layer, Doubling):
             layer.__class__ = nn.ConvTranspose2d
@@ -90,27 +95,31 @@ def plain(network: str, batch: int):
 
 
 def loop(x: np.ndarray, options) -> tuple[float, object]:
-    """The usual loop: DataLoader, a transform per image, every term's .item() in every step, autograd's total
-    correlation."""
+    """(seconds of the timed steps of the usual loop, encoder and decoder)."""
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = plain(options.network, options.batch[0])
+    return usual_loop(model, x, options.batch[0], options.steps, device), model
+
+
+def usual_loop(model, x: np.ndarray, batch: int, steps: int, device) -> float:
+    """Seconds of ``steps`` steps after a warm-up: DataLoader, a transform per image, every term's .item() in
+    every step, autograd's total correlation."""
     import torch
     from torch.distributions import Normal
     from torch.utils.data import DataLoader, Dataset
-    from torchvision.transforms import ToTensor
 
     from vaepipe.models.total_correlation import log_weights
 
     class Images(Dataset):
-        transform = ToTensor()
-
         def __len__(self):
             return len(x)
 
         def __getitem__(self, i):
-            return self.transform(x[i].transpose(1, 2, 0))
+            return torch.from_numpy(x[i]).float().div(255)  # as torchvision's ToTensor
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batch, steps = options.batch[0], options.steps
-    model = plain(options.network, batch).to(device)
+    model.to(device)
     weights = log_weights(batch, len(x), "mss").float().to(device)
     adam = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     done, begun = -WARM_UP, time.perf_counter()
@@ -135,7 +144,7 @@ def loop(x: np.ndarray, options) -> tuple[float, object]:
             done += 1
             if done >= steps:
                 break
-    return time.perf_counter() - begun, model
+    return time.perf_counter() - begun
 
 
 def pythae(x: np.ndarray, options) -> tuple[float, object]:

@@ -180,6 +180,7 @@ def test_finished_weights_of_another_spec_or_without_their_history_are_not_taken
     assert_equal(run(spec, digits, tmp_path), whole)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_trains_resumes_and_measures_as_the_cpu_does(spec, digits, tmp_path):
     parts = [Resident.read(digits, p) for p in ("train", "test")]

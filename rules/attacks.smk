@@ -16,7 +16,7 @@ rule measures:
 rule attack:
     """Solve the attacks on one model by one loss for all pairs and λ, or join its blocks of λ."""
     input:
-        data=DATA,
+        data=ancient(DATA),
         model=MODEL,
         blocks=attack_blocks,
     output:
@@ -31,6 +31,7 @@ rule attack:
     resources:
         **on_gpu(minutes=240),
     params:
+        data=data_digest,
         spec=attack_spec,
         code=loss_code(digests.attack_code),
     message:
@@ -43,7 +44,7 @@ rule attack:
 rule attack_block:
     """Solve the attacks on one model by one loss for one block of λ, each λ and pair by itself."""
     input:
-        data=DATA,
+        data=ancient(DATA),
         model=MODEL,
     output:
         **STAGES["attack_block"].outputs,
@@ -57,6 +58,7 @@ rule attack_block:
     resources:
         **on_gpu(minutes=240),
     params:
+        data=data_digest,
         spec=attack_spec,
         code=loss_code(digests.attack_code),
     message:
@@ -69,7 +71,7 @@ rule attack_block:
 rule ball:
     """Attack one model by one loss with distortions of bounded size, in all norms and radii."""
     input:
-        data=DATA,
+        data=ancient(DATA),
         model=MODEL,
     output:
         **STAGES["ball"].outputs,
@@ -83,6 +85,7 @@ rule ball:
     resources:
         **on_gpu(minutes=240),
     params:
+        data=data_digest,
         spec=ball_spec,
         code=loss_code(digests.ball_code),
     message:
@@ -95,7 +98,7 @@ rule ball:
 rule measure:
     """Measure what the attacks on one model by one loss do, and whether they are strong enough to be believed."""
     input:
-        data=DATA,
+        data=ancient(DATA),
         model=MODEL,
         attack=measured_files("attack"),
         ball=measured_files("ball"),
@@ -112,6 +115,7 @@ rule measure:
     resources:
         **on_gpu(minutes=120),
     params:
+        data=data_digest,
         spec=measure_spec,
         code=loss_code(digests.measure_code),
     message:

@@ -7,10 +7,12 @@ from pathlib import Path
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.figures.captions import captions
 from vaepipe.figures.registry import FIGURES
+from vaepipe.storage.errors import DataError
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
 from vaepipe.study.files import read_config
-from vaepipe.study.source_digest import source_digest
+from vaepipe.study.kept import kept_datasets
+from vaepipe.study.source_digest import prepared_digest, source_digest
 from vaepipe.study.study import Study
 from vaepipe.study.unused import unused_keys
 from vaepipe.study.validation import ConfigError
@@ -34,10 +36,11 @@ try:
         config if workflow.modifier.skip_configfile else read_config(FILES, workflow.config_settings.config)
     )
     study = Study(given)
-except ConfigError as error:
+    KEPT = kept_datasets(study)
+except (ConfigError, DataError) as error:
     raise SystemExit(f"config: {error}")
 if workflow.is_main_process:
-    for line in unused_keys(given, study):
+    for line in [*KEPT.values(), *unused_keys(given, study)]:
         print(f"config: {line}", file=sys.stderr)
 # Snakemake keeps its locks and records there and prints a traceback if it cannot write
 STATE = Path(".snakemake") if Path(".snakemake").exists() else Path()
@@ -117,10 +120,9 @@ def prepare_spec(wildcards):
 
 
 def wanted_pairs(wildcards):
-    """Return the number of pairs that attacks on a data set will draw; 0 if they are listed or nothing is attacked."""
+    """Return, as JSON, the pairs that attacks on a data set will use: their number or their list; 0 if nothing is attacked."""
     attacked = {cell.dataset for cell, _ in study.attacks() + study.balls()}
-    pairs = study.settings[wildcards.dataset].attack.pairs
-    return pairs if wildcards.dataset in attacked and isinstance(pairs, int) else 0
+    return json.dumps(study.settings[wildcards.dataset].attack.pairs if wildcards.dataset in attacked else 0)
 
 
 def prepare_code(wildcards):
@@ -135,7 +137,12 @@ def own_path(wildcards):
 def data_source(wildcards):
     """Return a digest of the contents of the user's own files that are read for a data set."""
     own = study.settings[wildcards.dataset]
-    return source_digest(own.kind, own.path, Path(".snakemake/vaepipe-digests.json"))
+    return source_digest(own.kind, own.path, Path(".snakemake/vaepipe-sources.json"))
+
+
+def data_digest(wildcards):
+    """Return the digest of a prepared data set: equal data, whatever their date and the code that made them."""
+    return prepared_digest(*expand(DATA, **wildcards), Path(".snakemake/vaepipe-prepared.json"))
 
 
 def external_files(wildcards):
@@ -191,9 +198,9 @@ def measured_files(stage):
 
 def source_attack(wildcards):
     """Return the attack on another model whose distortions a measure job tries, if there is one."""
-    source = study.source(study.cell(wildcards), wildcards.loss)
-    attacked = source and (study.cell(wildcards), wildcards.loss) in study.attacks()
-    return jobs.output("attack", source, wildcards.loss) if attacked else []
+    cell, loss = study.cell(wildcards), wildcards.loss
+    source = study.source(cell, loss) if loss in study.losses(cell) else None
+    return jobs.output("attack", source, loss) if source else []
 
 
 # --- figures and pages ---

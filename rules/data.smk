@@ -10,7 +10,8 @@ rule data:
         outputs_of("prepare"),
 
 
-rule prepare:
+# a checkpoint: what depends on it is planned again when it ends, and runs only if the data differ from before
+checkpoint prepare:
     """Write one data set as one HDF5 file."""
     output:
         **STAGES["prepare"].outputs,
@@ -18,6 +19,8 @@ rule prepare:
         STAGES["prepare"].log,
     benchmark:
         STAGES["prepare"].benchmark
+    wildcard_constraints:
+        dataset=constraint(name for name in study.names if name not in KEPT),
     conda:
         "../envs/vaepipe.yaml"
     threads: 16  # or as many as there are; workflow.cores is not known when a report is made

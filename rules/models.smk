@@ -9,7 +9,7 @@ rule models:
 rule train:
     """Train one model: data set, family, β, d_z, seed. An interrupted training continues from its checkpoint."""
     input:
-        data=DATA,
+        data=ancient(DATA),
     output:
         **STAGES["train"].outputs,
     log:
@@ -24,6 +24,7 @@ rule train:
     resources:
         **on_gpu(minutes=240),
     params:
+        data=data_digest,
         spec=model_spec,
         code=model_code(digests.train_code),
     message:
@@ -36,7 +37,7 @@ rule train:
 rule adopt:
     """Check the weights of a model that was trained elsewhere and write them in this package's format."""
     input:
-        data=DATA,
+        data=ancient(DATA),
         files=external_files,
     output:
         **STAGES["adopt"].outputs,
@@ -51,6 +52,7 @@ rule adopt:
     resources:
         **on_cpu(minutes=30, megabytes=8000),
     params:
+        data=data_digest,
         spec=model_spec,
         code=model_code(digests.adopt_code),
     message:
@@ -63,7 +65,7 @@ rule adopt:
 rule evaluate:
     """Measure one model on the held-out split: ELBO, its terms, posterior statistics."""
     input:
-        data=DATA,
+        data=ancient(DATA),
         model=MODEL,
     output:
         **STAGES["evaluate"].outputs,
@@ -77,6 +79,7 @@ rule evaluate:
     resources:
         **on_gpu(minutes=60),
     params:
+        data=data_digest,
         spec=evaluate_spec,
         code=model_code(digests.evaluate_code),
     message:

@@ -12,7 +12,6 @@ from tests.datasets.test_images import encoded, write_files, write_zip
 from vaepipe.datasets import folder
 from vaepipe.datasets.part import Part, hold_out_tenth
 from vaepipe.datasets.splits import find_layout, split_word
-from vaepipe.storage.digests import folder_digest
 from vaepipe.storage.walk import walk
 from vaepipe.study.source_digest import source_digest
 
@@ -183,9 +182,9 @@ def test_loops_end_and_each_real_file_is_read_once(tmp_path):
         "1 .png (link to nothing)",
         "2 without suffix (link that leads back to a folder above it)",
     ]
-    before = folder_digest(tmp_path / "d")
+    before = source_digest("folder", tmp_path / "d")
     (tmp_path / "d/another").symlink_to("..", target_is_directory=True)
-    assert folder_digest(tmp_path / "d") == before
+    assert source_digest("folder", tmp_path / "d") == before
 
 
 def test_two_folders_that_link_to_each_other_end(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import zlib
 from pathlib import Path
 
 import h5py
@@ -104,6 +105,84 @@ def test_a_tiff_file_that_names_its_white_is_taken(tmp_path):
     )
     parts, _ = load_folder(path)
     assert images_of(parts) == {np.round(image / 4095 * 255).astype(np.uint8).tobytes() for image in x}
+
+
+def with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
+    """A PNG file with one more chunk, behind IHDR."""
+    end, crc = 8 + 25, zlib.crc32(name + content).to_bytes(4)
+    return png[:end] + len(content).to_bytes(4) + name + content + crc + png[end:]
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("white", [31, 63, 127])
+def test_a_file_of_8_bits_that_names_another_white_is_not_taken_for_dark(tmp_path, kind, white):
+    x = np.round(BASE / 255 * white).astype(np.uint8)
+    options = {"tiffinfo": {281: white}} if kind == "tiff" else {}
+    files = {f"{i}.{kind}": encoded(image, kind, **options) for i, image in enumerate(x)}
+    if kind == "png":
+        assert len(load_folder(write_files(tmp_path / "dark", files))[0]) == 2
+        bits = bytes([white.bit_length()])
+        files = {name: with_chunk(data, b"sBIT", bits) for name, data in files.items()}
+    path = write_files(tmp_path / "d", files)
+    with pytest.raises(
+        DataError, match=f"values from 0 to {white}, far below 255; .* white: {white}, or 255"
+    ):
+        load_folder(path)
+    parts, _ = load_folder(path, maximum=white)
+    assert images_of(parts) == {np.round(image * (255 / white)).astype(np.uint8).tobytes() for image in x}
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_significant_bits_of_a_png_file_of_16_bits(tmp_path, bits):
+    values = np.round(BASE / 255 * (2**bits - 1)).astype(np.uint16)
+    scaled, raw = values << (16 - bits), values
+    for name, x in (("scaled", scaled), ("raw", raw)):
+        files = {
+            f"{i}.png": with_chunk(encoded(image, "png"), b"sBIT", bytes([bits])) for i, image in enumerate(x)
+        }
+        path = write_files(tmp_path / name, files)
+        if name == "scaled":  # as the standard wants it
+            assert images_of(load_folder(path)[0]) == {
+                np.round(image / 257).astype(np.uint8).tobytes() for image in x
+            }
+        else:
+            with pytest.raises(
+                DataError, match=f"from 0 to {2**bits - 1}, far below 65535; .*white: {2**bits - 1}, or"
+            ):
+                load_folder(path)
+
+
+@pytest.mark.parametrize("white", [1, 15, 31, 100, 255, 1023, 4095, 65535])
+def test_the_white_of_a_pgm_file_is_the_one_that_it_names(tmp_path, white):
+    x = np.round(BASE / 255.0 * white).astype(">u2" if white > 255 else "u1")
+    files = {f"{i}.pgm": f"P5 7 5 {white}\n".encode() + image.tobytes() for i, image in enumerate(x)}
+    back = images_of(load_folder(write_files(tmp_path / "d", files))[0])
+    expected = [np.round(image * (255 / white)) for image in x]
+    for image in expected:
+        assert any(np.abs(np.frombuffer(other, np.uint8).reshape(5, 7) - image).max() <= 1 for other in back)
+
+
+def test_the_largest_sample_of_a_tiff_file_is_not_its_white(tmp_path):
+    x = (BASE.astype(np.uint16) * 200) + 7  # a statistic, no number of bits
+    files = {f"{i}.tif": encoded(image, "tiff", tiffinfo={281: int(x.max())}) for i, image in enumerate(x)}
+    assert images_of(load_folder(write_files(tmp_path / "d", files))[0]) == {
+        np.round(image / 257).astype(np.uint8).tobytes() for image in x
+    }
+
+
+def test_a_maximum_above_255_is_refused_for_files_of_8_bits(tmp_path):
+    path = write_files(tmp_path / "d", {f"{i}.png": encoded(image, "png") for i, image in enumerate(BASE)})
+    with pytest.raises(DataError, match=r"0\.png: .*pixels of 8 bits, but maximum is 4095"):
+        load_folder(path, maximum=4095)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "i8", "u4", "f4"])
+def test_values_above_white_are_refused_with_the_range_of_all(tmp_path, dtype):
+    np.save(tmp_path / "d.npy", (BASE.astype(float) * 16).astype(dtype))
+    with pytest.raises(
+        DataError, match=r"set datasets\.mine\.maximum; all values are from 0(\.0)? to 4080(\.0)?$"
+    ):
+        load_array(tmp_path / "d.npy")
 
 
 # --- containers

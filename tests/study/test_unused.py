@@ -72,6 +72,10 @@ CASES = {
         "study: [digits]\nattack: {losses: [latent-kl], draws: 2}",
         ["attack.draws has no effect: no draws of z in latent-kl"],
     ),
+    "scipy at effort thorough, whose steps of momentum are a share of the iterations": (
+        "study: [digits]\nattack: {solver: scipy, effort: thorough, max_iterations: 9, tolerance: 0.1}",
+        ["attack.tolerance has no effect: the solver scipy has its own"],
+    ),
     "scipy": (
         "study: [digits]\nattack: {solver: scipy, tolerance: 0.1}",
         ["attack.tolerance has no effect: the solver scipy has its own"],

@@ -9,7 +9,7 @@ import numpy as np
 
 from vaepipe.datasets.part import LazyImages, Part, hold_out_tenth
 from vaepipe.datasets.ranges import SeenRange, check_range
-from vaepipe.datasets.sources.array_file import ArrayFile, as_bytes, largest_value
+from vaepipe.datasets.sources.array_file import BLOCK_BYTES, ArrayFile, as_bytes, largest_value
 from vaepipe.storage.errors import DataError
 
 CHANNELS = (1, 3)
@@ -53,20 +53,33 @@ def load(
         x = source.take(rows, image_axis).transpose(0, *(1 + i for i in order))
         if x.size and x.dtype != bool:
             seen.add(x.min().item(), x.max().item())
-        return as_bytes(x, rows, source, maximum, f"datasets.{name}.maximum").reshape(len(rows), *image_shape)
+        try:
+            x = as_bytes(x, rows, source, maximum, f"datasets.{name}.maximum")
+        except DataError as error:
+            raise DataError(f"{error}; {_whole_range(source)}") from error
+        return x.reshape(len(rows), *image_shape)
 
     def report() -> dict[str, Any]:
         if seen.low is None or seen.high is None:
             return {"values": ["false and true"], "axes": [axes]}
         white = maximum or largest_value(source.dtype)
         if maximum is None and source.dtype.kind in "iu":
-            check_range(name, f"{source}: {source.dtype} images", white, seen.low, seen.high, False)
+            check_range(name, f"{source}: {source.dtype} images", white, seen.low, seen.high)
         return {"values": [f"{source.dtype}, {seen.low} to {seen.high}, white is {white}"], "axes": [axes]}
 
     count = source.shape[image_axis]
     x = LazyImages(read, image_shape, np.arange(count))
     label = None if classes is None else _check_labels(path, labels, classes, count)
     return hold_out_tenth(Part(x, label, report=report))
+
+
+def _whole_range(source: ArrayFile) -> str:
+    """Return in words the range of all values of an array."""
+    size = int(np.prod(source.shape)) * source.dtype.itemsize
+    blocks = np.array_split(np.arange(source.shape[0]), 1 + size // BLOCK_BYTES)
+    pairs = [(np.fmin.reduce(x, None), np.fmax.reduce(x, None)) for x in map(source.take, blocks) if x.size]
+    low, high = min(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
+    return f"all values are from {low} to {high}"
 
 
 def _choose_axes(name: str, source: ArrayFile, axes: str | None, labels: int | None) -> str:

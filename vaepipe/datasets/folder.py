@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vaepipe.datasets.part import FEWEST, Part, hold_out_tenth
-from vaepipe.datasets.ranges import check_range
+from vaepipe.datasets.ranges import NEARLY_BLACK, check_range
 from vaepipe.datasets.sources.decoding import DEEP, SHALLOW, Notes
 from vaepipe.datasets.sources.tree import ImageTree
 from vaepipe.datasets.splits import Layout, find_layout
@@ -83,7 +83,8 @@ def _check_ranges(name: str, path: Path, notes: Notes, maximum: int | None) -> N
     if maximum is None:
         for white in notes.ranges.keys() & {SHALLOW, DEEP}:  # others are named by the files themselves
             low, high = notes.ranges[white]
-            check_range(name, f"{path}: {'16-bit ' if white == DEEP else ''}images", white, low, high, True)
+            limit = None if white == DEEP else max(NEARLY_BLACK, notes.named_white)
+            check_range(name, f"{path}: {'16-bit ' if white == DEEP else ''}images", white, low, high, limit)
 
 
 def _facts(tree: ImageTree, layout: Layout, notes: Notes, frames: str) -> dict[str, Any]:

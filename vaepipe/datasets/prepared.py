@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from vaepipe.datasets.part import Part
 from vaepipe.storage.errors import DataError
@@ -24,6 +25,12 @@ def read_split(path: str | Path, split: str) -> Part:
 
 
 def read_digest(path: str | Path) -> str:
-    """Return the digest of the images of a prepared data set."""
+    """Return the digest of the content of a prepared data set: equal data have equal digests."""
     with open_h5(path, "data") as file:
         return read_text(file, "digest")
+
+
+def read_spec(path: str | Path) -> dict[str, Any]:
+    """Return the settings from which a prepared data set was made: its kind, checksum and options."""
+    with open_h5(path, "data") as file:
+        return dict(json.loads(read_text(file, "spec")))

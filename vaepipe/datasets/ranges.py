@@ -9,8 +9,8 @@ from vaepipe.storage.errors import DataError
 USUAL_WHITES = (1, 3, 7, 15, 16, 31, 63, 100, 127, 255, 1023, 4095, 16383, 32767)
 """White in images of 1 to 8, 10, 12, 14 and 15 bits, in percent, and in digits of 17 levels."""
 NEARLY_BLACK = 16
-"""Image files of 8 bits whose values all lie below were meant otherwise; darker arrays already if the highest
-bit is never used."""
+"""Image files of 8 bits whose values do not exceed it were meant otherwise, as were arrays that never use the
+highest bit."""
 
 
 class SeenRange:
@@ -27,7 +27,7 @@ class SeenRange:
             self.high = high if self.high is None else max(self.high, high)
 
 
-def check_range(name: str, what: str, white: int, low: float, high: float, is_file_format: bool) -> None:
+def check_range(name: str, what: str, white: int, low: float, high: float, limit: int | None = None) -> None:
     """Refuse values that all lie far below white: the images would be nearly black.
 
     Args:
@@ -35,11 +35,9 @@ def check_range(name: str, what: str, white: int, low: float, high: float, is_fi
         what: file and type of the images, for the message.
         white: value of white by the type.
         low, high: lowest and highest value that was seen.
-        is_file_format: whether an image format says that its 8 bits end at white; then only values of four
-            bits are refused.
+        limit: values that do not exceed it are refused; None: half of white.
     """
-    limit = NEARLY_BLACK if is_file_format and white == 255 else white // 2
-    if high > limit:
+    if high > (white // 2 if limit is None else limit):
         return
     guess = next((value for value in USUAL_WHITES if value >= high > 0), white)
     either = f"{guess}, or {white} if they are as dark as that" if guess != white else f"{white}"

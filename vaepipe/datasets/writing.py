@@ -51,13 +51,14 @@ def write_parts(
     with create_h5(path, "data", attributes) as file:
         for split in SPLITS:
             for key, (array, description) in _arrays(parts[split]).items():
-                blocks = (
-                    _watch(_blocks(array, threads), progress, digest, rows[split]) if key == "x" else None
-                )
+                digest.update(f"{split}/{key} {array.dtype} {array.shape} {description}".encode())
+                blocks = None
+                if key == "x":
+                    blocks = _watch(_blocks(array, threads), progress, digest, rows[split])
+                else:
+                    digest.update(np.ascontiguousarray(array).data)
                 file.add(f"{split}/{key}", array, description, blocks)
-        file.add_attribute(
-            "digest", digest.hexdigest()
-        )  # of the training images, then the test images, row by row
+        file.add_attribute("digest", digest.hexdigest())  # of all arrays, with their names, types and shapes
         progress.print_line()
         facts = train.report()
         file.add_attribute("contents", _shortened({split: contents(parts[split]) for split in SPLITS}))

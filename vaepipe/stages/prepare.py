@@ -6,13 +6,15 @@ python -m vaepipe.stages.prepare --spec '{"dataset": "digits"}' --out results/da
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vaepipe.attacks.pairs import draw_pairs
+from vaepipe.attacks.pairs import choose_pairs
 from vaepipe.datasets.part import Part
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.datasets.sources.fetch import download_folder, verify_checksum
@@ -30,7 +32,7 @@ def prepare(
     out: str | Path,
     downloads: str | Path | None = None,
     threads: int = 1,
-    pairs: int = 0,
+    pairs: int | Sequence[Sequence[int]] = 0,
 ) -> None:
     """Load a data set, check it and write it; `vaepipe.datasets.prepared.read_split` reads it.
 
@@ -40,8 +42,8 @@ def prepare(
         out: the HDF5 file to write: ``x``, and ``label`` and ``factors`` if known, in ``train`` and ``test``.
         downloads: folder for downloads; None: `vaepipe.datasets.sources.fetch.download_folder`.
         threads: blocks that are read, decoded and scaled at a time.
-        pairs: pairs of held-out images that attacks will ask for; they must exist. They do not change the
-            file.
+        pairs: the number or the list of pairs of held-out images that attacks will ask for; they must exist.
+            They do not change the file.
 
     Raises:
         DataError: the kind is unknown, or files are missing, damaged or not what they should be.
@@ -65,7 +67,7 @@ def prepare(
     def check(rows: dict[str, np.ndarray]) -> None:
         _print_repeated(rows)
         try:  # digests stand for the pixels
-            draw_pairs(replace(parts["test"], x=rows["test"]), pairs, seed=0)
+            choose_pairs(replace(parts["test"], x=rows["test"]), pairs, seed=0)
         except DataError as error:
             raise DataError(f"{spec.dataset}: {error}") from error
 
@@ -114,9 +116,8 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="threads that read and decode (default: %(default)s)"
     )
-    parser.add_argument(
-        "--pairs", type=int, default=0, help="pairs that attacks will ask for (default: %(default)s)"
-    )
+    wanted = "pairs that attacks will ask for: a number, or a list such as [[0, 5]] (default: %(default)s)"
+    parser.add_argument("--pairs", type=json.loads, default="0", help=wanted)
     arguments = parser.parse_args()
     spec = PrepareSpec.from_json(arguments.spec)  # not by argparse, which would hide the reason of an error
     if arguments.path:

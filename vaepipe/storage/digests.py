@@ -1,4 +1,4 @@
-"""Digests of files, folders and settings."""
+"""Digests of files, of many files together, and of settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from vaepipe.storage.walk import FoundFile, once, walk
+from vaepipe.storage.errors import DataError
+from vaepipe.storage.walk import FoundFile
 
 
 def spec_digest(spec: object) -> str:
@@ -23,59 +24,61 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder_digest(
-    path: str | Path, is_read: Callable[[str], bool] | None = None, cache: Path | None = None
-) -> str:
-    """Return 16 hexadecimal digits that identify the names and contents of the files below a folder.
-
-    Hidden files do not count, nor do dates. A real file that several links lead to counts once.
+class KnownDigests:
+    """Digests of files by place. A file whose size and date are as they were is not read again.
 
     Args:
-        is_read: whether a name below the folder counts; None: all names do.
-        cache: a JSON file of known digests. A file whose size and date are as they were is not read again.
+        path: the JSON file that keeps them; None: they are forgotten.
     """
-    return files_digest(Path(path), once(walk(path).files)[0], is_read, cache)
+
+    def __init__(self, path: Path | None = None):
+        self._path, self._known, self._has_new = path, _read(path), False
+
+    def find(self, file: str | Path, read: Callable[[str], str] = file_digest) -> str:
+        """Return the digest of a file by ``read``. If it cannot be read, return what it was last, or an empty
+        text: the stage that reads the file says what is wrong."""
+        place = os.path.abspath(file)
+        last = self._known.get(place, ["", 0, 0])
+        with contextlib.suppress(OSError, DataError):
+            status = os.stat(place)
+            stamp = [status.st_size, status.st_mtime_ns]
+            if last[1:] != stamp:
+                last = self._known[place] = [read(place), *stamp]
+                self._has_new = True
+        return str(last[0])
+
+    def save(self) -> None:
+        """Write the file whole or not at all; a folder that cannot be written goes without."""
+        if self._path is None or not self._has_new:
+            return
+        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(self._known), encoding="utf-8")
+            temporary.replace(self._path)
 
 
 def files_digest(
-    folder: Path,
-    files: list[FoundFile],
-    is_read: Callable[[str], bool] | None = None,
-    cache: Path | None = None,
+    folder: Path, files: list[FoundFile], is_read: Callable[[str], bool], known: KnownDigests
 ) -> str:
-    """Return the digest of some files below a folder; arguments as `folder_digest`."""
-    known = _read_cache(cache)
-    seen: dict[str, str] = {}
+    """Return 16 hexadecimal digits that identify the names and contents of some files below a folder.
+
+    Args:
+        is_read: whether the file of a name counts.
+    """
     digest = hashlib.sha256()
     for file in files:
-        if is_read and not is_read(file.name):
-            continue
-        location = os.path.join(os.path.abspath(folder), file.name)
-        key = f"{location}\0{file.size}\0{file.date}"
-        try:
-            seen[key] = known.get(key) or file_digest(location)
-        except OSError:  # deleted meanwhile, or not readable: the stage that reads it says so
-            continue
-        digest.update(os.fsencode(f"{file.name}\0{seen[key]}\0"))
-    if cache and not seen.keys() <= known.keys():
-        _write_cache(cache, known | seen)
+        if is_read(file.name):
+            digest.update(os.fsencode(f"{file.name}\0{known.find(folder / file.name)}\0"))
+    known.save()
     return digest.hexdigest()[:16]
 
 
-def _read_cache(cache: Path | None) -> dict[str, str]:
-    if cache is None:
-        return {}
-    try:
-        known = json.loads(cache.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _write_cache(cache: Path, known: dict[str, str]) -> None:
-    """Write the cache whole or not at all; a folder that cannot be written goes without."""
-    temporary = cache.with_name(f"{cache.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(known), encoding="utf-8")
-        temporary.replace(cache)
+def _read(path: Path | None) -> dict[str, list]:
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(path.read_bytes()) if path else {}
+        if isinstance(known, dict) and all(
+            isinstance(entry, list) and len(entry) == 3 for entry in known.values()
+        ):
+            return known
+    return {}

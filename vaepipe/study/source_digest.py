@@ -1,4 +1,4 @@
-"""One digest of the files that a data set is read from, so that equal data are not prepared again."""
+"""What decides whether a data set is prepared again, and whether what follows is made again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.datasets.sources.names import HEAD_BYTES, has_image_suffix, looks_like_image, may_be_image
-from vaepipe.storage.digests import files_digest
-from vaepipe.storage.walk import FoundFile, once, walk
+from vaepipe.storage.digests import KnownDigests, files_digest
+from vaepipe.storage.walk import once, walk
 
 
 def source_digest(kind: str, path: str | Path | None, cache: Path | None = None) -> str:
@@ -19,15 +19,29 @@ def source_digest(kind: str, path: str | Path | None, cache: Path | None = None)
     """
     if not path or not Path(path).exists():
         return ""
-    path = Path(path)
+    path, known = Path(path), KnownDigests(cache)
     if path.is_file():
-        status = path.stat()
-        file = FoundFile(path.name, status.st_size, status.st_mtime_ns, (0, 0), False)
-        return files_digest(path.parent, [file], None, cache)
+        digest = known.find(path)
+        known.save()
+        return digest
     files = once(walk(path).files)[0]
-    if DATASETS[kind].reads_images:
-        return files_digest(path, files, lambda name: _is_read(path, name), cache)
-    return files_digest(path, files, None, cache)
+    only_images = DATASETS[kind].reads_images
+    return files_digest(path, files, lambda name: not only_images or _is_read(path, name), known)
+
+
+def prepared_digest(path: str | Path, cache: Path | None = None) -> str:
+    """Return the digest of the content of a prepared data set; arguments as `source_digest`. If the file is
+    not there, it is the digest that it had last."""
+
+    def read(place: str) -> str:
+        from vaepipe.datasets.prepared import read_digest  # not at the top: a plan seldom needs HDF5
+
+        return read_digest(place)
+
+    known = KnownDigests(cache)
+    digest = known.find(path, read)
+    known.save()
+    return digest
 
 
 def _is_read(folder: Path, name: str) -> bool:

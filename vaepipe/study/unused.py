@@ -150,7 +150,9 @@ def _unused_of_attack(own: DatasetSettings) -> Iterator[tuple[str, str]]:
     elif not any(find_loss(loss).needs_decode for loss in losses):
         yield "attack.draws", f"no draws of z in {', '.join(dict.fromkeys(losses))}"
     if own.attack.losses and own.attack.solver == "scipy":
-        yield from _whole_section("attack", ("max_iterations", "tolerance"), "the solver scipy has its own")
+        yield from _whole_section(
+            "attack", ("effort", "max_iterations", "tolerance"), "the solver scipy has its own"
+        )
 
 
 def _unused_of_ball(own: DatasetSettings) -> Iterator[tuple[str, str]]:

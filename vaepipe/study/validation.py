@@ -22,6 +22,7 @@ from vaepipe.datasets.registry import DATASETS
 from vaepipe.models.network import find_network
 from vaepipe.models.registry import FAMILIES, NETWORKS
 from vaepipe.study.cells import clashes
+from vaepipe.study.jobs import STAGES
 from vaepipe.study.schema import config_schema, resolve
 from vaepipe.study.settings import DatasetSettings, External, Settings
 from vaepipe.study.types import Geometric
@@ -209,6 +210,11 @@ def normal_path(path: str) -> str:
     return str(absolute)
 
 
+def prepared_file(dataset: str) -> Path:
+    """Return where the stage prepare writes a data set."""
+    return Path(STAGES["prepare"].outputs["data"].format(dataset=dataset))
+
+
 # --- data sets ---
 
 
@@ -275,7 +281,9 @@ def check_source(name: str, settings: DatasetSettings) -> None:
         raise ConfigError(
             f"datasets.{name}.path: {path!r} is not allowed; {settings.kind} is generated, expected null"
         )
-    if path and not Path(path).exists():
+    is_gone = path and not Path(path).exists()
+    is_kept = is_gone and prepared_file(name).exists()  # nothing needs the files, see `vaepipe.study.kept`
+    if is_gone and not is_kept:
         raise ConfigError(
             f"datasets.{name}.path: {path!r} does not exist; give the file or folder of the data"
         )
@@ -283,7 +291,7 @@ def check_source(name: str, settings: DatasetSettings) -> None:
         raise ConfigError(
             f"datasets.{name}.path: None is not allowed; expected the file or folder of your images"
         )
-    if settings.checksum and not (path and Path(path).is_file()):
+    if settings.checksum and not is_kept and not (path and Path(path).is_file()):
         raise ConfigError(
             f"datasets.{name}.checksum: {settings.checksum!r} is not allowed; it needs a path to one file"
         )

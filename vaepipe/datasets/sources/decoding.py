@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vaepipe.datasets.sources.metadata import ORIENTATION, TURNS, without_metadata
+from vaepipe.datasets.sources.metadata import ORIENTATION, TURNS, significant_bits, without_metadata
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # about metadata; what matters is noted or raised
 
@@ -29,12 +29,14 @@ class Notes:
 
     Attributes:
         ranges: white of the type → (lowest, highest) value in all files.
+        named_white: the largest white below 255 that files of 8 bits name, 0 if none does.
         frames: file with several frames → their number.
         without_metadata: files whose metadata cannot be read.
     """
 
     def __init__(self) -> None:
         self.ranges: dict[int, tuple[int, int]] = {}
+        self.named_white = 0
         self.frames: dict[str, int] = {}
         self.without_metadata: set[str] = set()
         self._lock = threading.Lock()
@@ -43,6 +45,10 @@ class Notes:
         with self._lock:
             old_low, old_high = self.ranges.get(white, (low, high))
             self.ranges[white] = (int(min(low, old_low)), int(max(high, old_high)))
+
+    def add_named_white(self, white: int) -> None:
+        with self._lock:
+            self.named_white = max(self.named_white, white)
 
     def add_frames(self, name: str, count: int) -> None:
         with self._lock:
@@ -129,8 +135,10 @@ def _decode(
             file.seek(0)
         image = _turned(file, notes, name)
         if image.mode.startswith("I") or image.mode == "F":
-            image = _from_deep(image, maximum or _white(file), notes).convert(mode)
+            image = _from_deep(image, maximum or _named_white(file, data, DEEP), notes).convert(mode)
         else:
+            if notes:
+                notes.add_named_white(_named_white(file, data, SHALLOW) or 0)
             is_bits = image.mode == "1"
             image = _on_white(image).convert(mode)
             if not is_bits and (notes or maximum):
@@ -159,16 +167,22 @@ def _turned(file: Image.Image, notes: Notes | None, name: str) -> Image.Image:
     return file if turn is None else file.transpose(turn)
 
 
-def _white(file: Image.Image) -> int | None:
-    """Return the value of white that a 16-bit TIFF file names, or None."""
+def _named_white(file: Image.Image, data: bytes, white: int) -> int | None:
+    """Return the white that a file names if it is another one than that of its type, of a whole number of bits.
+
+    A TIFF file has the values as they are. A PNG file should have them scaled to its type, so its significant
+    bits say nothing about one of 16 bits.
+    """
     tags: Any = getattr(file, "tag_v2", {})
     value, bits = tags.get(MAX_SAMPLE_VALUE), tags.get(BITS_PER_SAMPLE, (16,))
     value = value[0] if isinstance(value, tuple) and value else value
-    if isinstance(value, int) and 255 < value <= DEEP:
-        return value
-    if isinstance(bits, tuple) and len(set(bits)) == 1 and bits[0] in range(9, 16):
-        return int(2 ** bits[0] - 1)
-    return None
+    if not isinstance(value, int) and isinstance(bits, tuple) and len(set(bits)) == 1:
+        value = 2 ** int(bits[0]) - 1
+    if white == SHALLOW:
+        value = 2 ** significant_bits(data) - 1 or value
+    least = SHALLOW if white == DEEP else 0
+    is_bits = isinstance(value, int) and value & (value + 1) == 0
+    return value if is_bits and least < value < white else None
 
 
 def _from_deep(image: Image.Image, white: int | None, notes: Notes | None) -> Image.Image:
@@ -200,10 +214,11 @@ def _stretched(image: Image.Image, white: int | None, notes: Notes | None) -> Im
     low, high = min(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
     if white and high > white:
         raise ValueError(f"pixels from {low} to {high}, expected 0 to {white}")
+    if white and white > SHALLOW:
+        raise ValueError(f"pixels of 8 bits, but maximum is {white}; 16-bit colour is read with 8 bits, too")
     if notes:
         notes.add_range(white or SHALLOW, low, high)
     if white in (None, SHALLOW):
         return image
-    assert white is not None
     table = [round(min(value, white) * SHALLOW / white) for value in range(256)]
     return image.point(table * len(pairs))

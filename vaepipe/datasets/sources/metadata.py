@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from PIL.Image import Transpose
 
 ORIENTATION = 0x0112
@@ -18,9 +20,17 @@ TURNS = {
 """Orientation → the operation that undoes it."""
 PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 PNG_NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT")
+PNG_SIGNIFICANT = b"sBIT"
 WEBP_METADATA = (b"EXIF", b"XMP ", b"ICCP")
 JPEG_SCAN, JPEG_ADOBE = 0xDA, 0xEE
 """Markers: after the first come the pixels; the second names the colour space."""
+
+
+def significant_bits(data: bytes) -> int:
+    """Return the number of significant bits of the first channel that a PNG file names, or 0."""
+    return next(
+        (chunk[8] for name, chunk in _png_chunks(data) if name == PNG_SIGNIFICANT and len(chunk) > 12), 0
+    )
 
 
 def without_metadata(data: bytes) -> bytes:
@@ -48,13 +58,16 @@ def _bare_jpeg(data: bytes) -> bytes:
 
 def _bare_png(data: bytes) -> bytes:
     """Keep only the chunks that decide pixels."""
-    out, at = bytearray(data[:8]), 8
+    return data[:8] + b"".join(chunk for name, chunk in _png_chunks(data) if name in PNG_NEEDED)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (name, whole chunk); nothing if it is no PNG file."""
+    at = 8 if data.startswith(PNG_START) else len(data)
     while at + 8 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4])
-        if data[at + 4 : at + 8] in PNG_NEEDED:
-            out += data[at:end]
+        yield data[at + 4 : at + 8], data[at:end]
         at = end
-    return bytes(out)
 
 
 def _bare_webp(data: bytes) -> bytes:

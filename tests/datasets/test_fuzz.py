@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import tarfile
@@ -24,8 +25,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vaepipe.datasets import array, folder
+from vaepipe.datasets.part import Part
+from vaepipe.datasets.prepared import read_digest, read_spec, read_split
 from vaepipe.datasets.splits import find_layout
-from vaepipe.datasets.writing import check_parts
+from vaepipe.datasets.writing import check_parts, write_parts
 from vaepipe.storage.errors import DataError
 
 CASES = int(os.environ.get("VAEPIPE_FUZZ", "200"))
@@ -305,6 +308,91 @@ def test_damaged_archives_are_read_or_refused(container, mutations, cut):
         else:
             assert sum(len(x) for x, _ in parts.values()) + counted(report) <= 4
             event("read")
+
+
+def in_a_process_of_its_own(function: Callable[[], str | None]) -> str | None:
+    """What a function returns, called where it may crash."""
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        os.close(reader)
+        try:
+            answer = function()
+        except BaseException as error:
+            answer = f"RAISED {error!r}"
+        os.write(writer, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        said = file.read()
+    assert os.waitpid(child, 0)[1] == 0 and said, "the process crashed"
+    return json.loads(said)
+
+
+def write_plain(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["x"] = BASE
+
+
+def write_modern(path: Path) -> None:
+    with h5py.File(path, "w", libver="latest") as file:
+        file.create_dataset("group/x", data=BASE, chunks=(4, 5, 7, 3), compression="gzip", fletcher32=True)
+
+
+def write_v73(path: Path) -> None:
+    with h5py.File(path, "w", userblock_size=512) as file:
+        x = file.create_dataset(
+            "x", data=np.ascontiguousarray(BASE.T), chunks=(3, 7, 5, 4), compression="gzip"
+        )
+        x.attrs["MATLAB_class"] = np.bytes_("uint8")
+        file["#refs#/a"] = [1]
+
+
+HDF5 = {"plain.h5": write_plain, "modern.h5": write_modern, "v73.mat": write_v73}
+
+
+@cases(0.05)
+@given(st.sampled_from(list(HDF5)), MUTATIONS, CUTS, st.sampled_from([600, 3000, 10**6]))
+def test_damaged_hdf5_files_are_read_or_refused(name, mutations, cut, within):
+    with tempfile.TemporaryDirectory() as root:
+        path = Path(root, name)
+        HDF5[name](path)
+        path.write_bytes(mutated(path.read_bytes(), mutations, within, cut))
+
+        def refusal() -> str | None:
+            try:
+                load(array, path)
+            except DataError as error:
+                return str(error)
+            return None
+
+        answer = in_a_process_of_its_own(refusal)
+        if answer is not None:
+            assert "\n" not in answer and (str(path) in answer or answer.startswith("mine, ")), answer
+        event("read" if answer is None else "refused")
+
+
+@cases(0.05)
+@given(MUTATIONS, CUTS, st.sampled_from([600, 3000, 10**6]))
+def test_damaged_results_are_equal_or_refused(mutations, cut, within):
+    part = Part(BASE.transpose(0, 3, 1, 2), np.arange(12), np.arange(12)[:, None], ("size",))
+    with tempfile.TemporaryDirectory() as root:
+        path = Path(root, "d.h5")
+        write_parts(path, {"train": part, "test": part}, {"spec": {"kind": "array"}})
+        path.write_bytes(mutated(path.read_bytes(), mutations, within, cut))
+
+        def refusal() -> str | None:
+            try:
+                back, spec, digest = read_split(path, "test"), read_spec(path), read_digest(path)
+            except DataError as error:
+                return str(error)
+            assert np.array_equal(back.x, part.x) and np.array_equal(back.label, part.label)
+            assert np.array_equal(back.factors, part.factors) and back.factor_names == ("size",)
+            assert spec == {"kind": "array"} and len(digest) == 64
+            return None
+
+        answer = in_a_process_of_its_own(refusal)
+        assert answer is None or ("\n" not in answer and answer.startswith(f"{path}: ")), answer
+        event("read" if answer is None else "refused")
 
 
 @cases(0.05)

@@ -373,7 +373,7 @@ RGB = RNG.integers(0, 256, (9, 8, 3), np.uint8)
 # --- what prepare says and refuses
 
 
-def prepare(path: Path, out: Path, pairs: int = 0, **options) -> None:
+def prepare(path: Path, out: Path, pairs: int | list = 0, **options) -> None:
     stage.prepare(
         PrepareSpec(dataset="mine", kind="folder", path=str(path), options=options), out, pairs=pairs
     )
@@ -416,3 +416,23 @@ def test_pairs_that_cannot_be_are_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(DataError, match=r"attack\.pairs: 5 is more than the 4 held-out images"):
         prepare(few, tmp_path / "d.h5", pairs=5)
     prepare(few, tmp_path / "d.h5", pairs=2)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "line"),
+    [
+        ([[0, 1]], "the held-out images [0, 1] are equal in all pixels"),
+        ([[2, 3], [0, 1]], "the held-out images [0, 1] are equal in all pixels"),
+        ([[2, 4]], "[2, 4] is not two of the 4 held-out images, 0 the first"),
+        ([[99, 0]], "[99, 0] is not two of the 4 held-out images, 0 the first"),
+        ([[3, 3]], "[3, 3] is not two of the 4 held-out images, 0 the first"),
+    ],
+)
+def test_listed_pairs_that_cannot_be_are_refused_before_anything_is_trained(tmp_path, pairs, line):
+    images = [encoded(BASE[i], "png") for i in (0, 0, 1, 2)]
+    files = {f"{split}/{i}.png": data for split in ("train", "test") for i, data in enumerate(images)}
+    path = write_files(tmp_path / "d", files)
+    with pytest.raises(DataError) as caught:
+        prepare(path, tmp_path / "d.h5", pairs=pairs)
+    assert str(caught.value) == f"mine: attack.pairs: {line}" and not (tmp_path / "d.h5").exists()
+    prepare(path, tmp_path / "d.h5", pairs=[[0, 2], [3, 1]])

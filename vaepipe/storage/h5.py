@@ -136,7 +136,7 @@ def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
     damage = DataError(f"{path}: damaged, its digest differs; {remedy}")
     try:
         file = h5py.File(path, "r", locking=False)
-    except OSError as error:
+    except Exception as error:  # h5py may raise anything on a damaged file
         reason = f"not a readable HDF5 file; {remedy}" if Path(path).exists() else "no such file"
         raise DataError(f"{path}: {reason}") from error
     with file:
@@ -145,11 +145,9 @@ def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
                 raise damage
             _check_kind(path, file, kind)
             yield file
-        except (
-            OSError,
-            KeyError,
-            RuntimeError,
-        ) as error:  # from HDF5 or from the caller's block: the digest tells
+        except DataError:
+            raise
+        except Exception as error:  # from HDF5 or from the caller's block: the digest tells
             if matches_h5_digest(path):
                 raise
             raise damage from error

@@ -168,7 +168,7 @@ def _turned(file: Image.Image, notes: Notes | None, name: str) -> Image.Image:
 
 
 def _named_white(file: Image.Image, data: bytes, white: int) -> int | None:
-    """Return the white that a file names if it is another one than that of its type, of a whole number of bits.
+    """Return the white that a file names, if it is that of a whole number of bits below that of its type.
 
     A TIFF file has the values as they are. A PNG file should have them scaled to its type, so its significant
     bits say nothing about one of 16 bits.

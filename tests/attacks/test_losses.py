@@ -107,11 +107,15 @@ class WithoutDecode:
         self.posterior, self.infer, self.latent_sizes = model.posterior, model.infer, model.latent_sizes
 
 
+ZERO_ELSEWHERE = ("output", "max-damage")
+"""Losses that are not zero at the target."""
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_facts_of_a_loss_hold(loss):
     facts, s, pair = find_loss(loss), setting(make("vae")), torch.arange(P)
-    assert facts.title and facts.unit and facts.formula
-    assert (facts.build(s)(s.target, pair).abs().max() < 1e-9) == facts.is_divergence
+    assert facts.title and facts.unit
+    assert (facts.build(s)(s.target, pair).abs().max() < 1e-9) == (loss not in ZERO_ELSEWHERE)
     autoencoder = setting(make("ae"))
     assert facts.build(autoencoder)(autoencoder.x, pair).isfinite().all() != facts.needs_width
     bare = WithoutDecode(s.model)

@@ -57,25 +57,19 @@ class Loss:
         name: as in the configuration and in paths.
         title: for readers, such as "latent KL attack".
         unit: of the values, such as "nats".
-        formula: in plain text; d is the distortion, x_t the target.
-        source: publications; empty where there is none.
         build: gives the function that is minimised.
         needs_width: the loss is infinite for a posterior without width, such as an autoencoder's.
         needs_decode: the model must have ``decode(*z)``.
         has_target: False for a loss that is stationary at d = 0, whose attack starts elsewhere.
-        is_divergence: the loss is zero at the target.
     """
 
     name: str
     title: str
     unit: str
-    formula: str
-    source: str
     build: Callable[[Setting], Divergence]
     needs_width: bool = False
     needs_decode: bool = False
     has_target: bool = True
-    is_divergence: bool = True
 
 
 def available_losses() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,14 +24,11 @@ class FoundFile:
 
     Attributes:
         name: path relative to the folder, with slashes.
-        size, date: bytes, and nanoseconds of the last change.
         identity: device and inode of the real file.
         is_link: whether the name leads through a link.
     """
 
     name: str
-    size: int
-    date: int
     identity: tuple[int, int]
     is_link: bool
 
@@ -43,10 +39,6 @@ class Walk:
 
     files: list[FoundFile] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
-
-    def count_left_out(self) -> Counter[str]:
-        """Return reason → number of names."""
-        return Counter(reason for _, reason in self.left_out)
 
 
 def is_hidden(name: str) -> bool:
@@ -117,7 +109,7 @@ def _visit(
             continue
         identity, is_link = _identity(status), entry.is_symlink()
         if entry.is_file():
-            file = FoundFile(inner, status.st_size, status.st_mtime_ns, identity, below_link or is_link)
+            file = FoundFile(inner, identity, below_link or is_link)
             found.files.append(file)
         elif not entry.is_dir():
             found.left_out.append((inner, SPECIAL))

@@ -216,11 +216,6 @@ class Checks(Section):
     adaptive_iterations: Count = 20
     """Steps of that attack. Assumption."""
 
-    @property
-    def enabled(self) -> bool:
-        """Whether at least one check is made."""
-        return any((self.noise, self.transfer, self.restarts, self.probe, self.mcmc_steps))
-
 
 class Plot(Section):
     """Settings of the figures and of the summary."""

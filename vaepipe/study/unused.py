@@ -150,9 +150,11 @@ def _unused_of_attack(own: DatasetSettings) -> Iterator[tuple[str, str]]:
     elif not any(find_loss(loss).needs_decode for loss in losses):
         yield "attack.draws", f"no draws of z in {', '.join(dict.fromkeys(losses))}"
     if own.attack.losses and own.attack.solver == "scipy":
-        yield from _whole_section(
-            "attack", ("effort", "max_iterations", "tolerance"), "the solver scipy has its own"
-        )
+        walks = (
+            own.attack.effort == "thorough"
+        )  # by a solver of its own, whose steps depend on max_iterations
+        others = ("tolerance",) if walks else ("tolerance", "max_iterations")
+        yield from _whole_section("attack", others, "the solver scipy has its own")
 
 
 def _unused_of_ball(own: DatasetSettings) -> Iterator[tuple[str, str]]:

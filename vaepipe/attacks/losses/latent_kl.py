@@ -1,4 +1,8 @@
-"""The Kullback–Leibler divergence from the posterior of the target."""
+"""The Kullback–Leibler divergence from the posterior of the target.
+
+KL(q(z|x+d) ‖ q(z|x_t)); d is the distortion, x_t the target.
+Source: Tabacof et al. 2016; Gondim-Ribeiro et al. 2018.
+"""
 
 from vaepipe.attacks.loss import Loss, between
 
@@ -6,8 +10,6 @@ LOSS = Loss(
     name="latent-kl",
     title="latent KL attack",
     unit="nats",
-    formula="KL(q(z|x+d) ‖ q(z|x_t))",
-    source="Tabacof et al. 2016; Gondim-Ribeiro et al. 2018",
     build=between(lambda q, goal: q.kl(goal)),
     needs_width=True,
 )

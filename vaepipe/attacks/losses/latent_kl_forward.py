@@ -1,4 +1,8 @@
-"""The Kullback–Leibler divergence of the target's posterior from that of the adversarial input."""
+"""The Kullback–Leibler divergence of the target's posterior from that of the adversarial input.
+
+KL(q(z|x_t) ‖ q(z|x+d)); d is the distortion, x_t the target.
+Source: Kuzina et al. 2022.
+"""
 
 from vaepipe.attacks.loss import Loss, between
 
@@ -6,8 +10,6 @@ LOSS = Loss(
     name="latent-kl-forward",
     title="forward latent KL attack",
     unit="nats",
-    formula="KL(q(z|x_t) ‖ q(z|x+d))",
-    source="Kuzina et al. 2022",
     build=between(lambda q, goal: goal.kl(q)),
     needs_width=True,
 )

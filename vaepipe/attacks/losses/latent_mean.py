@@ -1,4 +1,8 @@
-"""The squared distance of the posterior means."""
+"""The squared distance of the posterior means.
+
+‖μ(x+d) − μ(x_t)‖²; d is the distortion, x_t the target.
+Source: Tabacof et al. 2016, for autoencoders.
+"""
 
 from vaepipe.attacks.loss import Loss, between
 
@@ -6,7 +10,5 @@ LOSS = Loss(
     name="latent-mean",
     title="latent mean attack",
     unit="squared latent distance",
-    formula="‖μ(x+d) − μ(x_t)‖²",
-    source="Tabacof et al. 2016, for autoencoders",
     build=between(lambda q, goal: (q.mean - goal.mean).square().sum(-1)),
 )

@@ -1,4 +1,8 @@
-"""The symmetric Kullback–Leibler divergence."""
+"""The symmetric Kullback–Leibler divergence.
+
+½ KL(q(z|x+d) ‖ q(z|x_t)) + ½ KL(q(z|x_t) ‖ q(z|x+d)); d is the distortion, x_t the target.
+Source: Kuzina et al. 2021.
+"""
 
 from vaepipe.attacks.loss import Loss, between
 
@@ -6,8 +10,6 @@ LOSS = Loss(
     name="latent-skl",
     title="symmetric latent KL attack",
     unit="nats",
-    formula="½ KL(q(z|x+d) ‖ q(z|x_t)) + ½ KL(q(z|x_t) ‖ q(z|x+d))",
-    source="Kuzina et al. 2021",
     build=between(lambda q, goal: 0.5 * (q.kl(goal) + goal.kl(q))),
     needs_width=True,
 )

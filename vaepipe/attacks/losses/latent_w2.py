@@ -1,4 +1,8 @@
-"""The squared 2-Wasserstein distance of the posteriors."""
+"""The squared 2-Wasserstein distance of the posteriors.
+
+‖μ(x+d) − μ(x_t)‖² + ‖σ(x+d) − σ(x_t)‖²; d is the distortion, x_t the target.
+Source: Willetts et al. 2021, part 2 of the authors' post.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,5 @@ LOSS = Loss(
     name="latent-w2",
     title="latent 2-Wasserstein attack",
     unit="squared latent distance",
-    formula="‖μ(x+d) − μ(x_t)‖² + ‖σ(x+d) − σ(x_t)‖²",
-    source="Willetts et al. 2021, part 2 of the authors' post",
     build=between(squared_distance),
 )

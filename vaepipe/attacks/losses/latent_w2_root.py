@@ -1,4 +1,7 @@
-"""The 2-Wasserstein distance of the posteriors, not squared."""
+"""The 2-Wasserstein distance of the posteriors, not squared.
+
+(‖μ(x+d) − μ(x_t)‖² + ‖σ(x+d) − σ(x_t)‖²)^½; d is the distortion, x_t the target.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,5 @@ LOSS = Loss(
     name="latent-w2-root",
     title="latent 2-Wasserstein attack, not squared",
     unit="latent distance",
-    formula="(‖μ(x+d) − μ(x_t)‖² + ‖σ(x+d) − σ(x_t)‖²)^½",
-    source="",
     build=build,
 )

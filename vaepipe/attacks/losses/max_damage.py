@@ -1,4 +1,8 @@
-"""The negative distance of the reconstructions from that of the clean image; there is no target."""
+"""The negative distance of the reconstructions from that of the clean image; there is no target.
+
+−E ‖dec(z) − dec(μ(x))‖₂, z ~ q(z|x+d); d is the distortion, x_t the target.
+Source: Camuto et al. 2021.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +39,7 @@ LOSS = Loss(
     name="max-damage",
     title="maximum damage attack",
     unit="2-norm of pixels",
-    formula="−E ‖dec(z) − dec(μ(x))‖₂, z ~ q(z|x+d)",
-    source="Camuto et al. 2021",
     build=build,
     needs_decode=True,
     has_target=False,
-    is_divergence=False,
 )

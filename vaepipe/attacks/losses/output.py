@@ -1,4 +1,8 @@
-"""The negative evidence lower bound on the target, from the posterior of the adversarial input."""
+"""The negative evidence lower bound on the target, from the posterior of the adversarial input.
+
+−E log p(x_t|z) + KL(q(z|x+d) ‖ p(z)), z ~ q(z|x+d); d is the distortion, x_t the target.
+Source: Willetts et al. 2021.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +42,6 @@ LOSS = Loss(
     name="output",
     title="output attack",
     unit="nats",
-    formula="−E log p(x_t|z) + KL(q(z|x+d) ‖ p(z)), z ~ q(z|x+d)",
-    source="Willetts et al. 2021",
     build=build,
     needs_decode=True,
-    is_divergence=False,
 )

@@ -173,6 +173,7 @@ def test_loops_end_and_each_real_file_is_read_once(tmp_path):
     write_files(tmp_path / "d", pictures(8))
     (tmp_path / "d/all").symlink_to(".")
     (tmp_path / "d/latest").symlink_to(tmp_path / "d", target_is_directory=True)
+    (tmp_path / "d/outside").symlink_to("..", target_is_directory=True)
     (tmp_path / "d/again.png").symlink_to("03.png")
     (tmp_path / "d/gone.png").symlink_to("nowhere.png")
     parts, left_out = load(tmp_path / "d", size=None)
@@ -180,7 +181,7 @@ def test_loops_end_and_each_real_file_is_read_once(tmp_path):
     assert left_out == [
         "1 .png (link to a file that is read already)",
         "1 .png (link to nothing)",
-        "2 without suffix (link that leads back to a folder above it)",
+        "3 without suffix (link that leads back to a folder above it)",
     ]
     before = source_digest("folder", tmp_path / "d")
     (tmp_path / "d/another").symlink_to("..", target_is_directory=True)

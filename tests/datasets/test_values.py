@@ -270,6 +270,19 @@ def test_matlab_4_has_no_images(tmp_path):
         load_array(tmp_path / "d.mat")
 
 
+def test_what_holds_no_numbers_is_no_array(tmp_path):
+    scipy.io.savemat(tmp_path / "d.mat", {"a": np.array([1, "b"], object), "b": {"c": 1}, "d": "text"})
+    with pytest.raises(DataError, match=r"d\.mat: no arrays of numbers in it$"):
+        load_array(tmp_path / "d.mat")
+    scipy.io.savemat(tmp_path / "e.mat", {"a": np.array([1, "b"], object), "x": BASE})
+    assert images_of(load_array(tmp_path / "e.mat", axes="NHW")) == {image.tobytes() for image in BASE}
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["x"] = h5py.Empty("f4")
+        file["gone"] = h5py.ExternalLink("nowhere.h5", "/x")
+    with pytest.raises(DataError, match=r"d\.h5, x: shape \(\) is not"):
+        load_array(tmp_path / "d.h5")
+
+
 def test_a_reader_that_crashes_is_one_line(tmp_path, monkeypatch):
     scipy.io.savemat(tmp_path / "d.mat", {"x": BASE})
     monkeypatch.setattr(

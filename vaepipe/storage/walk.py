@@ -60,8 +60,9 @@ def walk(path: str | Path) -> Walk:
     root = os.fspath(path)
     met: set[tuple[int, int]] = set()
     links: list[tuple[str, str, tuple[tuple[int, int], ...]]] = []
-    top = _identity(os.stat(root))
-    _visit(found, root, "", (top,), met, links, False)
+    top = Path(root).resolve()
+    above = tuple(_identity(os.stat(folder)) for folder in (*reversed(top.parents), top))
+    _visit(found, root, "", above, met, links, False)
     while links:  # real folders first: a link below a link is followed only to a folder that was not met
         location, name, above = links.pop(0)
         _visit(found, location, name, above, met, links, True)

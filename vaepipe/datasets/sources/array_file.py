@@ -38,7 +38,7 @@ class ArrayFile:
             self.is_matlab, self._reversed = formats.is_matlab, formats.is_reversed(self.key)
             is_logical = formats.is_logical(self.key)
             with self._open(self.key) as array:
-                shape, dtype = tuple(array.shape), array.dtype
+                shape, dtype = tuple(array.shape or ()), array.dtype  # HDF5 has arrays without a shape
             self.shape: tuple[int, ...] = shape[::-1] if self._reversed else shape
             self.dtype = np.dtype(bool) if is_logical else dtype.newbyteorder("=")
         except DataError:
@@ -86,9 +86,11 @@ class ArrayFile:
 def _choose_key(path: Path, key: str | None, names: list[str]) -> str:
     if key is None and len(names) == 1:
         return names[0]
+    if not names:
+        raise DataError(f"{path}: no arrays of numbers in it")
     if key is None or key not in names:
         problem = "several arrays, say which as key" if key is None else f"no array {key!r}"
-        raise DataError(f"{path}: {problem}; it has {', '.join(names) or 'none'}")
+        raise DataError(f"{path}: {problem}; it has {', '.join(names)}")
     return key
 
 

@@ -30,6 +30,8 @@ import numpy
 from scipy.io import loadmat
 numpy.save(sys.argv[3], loadmat(sys.argv[1], variable_names=[sys.argv[2]])[sys.argv[2]], allow_pickle=False)
 """
+NO_NUMBERS = ("cell", "struct", "object", "opaque", "function", "char", "sparse", "unknown")
+"""Classes of MATLAB that hold no images."""
 MATLAB_CLASS = "MATLAB_class"
 """Attribute of every array in a MATLAB 7.3 file."""
 
@@ -168,6 +170,7 @@ def _open_mat(path: Path) -> Formats:
         return _InMemory(np.load(arrays[key], mmap_mode="r", allow_pickle=False))
 
     kinds = json.loads(_run_scipy(LIST_ARRAYS, path))
+    kinds = {name: kind for name, kind in kinds.items() if kind not in NO_NUMBERS}
     logical = {name for name, kind in kinds.items() if kind == "logical"}
     return Formats(read, list(kinds), is_matlab=True, logical=logical)
 

@@ -24,6 +24,16 @@ EXCEPTIONS = ("Error", "Exception", "Warning")
 FIELD_MARKERS = ("ClassVar", "InitVar", "KW_ONLY")
 """Annotations that change what a dataclass does."""
 
+TEXTS_THAT_COUNT: dict[type[ast.AST], tuple[str, ...]] = {
+    ast.Compare: ("left", "comparators"),
+    ast.Subscript: ("slice",),
+    ast.Dict: ("keys",),
+    ast.Attribute: ("value",),
+    ast.arguments: ("defaults", "kw_defaults"),
+    ast.MatchValue: ("value",),
+}
+"""Node → its fields in which prose counts: what the code compares, looks up, splits or takes as a default."""
+
 LETTER = re.compile(r"[^\W\d_]")
 VALUE = "\0"
 
@@ -63,6 +73,8 @@ class _Remover(ast.NodeTransformer):
 
     def visit(self, node: ast.AST) -> ast.AST | list[ast.stmt] | None:
         """Return what takes the node's place: a node, some statements, or nothing."""
+        for field in TEXTS_THAT_COUNT.get(type(node), ()):
+            self._keep_texts(getattr(node, field))
         method = getattr(self, f"visit_{type(node).__name__}", None)
         return method(node) if method else self.generic_visit(node)
 
@@ -153,7 +165,7 @@ class _Remover(ast.NodeTransformer):
             node.keywords = [keyword for keyword in node.keywords if keyword.arg not in HELP_KEYWORDS]
         return self.generic_visit(node)
 
-    # prose, but for what the code compares, looks up, splits or takes as a default
+    # prose
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if (
@@ -171,33 +183,14 @@ class _Remover(ast.NodeTransformer):
         )
         if not self.texts and _is_prose(literal):
             node.values = [part for part in node.values if not isinstance(part, ast.Constant)]
-        return self._keep_texts(node, node.values)
+        self._keep_texts(node.values)
+        return self.generic_visit(node)
 
-    def visit_Compare(self, node: ast.Compare) -> ast.AST:
-        return self._keep_texts(node, [node.left, *node.comparators])
-
-    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        return self._keep_texts(node, [node.slice])
-
-    def visit_Dict(self, node: ast.Dict) -> ast.AST:
-        return self._keep_texts(node, node.keys)
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        return self._keep_texts(node, [node.value])
-
-    def visit_arguments(self, node: ast.arguments) -> ast.AST:
-        return self._keep_texts(node, [*node.defaults, *node.kw_defaults])
-
-    def visit_MatchValue(self, node: ast.MatchValue) -> ast.AST:
-        return self._keep_texts(node, [node.value])
-
-    def _keep_texts(self, node: ast.AST, parts: Iterable[ast.AST | None]) -> ast.AST:
-        """Visit a node, but leave the texts among these parts, and in tuples, lists and sets of them, as they
-        are."""
-        for part in parts:
+    def _keep_texts(self, parts: ast.AST | Iterable[ast.AST | None]) -> None:
+        """Let the texts among these parts, and in tuples, lists and sets of them, stay as they are."""
+        for part in [parts] if isinstance(parts, ast.AST) else parts:
             elements = part.elts if isinstance(part, (ast.Tuple, ast.List, ast.Set)) else [part]
             self._kept.update(id(element) for element in elements)
-        return self.generic_visit(node)
 
 
 def _drop_unused_imports(remover: _Remover) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.study.files import read_config
+from vaepipe.study.kept import kept_datasets
 from vaepipe.study.study import Study
 from vaepipe.study.unused import unused_keys
 from vaepipe.study.validation import ConfigError
@@ -34,7 +35,8 @@ def merge_configs(files: list[Path]) -> dict[str, Any]:
 
 
 def read_study(files: list[Path], folder: Path) -> tuple[Study, list[str]]:
-    """Return the study of config.yaml and overlays, and a line for each key that has no effect.
+    """Return the study of config.yaml and overlays, and a line for each key without effect and for each data
+    set whose files are gone.
 
     Paths in the files start at the study's folder, as in the workflow.
 
@@ -45,9 +47,10 @@ def read_study(files: list[Path], folder: Path) -> tuple[Study, list[str]]:
     try:
         with contextlib.chdir(folder if folder.is_dir() else Path()):
             study = Study(given)
+            kept = kept_datasets(study)
     except ConfigError as error:
         raise DataError(f"config: {error}") from error
-    return study, unused_keys(given, study)
+    return study, [*kept.values(), *unused_keys(given, study)]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

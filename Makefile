@@ -27,8 +27,8 @@ slurm: .venv/installed  ## the study on a Slurm cluster, from its login node
 	@$(CHECK)
 	$(BIN)/snakemake --profile profiles/slurm $(STUDY)
 
-test: .venv/installed  ## the tests; TESTS="tests/attacks -k output" runs some of them
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+test: .venv/installed  ## the tests; TESTS='-m "not slow"' runs those that take a minute, TESTS=tests/attacks a room
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
 lint: .venv/installed types  ## style, types and the arrows between rooms
 	$(BIN)/ruff check .

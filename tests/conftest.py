@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import aftermath
 import pytest
 import torch
 from filelock import FileLock
@@ -25,14 +26,47 @@ ROOT = Path(__file__).parent.parent
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 PARTS = ["Snakefile", "rules", "vaepipe", "config.yaml", "configs", "profiles", "envs"]
 SMOKE = "configs/smoke.yaml"
+HANGS = 1800
+"""Seconds after which a test gives up on what it waits for: many times what a loaded machine needs."""
 
 
-LONGEST = ["test_workflow", "test_slurm", "test_external", "test_pages", "test_late_files", "test_faults"]
+LONGEST = ["test_slurm", "test_workflow", "test_late_files", "test_faults", "test_external", "test_pages",
+           "test_check_gpu", "test_growth", "test_environment"]  # fmt: skip
+SLOW = {"finished", "study", "changed", "slurm", "browser"}
+"""Fixtures that start a whole study, a cluster or a browser."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` chooses
 def pytest_collection_modifyitems(items):
     """The files that take longest begin first, so that the processes that share them end together."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    for item in items:
+        if SLOW & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes():
+    """The processes that share the tests have one hash seed, so that a set has one order in all of them."""
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("PYTHONHASHSEED", None)  # what tests start has seeds of its own, as it has for users
+
+RAN: set[Path] = set()
+"""Folders in which the test that runs has started Snakemake."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test that failed shows the logs that the workflow left, as its folder may not outlast the tests."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"logs in {folder}", aftermath.tails(folder)) for folder in sorted(RAN)]
+    if call.when == "teardown":
+        RAN.clear()
+    return report
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -94,7 +128,7 @@ def run_stage(name, *arguments, **options):
     room = "tools" if name in ("plan", "verify") else "stages"
     command = [sys.executable, "-m", f"vaepipe.{room}.{name}", *map(str, arguments)]
     environment = os.environ | {"VAEPIPE_DEVICE": "cpu"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=HANGS, **options)
 
 
 @pytest.fixture(scope="module")
@@ -130,59 +164,55 @@ def environment(given=os.environ) -> dict[str, str]:
 
 
 def start_snakemake(folder, *arguments, env=os.environ, program=SNAKEMAKE, **options):
+    RAN.add(Path(arguments[arguments.index("--directory") + 1] if "--directory" in arguments else folder))
     return subprocess.Popen(
         [*program, *map(str, arguments)], cwd=folder, env=environment(env), text=True, **options
     )
 
 
 def snakemake(folder, *arguments):
-    """The finished process; a run that hangs ends after an hour."""
+    """The finished process."""
     running = start_snakemake(folder, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = running.communicate(timeout=600)
+    out, err = running.communicate(timeout=HANGS)
     return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
 
 def until(condition, running=None) -> None:
-    """Wait until the condition holds, while ``running`` runs; without it at most 600 s."""
+    """Wait until the condition holds, while ``running`` runs."""
     begun = time.monotonic()
     while not condition():
-        assert time.monotonic() - begun < 600 if running is None else running.poll() is None, running
+        assert time.monotonic() - begun < HANGS and (running is None or running.poll() is None), running
         time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")
-def studies(tmp_path_factory):
-    """The finished smoke study, run once for all test processes: its folder, its output, a copy."""
+def finished(tmp_path_factory):
+    """The folder of the finished smoke study, with an awkward name, run once for all test processes; for the
+    tests that read it. What the run said lies beside it, said.txt."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, said, copy = shared / "run" / "a study; $HOME & 'more'", shared / "said.txt", shared / "copy"
+    folder, said = shared / "run" / "a study; $HOME & 'more'", shared / "run/said.txt"
     with FileLock(shared / "study.lock"):
         if not said.exists():
+            shutil.rmtree(shared / "run", ignore_errors=True)  # of a test process that failed here
             copy_repository(folder)
             done = snakemake(folder, "--cores", 2, "--configfile", SMOKE)
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-            shutil.copytree(folder, copy)
             said.write_text(done.stdout, encoding="utf-8")
-    return folder, said.read_text(encoding="utf-8"), copy
+    return folder
 
 
 @pytest.fixture(scope="session")
-def study(studies):
-    """The smoke study's folder, with an awkward name, for the tests that change it, and what the run said."""
-    return studies[:2]
-
-
-@pytest.fixture(scope="session")
-def finished(studies):
-    """A copy of the smoke study's folder, for the tests that read it."""
-    return studies[2]
+def study(finished, tmp_path_factory):
+    """A copy of the smoke study's folder, for the tests of this process that change it."""
+    folder = tmp_path_factory.mktemp("copy") / finished.name
+    return Path(shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("log", "__pycache__")))
 
 
 @pytest.fixture
 def changed(study):
-    """The folder of the finished study, whose sources are restored after the test."""
-    folder, _ = study
-    yield folder
+    """The copy of the finished study, whose sources are restored after the test."""
+    yield study
     for part in ("vaepipe", "rules"):
-        shutil.rmtree(folder / part)
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.rmtree(study / part)
+        shutil.copytree(ROOT / part, study / part, ignore=shutil.ignore_patterns("__pycache__"))

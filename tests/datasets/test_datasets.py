@@ -16,6 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from conftest import HANGS
 
 from vaepipe.datasets.part import Part, hold_out
 from vaepipe.datasets.prepared import read_digest, read_split
@@ -533,7 +534,7 @@ def test_a_digest_tells_data_apart_by_all_their_arrays(tmp_path):
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "vaepipe.stages.prepare", *arguments]
-    return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, timeout=HANGS)
 
 
 def test_command_line(tmp_path):

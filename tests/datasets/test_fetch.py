@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tenacity
+from conftest import HANGS
 
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.datasets.sources import fetch
@@ -178,7 +179,7 @@ def test_a_full_disk(tmp_path, server, stage):
     np.save(tmp_path / "noise.npy", np.random.default_rng(0).integers(0, 256, (3000, 8, 8), np.uint8))
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, stage, server.at("plain")],
-        cwd=tmp_path, capture_output=True, text=True, timeout=100,
+        cwd=tmp_path, capture_output=True, text=True, timeout=HANGS,
     )  # fmt: skip
     assert done.returncode == 1 and "File too large" in done.stderr and done.stderr.count("\n") == 1, (
         done.stderr

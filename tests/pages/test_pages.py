@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMOKE, run_stage, snakemake
+from conftest import HANGS, SMOKE, run_stage, snakemake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -365,7 +365,7 @@ class Browser:
         """The value of a script as soon as it is true."""
         from selenium.webdriver.support.ui import WebDriverWait
 
-        return WebDriverWait(self.driver, 120, 0.05).until(
+        return WebDriverWait(self.driver, HANGS, 0.05).until(
             lambda driver: driver.execute_script(f"return {script}")
         )
 
@@ -409,8 +409,8 @@ def browser(tmp_path_factory):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    driver.set_page_load_timeout(180)
-    driver.set_script_timeout(120)
+    driver.set_page_load_timeout(HANGS)
+    driver.set_script_timeout(HANGS)
     yield Browser(driver)
     with contextlib.suppress(Exception):
         driver.quit()
@@ -629,10 +629,11 @@ def test_hostile_names_are_shown_as_text(browser, tables, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def made_report(tables):
-    done = snakemake(tables.folder, "--configfile", SMOKE, "--report", "results/report.html")
+def made_report(tables, tmp_path_factory):
+    page = tmp_path_factory.mktemp("report") / "report.html"
+    done = snakemake(tables.folder, "--configfile", SMOKE, "--report", page)
     assert done.returncode == 0, done.stderr[-3000:]
-    return tables.folder / "results/report.html"
+    return page
 
 
 def test_the_report_has_every_figure_and_asks_nothing_of_the_network(browser, made_report, tables):

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, make_images
+from conftest import HANGS, ROOT, make_images
 from outside_models import Plain, WithoutWidth
 from safetensors.torch import save_file
 from torch import nn
@@ -44,6 +44,7 @@ def from_page(language: str) -> dict[str, str]:
     return {name[1]: block[1] for name, block in found if name and block}
 
 
+@pytest.mark.slow
 def test_the_page_does_what_it_says(tmp_path):
     for name, text in (from_page("python") | from_page("yaml")).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -58,7 +59,7 @@ def test_the_page_does_what_it_says(tmp_path):
     targets = "results/tables/robustness.csv results/figures/montage/digits.png"
     command = f"set -e\n{said.strip()} --cores 2 -- {targets}"
     done = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANGS
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     table = pd.read_csv(tmp_path / "results/tables/robustness.csv").set_index("family")
@@ -210,6 +211,7 @@ def test_an_autoencoder_from_elsewhere_is_refused_a_kl_in_one_line_and_attacked_
         assert file["converged"][:].all() and (file["divergence"][:] < file["initial_divergence"][:]).all()
 
 
+@pytest.mark.slow
 def test_a_model_is_attacked_by_its_own_losses_beside_another_that_is_attacked_by_all(tmp_path):
     torch.save(WithoutWidth().state_dict(), tmp_path / "w.pt")
     mine = {
@@ -241,7 +243,9 @@ def test_a_model_is_attacked_by_its_own_losses_beside_another_that_is_attacked_b
         "my.yaml",
     ]
     command += ["--cores", "2", "--", "tables", "results/explorer.html", "results/figures/montage/digits.png"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANGS
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     every = {("vae", "latent-kl"), ("vae", "latent-mean"), ("mine", "latent-mean")}
     for stage in ("attacks", "measures"):

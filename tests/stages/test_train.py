@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import run_stage, vary
+from conftest import HANGS, run_stage, vary
 
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.compute import precision
@@ -162,7 +162,7 @@ def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_
     command = [sys.executable, "-m", "vaepipe.stages.train", "--spec", spec.to_json(), *map(str, arguments)]
     environment = os.environ | {"VAEPIPE_DEVICE": "cpu"}
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = sorted((process.communicate(timeout=120)[0] for process in both), key=len)
+    said = sorted((process.communicate(timeout=HANGS)[0] for process in both), key=len)
     assert [process.returncode for process in both] == [0, 0]
     assert (
         said[0].endswith("is there already: the process that had the lock made it\n")

@@ -88,6 +88,7 @@ def trained(digits, tmp_path):
     return work, files, [path.read_bytes() for path in files(folder)], time.monotonic() - begun
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [1] * 8 + [2, 4, 6])
 def test_a_training_killed_at_random_moments_ends_with_the_same_bits(trained, tmp_path, kills, request):
     work, files, whole, seconds = trained
@@ -124,6 +125,7 @@ def attacked(digits, tmp_path):
     return lambda out: lambda: attack.attack(ATTACK, digits, model, out, CPU)
 
 
+@pytest.mark.slow
 def test_an_attack_killed_at_random_moments_twenty_times_leaves_no_half_file_and_ends_with_the_same_rows(
     attacked, tmp_path
 ):
@@ -144,15 +146,21 @@ def test_an_attack_killed_at_random_moments_twenty_times_leaves_no_half_file_and
     assert read_arrays(tmp_path / "a.h5") == whole
 
 
-def test_a_damaged_checkpoint_is_named_and_the_training_starts_again(trained, tmp_path):
-    work, files, whole, seconds = trained
-    child = start(work(tmp_path), tmp_path / "said")
-    while not (kept := list(tmp_path.glob(".model.resume*.safetensors"))) and os.waitpid(
-        child, os.WNOHANG
-    ) == (0, 0):
-        time.sleep(seconds / 200)
+def test_a_damaged_checkpoint_is_named_and_the_training_starts_again(trained, tmp_path, monkeypatch):
+    work, files, whole, _ = trained
+    write = train.write_weights
+
+    def write_and_stop(*given):
+        write(*given)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "write_weights", write_and_stop)
+        child = start(work(tmp_path), tmp_path / "said")
+    os.waitpid(child, os.WUNTRACED)
     os.kill(child, signal.SIGKILL)
     end(child)
+    kept = list(tmp_path.glob(".model.resume*.safetensors"))
     data = bytearray(kept[0].read_bytes())
     data[-100] ^= 1
     kept[0].write_bytes(data)

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, SMOKE, copy_repository, environment, snakemake
+from conftest import HANGS, ROOT, SMOKE, copy_repository, environment, snakemake
 from PIL import Image
 from planning import overlay, planned
 
@@ -36,7 +36,7 @@ def run(arguments, folder, terminal, **options):
         cwd=folder,
         env=env,
         capture_output=True,
-        timeout=600,
+        timeout=HANGS,
         **options,
     )
 

@@ -7,8 +7,8 @@ PLACES = (".snakemake/log", ".snakemake/slurm_logs", "logs", "said")
 
 
 def tails(folder: Path) -> str:
-    """The ends of the newest logs below a folder in which Snakemake ran: its own, its jobs', Slurm's."""
-    found = [path for place in PLACES for path in logs(folder / place)]
+    """The ends of the newest logs of a folder in which Snakemake, its jobs or Slurm ran."""
+    found = [*folder.glob("*.log")] + [path for place in PLACES for path in logs(folder / place)]
     newest = sorted(found, key=lambda path: path.stat().st_mtime)[-FILES:]
     return "\n".join(f"--- {path}\n{tail(path)}" for path in newest) or f"no logs in {folder}"
 

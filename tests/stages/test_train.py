@@ -77,6 +77,7 @@ train.train(spec, data, folder / "model.safetensors", folder / "history.csv", 0.
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["killed", "while saving", "stopped", "interrupted"])
 @pytest.mark.parametrize("epoch", [0, 3])
 def test_a_training_that_was_killed_ends_with_the_same_bits(spec, digits, tmp_path, whole, moment, epoch):
@@ -145,6 +146,7 @@ def test_weights_that_are_not_finite_are_never_a_result_nor_a_checkpoint(spec, d
     assert all(torch.isfinite(t).all() for t in read_weights(kept)[0].values())
 
 
+@pytest.mark.slow
 def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_it_made(
     spec, digits, tmp_path, whole
 ):

@@ -13,6 +13,7 @@ from planning import overlay, planned
 from vaepipe.stages.prepare import prepare
 from vaepipe.study.specs import ModelSpec, PrepareSpec
 
+pytestmark = pytest.mark.slow
 TERMINALS = {
     "latin-1": {"PYTHONIOENCODING": "latin-1"},
     "ascii": {"PYTHONIOENCODING": "ascii"},

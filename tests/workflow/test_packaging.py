@@ -59,6 +59,7 @@ echo "$@" >> "{folder}/ran"
 """
 
 
+@pytest.mark.slow
 def test_with_conda_the_package_is_installed_and_jobs_run_with_the_python_of_the_environment(
     tmp_path, monkeypatch
 ):

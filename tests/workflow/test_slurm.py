@@ -9,7 +9,7 @@ import pandas as pd
 import psutil
 import torch
 import yaml
-from conftest import HANGS, ROOT, SMOKE, start_snakemake, until
+from conftest import HANGS, RAN, ROOT, SMOKE, start_snakemake, until
 from slurm import SNAKEMAKE
 
 from vaepipe.stages.train import train
@@ -21,6 +21,7 @@ from vaepipe.tools.plan import merge_configs
 def start(slurm, folder, *arguments):
     """Snakemake with the Slurm profile, and where it says what."""
     said = folder / "said"
+    RAN.add(slurm.folder)
     arguments = ("--profile", "profiles/slurm", "--directory", folder, *slurm.OPTIONS, *arguments)
     with open(said, "w") as out:
         program = [sys.executable, "-c", SNAKEMAKE]

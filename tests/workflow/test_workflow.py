@@ -21,6 +21,8 @@ from vaepipe.datasets.prepared import read_split
 from vaepipe.figures.registry import FIGURES
 from vaepipe.study.jobs import STAGES
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline(finished):
     folder, said = finished, (finished.parent / "said.txt").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from planning import planned
 from vaepipe.stages.prepare import prepare
 from vaepipe.study.specs import PrepareSpec
 
+pytestmark = pytest.mark.slow
 GRID = {"betas": [1], "d_z": [2]}
 OWN = {"kind": "array", "grid": GRID, "train": {"epochs": 1}, "attack": {"losses": []}}
 TRAINED = {"train": 1, "evaluate": 1, "models": 1}

@@ -47,5 +47,9 @@ rule all:
         STAGES["claims"].outputs["txt"],
 
 
+onstart:
+    serve_jobs()
+
+
 onsuccess:
     print_summary()

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from vaepipe.compute import hand_over, job_server
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.figures.captions import captions
 from vaepipe.figures.registry import FIGURES
@@ -84,6 +85,14 @@ wildcard_constraints:
     loss=constraint(job.loss for job in jobs.of_stage(ALL_JOBS, "measure")),
     block=constraint(job.block for job in jobs.of_stage(ALL_JOBS, "attack_block")),
     figure=constraint(FIGURES),
+
+
+def serve_jobs():
+    """Start a process that forks the jobs, where they run on this machine's CPU and are enough to repay its start."""
+    elsewhere = workflow.deployment_settings.deployment_method or not workflow.local_exec or GPU
+    jobs_to_run = sum(1 for _ in workflow.dag.needrun_jobs())
+    if workflow.is_main_process and not workflow.touch and not elsewhere and jobs_to_run >= 10:
+        os.environ[hand_over.ADDRESS] = job_server.start("vaepipe.stages")
 
 
 def growing(amount):

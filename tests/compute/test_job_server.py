@@ -11,7 +11,7 @@ import pytest
 
 from vaepipe.compute import hand_over
 
-WORK = '''
+WORK = """
 import json, os, signal, sys, time
 from pathlib import Path
 
@@ -45,8 +45,14 @@ def main():
 
 if __name__ == "__main__":
     main()
-'''
-HOLD = "import sys; from vaepipe.compute import job_server; print(job_server.start(), flush=True); sys.stdin.read()"
+"""
+HOLD = """
+import sys
+from vaepipe.compute import job_server
+
+print(job_server.start(), flush=True)
+sys.stdin.read()
+"""
 """A workflow: it starts a server and lives until its input ends."""
 
 
@@ -67,7 +73,7 @@ def job(folder, address, *arguments, threads="1", **options):
     environment = os.environ | {"OMP_NUM_THREADS": threads, "MINE": "ö"}
     environment |= {hand_over.ADDRESS: address} if address else {}
     command = [sys.executable, "-m", "work", *arguments]
-    streams = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(command, cwd=folder, env=environment, text=True, **streams, **options)
 
 
@@ -144,5 +150,3 @@ def test_jobs_run_side_by_side(workflow, tmp_path):
         assert one.stdout.readline() == "ready\n"
         one.terminate()
     assert [one.wait(60) for one in running] == [7] * 4
-
-

@@ -16,10 +16,10 @@ FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signa
 
 
 def hand_over() -> None:
-    """Let a process forked from the workflow's server do what this process was started for, and end as it does.
+    """Let a fork of the workflow's server do what this process was started for, and end as the fork does.
 
-    Signals to this process reach that one. Return if there is no server, or if this process is no job of one
-    thread, started as ``python -m vaepipe.stages.<stage>``: then it does the work itself.
+    Signals to this process reach the fork. Return if there is no server, or if this process is no ``python
+    -m`` of one thread: then it does the work itself.
     """
     command = sys.orig_argv
     if ADDRESS not in os.environ or os.environ.get(ONE_THREAD) != "1" or command[1:2] != ["-m"]:

@@ -15,6 +15,7 @@ The server computes nothing, so it has no threads, which a fork would lose.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -172,17 +173,15 @@ class Server:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
 
 
-def _stream(old: TextIO) -> TextIO:
+def _stream(old: TextIO) -> Any:
     """Return a stream to the same number of file, which may be of another kind than before."""
     buffering = 1 if old is sys.stderr else -1
     return open(old.fileno(), old.mode, buffering, old.encoding, old.errors, closefd=False)
 
 
 def _send(connection: socket.socket, number: int) -> None:
-    try:
+    with contextlib.suppress(OSError):  # its job was killed
         connection.sendall(b"%d\n" % number)
-    except OSError:
-        pass  # its job was killed
 
 
 def main() -> None:
@@ -201,14 +200,15 @@ def main() -> None:
 def _end_with(work: Callable[[], None]) -> NoReturn:
     """Do the work of a stage and end as Python does, but leave the memory to the kernel: a fork that frees it
     copies it first."""
-    code: Any = 1
+    code = 1
     try:
-        code = run_stage(work)
+        run_stage(work)
+        code = 0
     except SystemExit as stop:
-        code = stop.code
-        if isinstance(code, str):
-            print(code, file=sys.stderr)
-            code = 1
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+        else:
+            code = stop.code or 0
     except KeyboardInterrupt:
         traceback.print_exc()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -217,7 +217,7 @@ def _end_with(work: Callable[[], None]) -> NoReturn:
         traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(code or 0)
+    os._exit(code)
 
 
 if __name__ == "__main__":

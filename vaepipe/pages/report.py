@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from vaepipe import pages
+from vaepipe.study.jobs import HANDED_OVER
 
 MOST = 500
 """Rows of a figure's numbers that are shown."""
@@ -125,6 +126,7 @@ def times(runs: Sequence[Run], absent: int) -> str:
     slowest = sorted(((run.measured["s"], run.stage, run.file) for run in runs), reverse=True)[:10]
     top = [[stage, file, f"{seconds:.1f}"] for seconds, stage, file in slowest]
     intro = "Wall-clock time of the jobs, process start included, as Snakemake's benchmark files have it."
+    intro += " Processor time and memory are of the jobs that no job server did."
     if absent:
         intro += f" {absent} jobs have no benchmark file and are left out."
     longest = {"title": "The longest jobs", "columns": ["stage", "file", "s"], "rows": top}
@@ -141,5 +143,6 @@ def _summary(measured: Sequence[Mapping]) -> list[str]:
 
 
 def _known(measured: Sequence[Mapping], key: str) -> list[float]:
-    """Return the values that are numbers: Snakemake writes text where it could not measure."""
-    return [job[key] for job in measured if isinstance(job[key], (int, float))]
+    """Return the values that are numbers, of jobs that Snakemake could measure: elsewhere it writes text."""
+    seen = [job for job in measured if isinstance(job["max_rss"], (int, float))]
+    return [job[key] for job in seen if job["max_rss"] >= HANDED_OVER and isinstance(job[key], (int, float))]

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from vaepipe.study.study import Study
 
 FIGURE_SUFFIXES = ("pdf", "csv", "png")
+HANDED_OVER = 100
+"""A benchmark file with less memory than this, in MB, is that of a job that `vaepipe.compute.job_server` did.
+It has the job's time, but not its memory and processor time: Snakemake watched the process that waits."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.storage.errors import run_stage
-from vaepipe.study.jobs import STAGES, Job, jobs
+from vaepipe.study.jobs import HANDED_OVER, STAGES, Job, jobs
 from vaepipe.study.study import Study
 from vaepipe.tools.check import add_options, merge_configs, read_study
 
@@ -198,8 +198,9 @@ def _largest(
     if expected:
         job = max(expected, key=lambda job: expected[job])
         lines.append(f"longest job to do: {job.stage} {job.name}, {expected[job] / 60:.1f} min")
-    if known:
-        job = max(known, key=lambda job: known[job]["max_rss"])
+    measured = [job for job in known if known[job]["max_rss"] >= HANDED_OVER]
+    if measured:
+        job = max(measured, key=lambda job: known[job]["max_rss"])
         lines.append(f"most memory so far: {job.stage} {job.name}, {known[job]['max_rss'] / 1000:.2f} GB")
     if "attack" in stages:
         job = max(stages["attack"].jobs, key=lambda job: sizes[job].nbytes or 0)

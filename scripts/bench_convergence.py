@@ -30,8 +30,8 @@ from vaepipe.attacks import AttackResult, run_attack
 from vaepipe.attacks.loss import find_loss
 from vaepipe.attacks.objective import Objective
 from vaepipe.attacks.pairs import draw_pairs
-from vaepipe.attacks.penalised import EFFORTS
 from vaepipe.attacks.penalised_rows import PenalisedProblem
+from vaepipe.attacks.rounds import EFFORTS
 from vaepipe.compute.memory import keep_freed_memory
 from vaepipe.datasets.prepared import read_split
 from vaepipe.datasets.scale import to_unit_interval

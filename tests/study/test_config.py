@@ -76,7 +76,7 @@ MISTAKES = [
     ({"datasets": {5: {}}}, "datasets.5: unknown", "known: swissroll"),
     ({"datasets": {"digits": {"plot": {"beta": 2}}}}, "datasets.digits.plot: unknown key", "known: path"),
     ({"attack": {"lambdas_per_job": 0}}, "attack.lambdas_per_job: 0", "all, or an integer ≥ 1"),
-    ({"attack": {"effort": "high"}}, "attack.effort: 'high'", "one of default, thorough"),
+    ({"attack": {"effort": "high"}}, "attack.effort: 'high'", "one of fast, default, thorough"),
     ({"attack": {"pairs": 0}}, "attack.pairs: 0", "an integer ≥ 1"),
     ({"attack": {"pairs": [[1, 2, 3]]}}, "attack.pairs: [[1, 2, 3]]", "a list of 2, each an integer ≥ 0"),
     (

@@ -42,7 +42,7 @@ COLUMNS: tuple[Quantity, ...] = (
         "adversarial_loss / initial_divergence, a ratio of means; 1 where no attack changes anything",
     ),
     Quantity("share_unmoved", f"share of rows with norm < {UNMOVED:g}: there the penalty won"),
-    Quantity("share_converged", "share of rows that stopped by their own rule"),
+    Quantity("share_converged", "share of rows that stopped by their own rule, and not at their budget"),
     Quantity("target_nll", "mean of target_nll over lambda and pairs", "nats per image"),
     Quantity(
         "auddc",
@@ -80,6 +80,9 @@ COLUMNS: tuple[Quantity, ...] = (
     Quantity(
         "ball_wins",
         "share of pairs for which an attack in a ball of the 2-norm has a lower objective at some lambda",
+    ),
+    Quantity(
+        "polish_gain", "fall of the objective by a longer search from a sample of rows, mean over the rows"
     ),
     Quantity(
         "masked",

@@ -15,7 +15,9 @@ GAIN = 0.01
 """Another distortion beats the attack if its objective at some λ is lower by more than this share of the
 divergence at d = 0."""
 WEAK = 0.1
-"""Share of beaten pairs from which on the attack counts as too weak. All three are assumptions."""
+"""Share of beaten pairs from which on the attack counts as too weak."""
+FURTHER = 0.02
+"""Share of the objective by which a longer search may lower rows on average. All four are assumptions."""
 
 GRID = ("objective", "divergence", "initial_divergence", "norm", "input_distance")
 """Names of what `judge` reads of the attack itself."""
@@ -60,6 +62,12 @@ def judge(
             columns[f"{name}_wins"] = share
             if share > WEAK:
                 reasons.append(f"{description} do better for {100 * share:.0f} % of pairs")
+    if "polish_objective" in checks:
+        before, after = np.asarray(checks["polish_objective"], float).T
+        gain = float(np.mean((before - after) / np.abs(before))) if len(before) else float("nan")
+        columns["polish_gain"] = gain
+        if gain > FURTHER:
+            reasons.append(f"a longer search lowers the objective by {100 * gain:.0f} % on average")
     columns["masked"] = "; ".join(reasons)
     if "probe_class" in checks:
         columns["probe_accuracy"] = float(checks["probe_accuracy"])

@@ -1,6 +1,7 @@
 """Attacks of bounded size: minimise φ(x + d) over ‖d‖ ≤ ε with x + d in [0,1].
 
-The norm is L2 or L∞. Each pair is attacked from several starts; the best point of all descents counts.
+The norm is L2 or L∞. Each pair is attacked from several starts by spectral projected gradient. From the best
+of them, a projected walk with momentum goes on over the kinks. The best point of all counts.
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.loss import Loss, find_loss, in_batches
 from vaepipe.attacks.objective import Objective
 from vaepipe.attacks.resources import in_precision, within_memory
+from vaepipe.attacks.solvers import momentum
 from vaepipe.attacks.solvers.projections import PROJECTIONS, norm_of
 from vaepipe.attacks.solvers.spectral_gradient import descend
+from vaepipe.attacks.solvers.vectors import ALIGNMENT, padded
 from vaepipe.compute.randomness import seeded_generator
+
+WALK = 4
+"""Steps of the walk, as a multiple of those of a start."""
 
 
 @dataclass
@@ -50,7 +56,7 @@ def run_ball_attack(
     loss: str | Loss = "latent-kl",
     *,
     norm: str = "l2",
-    restarts: int = 3,
+    restarts: int = 7,
     seed: int = 0,
     draws: int = 4,
     steps: int = 100,
@@ -71,7 +77,7 @@ def run_ball_attack(
             in the ball.
         seed: of the noise in losses that sample z, and of the starts. Both depend on the seed and the images
             of the pair; the starts also depend on the radius and the number of the start.
-        steps: of each start.
+        steps: of each start; the walk from the best one takes `WALK` times as many.
 
     Raises:
         Refused: as `vaepipe.attacks.run_attack`; an unknown norm, no steps, fewer than 0 restarts, or none
@@ -87,18 +93,21 @@ def run_ball_attack(
     model, x, target = in_precision(model, x, target, precision)
     radii = radii.to(x)
     starts = Starts(x, target, norm, seed, loss.has_target)
+    evaluations = (restarts + 1) * (steps + 1) + WALK * steps + momentum.OTHERS
 
     def solve(batch_size: int) -> BallResult:
         objective = Objective(model, x, target, loss, seed=seed, draws=draws, batch_size=batch_size)
         d, divergence, initial = solve_all_starts(objective, starts, radii, restarts + 1, steps)
         d, divergence, restart = best_of_starts(d, divergence, radii)
+        d, divergence = walk(objective, d, radii, norm, WALK * steps)
+        d, divergence, restart = best_of_starts(d[:, :, None], divergence[:, :, None], radii, restart)
         return BallResult(
             distortion=d.unflatten(-1, x.shape[1:]),
             divergence=divergence,
             norm=norm_of(d, norm).to(d),
             initial_divergence=initial,
             restart=restart,
-            iterations=torch.full_like(restart, (steps + 1) * (restarts + 1)),
+            iterations=torch.full_like(restart, evaluations),
         )
 
     return within_memory(solve, batch_size)
@@ -164,13 +173,50 @@ def solve_all_starts(
     return d, value[..., 0], torch.where(initial.isinf(), torch.nan, initial)
 
 
-def best_of_starts(d: Tensor, divergence: Tensor, radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def walk(objective: Objective, d: Tensor, radii: Tensor, norm: str, steps: int) -> tuple[Tensor, Tensor]:
+    """Return the best d (E, P, n) of a walk with momentum from ``d`` (E, P, n), and φ(x + d) (E, P) there.
+
+    The first step is the one that doubles φ, see `vaepipe.attacks.solvers.momentum`. Where φ is not finite it
+    is infinite.
+
+    Args:
+        d: in the balls.
+    """
+    (E, P, n), pad = d.shape, (0, -d.shape[2] % ALIGNMENT)
+
+    def walk_batch(rows: Tensor) -> Tensor:
+        pair, radius, x = rows % P, radii[rows // P], objective.x[rows % P]
+        low, high = padded(-x, *pad), padded(1 - x, *pad)
+
+        def evaluate(d: Tensor) -> tuple[Tensor, Tensor]:
+            value, grad = objective.value_and_grad((x + d[:, :n]).clamp_(0, 1), pair)
+            return value.nan_to_num(torch.inf, torch.inf, torch.inf), padded(grad.nan_to_num(0, 0, 0), *pad)
+
+        def project(v: Tensor) -> Tensor:
+            return PROJECTIONS[norm](v, low, high, radius)
+
+        start = padded(d.flatten(0, 1)[rows], *pad)
+        value, grad = evaluate(start)
+        unit = radius if norm == "linf" else radius / n**0.5
+        step = momentum.first_step(evaluate, project, start, value, grad, unit, value.abs())
+        best = momentum.walk(evaluate, project, start, step, steps)
+        return torch.cat([best[:, :n], evaluate(best)[0][:, None]], 1)
+
+    rows = torch.arange(E * P, device=d.device)
+    walked = in_batches(walk_batch, rows, objective.batch_size).unflatten(0, (E, P))
+    return walked[..., :n], walked[..., n]
+
+
+def best_of_starts(
+    d: Tensor, divergence: Tensor, radii: Tensor, number: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the best of all starts at each radius or a smaller one.
 
     Returns d (E, P, n), divergence (E, P) and number of the start (E, P).
 
     Args:
         d, divergence: (E, P, S, n) and (E, P, S).
+        number: (E, P) of the start, where S is 1; None counts the starts.
 
     If no start has a finite divergence, d is 0 and the divergence NaN.
     """
@@ -183,7 +229,7 @@ def best_of_starts(d: Tensor, divergence: Tensor, radii: Tensor) -> tuple[Tensor
             better = divergence[e, :, s] < least
             best = torch.where(better[:, None], d[e, :, s], best)
             least = torch.where(better, divergence[e, :, s], least)
-            start = torch.where(better, s, start)
+            start = torch.where(better, s if number is None else number[e], start)
         best_d[e], best_start[e] = best, start
         best_divergence[e] = torch.where(least.isinf(), torch.nan, least)
     return best_d, best_divergence, best_start

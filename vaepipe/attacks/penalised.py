@@ -13,11 +13,9 @@ from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.loss import Loss, find_loss
 from vaepipe.attacks.objective import Objective
 from vaepipe.attacks.penalised_rows import PenalisedProblem, displaced_start
-from vaepipe.attacks.phases import run_phases
 from vaepipe.attacks.resources import in_precision, within_memory
 from vaepipe.attacks.result import AttackResult
-
-EFFORTS = ("default", "thorough")
+from vaepipe.attacks.rounds import EFFORTS, run_rounds
 
 
 def run_attack(
@@ -64,8 +62,9 @@ def run_attack(
         precision: ``float32`` or ``float64``, of everything.
         envelope: False leaves every row as it is solved on its own.
         own: rows solved before with ``envelope=False``, in any blocks of λ; they are not solved again.
-        effort: ``default``, or ``thorough``, which adds phases of momentum after the envelope, see
-            `vaepipe.attacks.phases`. It changes no row that is solved on its own.
+        effort: ``fast``, ``default`` or ``thorough``: how many rounds of a deeper search follow the envelope,
+            see `vaepipe.attacks.rounds`. It changes no row that is solved on its own, and nothing with the
+            solver ``scipy``.
 
     Raises:
         Refused: images or λ out of range, shapes that do not match, a model in training mode or with weights
@@ -86,8 +85,8 @@ def run_attack(
         )
         rows = problem.solve(lambdas) if own is None else problem.rows_of(own)
         best = lower_envelope(problem, lambdas, rows) if envelope else rows
-        if envelope and effort == "thorough":
-            best = run_phases(problem, lambdas, best)
+        if envelope and solver == "lbfgs":
+            best = run_rounds(problem, lambdas, best, EFFORTS[effort])
         return AttackResult(
             distortion=best.d.unflatten(-1, x.shape[1:]),
             own_objective=rows.objective,

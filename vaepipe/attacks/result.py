@@ -19,9 +19,8 @@ class AttackResult:
         norm: (L, P) ‖d‖₂ over all pixels.
         initial_divergence: (L, P) loss at d = 0.
         iterations: (L, P) evaluations of the network.
-        converged: (L, P) whether the stopping rule of the row was met within its budget. At the effort
-            ``thorough``: whether the row's last phase lowered it by less than the threshold of
-            `vaepipe.attacks.phases`.
+        converged: (L, P) whether the row stopped by its own rule, and not at its budget. For the rule after
+            rounds of a deeper search see `vaepipe.attacks.rounds`.
         residual: (L, P) 2-norm of the projected gradient step.
     """
 

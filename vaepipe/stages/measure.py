@@ -109,7 +109,7 @@ def _checks(
             raise DataError(f"checks.probe: {data} has no labels; set it to false")
         labelled = (train, test, solved.pairs)
     others = read_source(source) if source is not None else None
-    arrays = run_checks(attacked, spec.checks, others, labelled)
+    arrays = run_checks(attacked, spec.checks, solved.others["lambdas"], others, labelled)
     return {"budgets": np.array(BUDGETS), "row": attacked.row} | arrays
 
 

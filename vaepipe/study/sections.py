@@ -147,9 +147,10 @@ class Attack(Section):
     """`lbfgs` solves many rows at once. `scipy` is the reference: L-BFGS-B as in the papers (m = 25, factr =
     10), one row after the other, with its own bounds and stopping rules; it is a hundred times slower."""
     effort: Effort = "default"
-    """`thorough` goes on after the lower envelope over λ with phases of momentum. On a fully trained model it
-    finds stronger attacks, at about six times the cost; see docs/attacks.md. A row has then converged if its
-    last phase lowers it by at most 0.3 %; otherwise it stopped at its budget."""
+    """How long to search for stronger attacks after the lower envelope over λ. `fast` does not. `default`
+    takes one round of walks with momentum and of solves down the valley, `thorough` up to four longer ones.
+    With rounds, a row has converged if its last search lowers it by at most 0.3 %; otherwise it stopped at
+    its budget. See docs/attacks.md for what each costs and finds."""
     precision: Precision = "float32"
     """Precision of the images, the network and the solver in attacks."""
     max_iterations: Count = 500
@@ -179,7 +180,7 @@ class Ball(Section):
     """Bounds ε on ‖d‖₂ over all pixels, which lie in [0,1]. An empty list skips this norm. Assumption."""
     linf: Radii = (0.05, 0.1, 0.2, 0.4)
     """Bounds ε on the largest change of a pixel. An empty list skips this norm. Assumption."""
-    restarts: Natural = 3
+    restarts: Natural = 7
     """Starting points in addition to d = 0: first the target, then random points. A loss without target, such
     as `max-damage`, needs at least one."""
     steps: Count = 100
@@ -187,8 +188,9 @@ class Ball(Section):
 
 
 class Checks(Section):
-    """Checks of whether an attack can be believed (noise, transfer, restarts), and its effect on a classifier
-    (probe) and against a defence; see docs/robustness.md. Columns of results/tables/robustness.csv."""
+    """Checks of whether an attack can be believed (noise, transfer, restarts, polish), and its effect on a
+    classifier (probe) and against a defence; see docs/robustness.md. Columns of
+    results/tables/robustness.csv."""
 
     noise: Natural = 4
     """Draws of random noise with the norm of each row's distortion; 0 skips this check."""
@@ -198,6 +200,9 @@ class Checks(Section):
     """Random starts of a projected descent within each budget of distortion; 0 skips this check."""
     restart_steps: Count = 40
     """Steps of that descent. Assumption."""
+    polish: Natural = 12
+    """Rows from which a longer search goes on, to see how much lower the attack could get; 0 skips this
+    check."""
     probe: bool = False
     """Fit a linear classifier to the latents of the training images and attack it. Needs labels."""
     probe_images: int = Field(default=10000, ge=2)

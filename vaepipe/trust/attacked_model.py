@@ -48,15 +48,15 @@ class AttackedModel:
     ):
         self.model, self.x, self.target, self.seed = model, x, target, seed
         self.distortion, self.norm = distortion.to(x), norm
-        self._objective = Objective(model, x, target, loss, seed=seed, draws=draws, batch_size=batch_size)
-        self.latent_sizes = self._objective.latent_sizes
+        self.objective = Objective(model, x, target, loss, seed=seed, draws=draws, batch_size=batch_size)
+        self.latent_sizes = self.objective.latent_sizes
         names = ("adversarial_distance", "target_distance", "original_distance")
         ratio = robustness.ratio(*(distances[name] for name in names))
         self.row = robustness.strongest(norm, distances["input_distance"], ratio)
 
     def divergence(self, u: Tensor) -> Tensor:
         """Return the loss (P,) at one adversarial input for each pair, ``u`` (P, C, H, W)."""
-        return self._objective.divergence(u, torch.arange(len(u), device=u.device))
+        return self.objective.divergence(u, torch.arange(len(u), device=u.device))
 
     def generator(self, *purpose: object) -> torch.Generator:
         """Return a random stream for one purpose."""

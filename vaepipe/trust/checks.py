@@ -1,4 +1,4 @@
-"""Checks of an attack: other distortions of the same size, a classifier, and a defence.
+"""Checks of an attack: other distortions, a longer search, a classifier, and a defence.
 
 Other distortions should not do better than those of the attack. Each check returns arrays of
 `vaepipe.trust.quantities.CHECKS`, by name.
@@ -17,6 +17,7 @@ from vaepipe.analysis.robustness import BUDGETS
 from vaepipe.trust.attacked_model import AttackedModel
 from vaepipe.trust.defence import check_defence
 from vaepipe.trust.masking import descend, noise
+from vaepipe.trust.polish import check_polish
 from vaepipe.trust.probe import check_probe
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ Arrays = dict[str, np.ndarray]
 def run_checks(
     attacked: AttackedModel,
     checks: Checks,
+    lambdas: np.ndarray,
     source: tuple[np.ndarray, np.ndarray] | None = None,
     labelled: tuple[Part, Part, np.ndarray] | None = None,
 ) -> Arrays:
@@ -36,6 +38,7 @@ def run_checks(
 
     Args:
         checks: the section of the configuration.
+        lambdas: (L,) of the attack.
         source: distortions (L, P, C, H, W) and norms (L, P) made for another model; None skips the check.
         labelled: training split, held-out split and pairs (P, 2) for the probe; needed if ``checks.probe``.
     """
@@ -46,6 +49,8 @@ def run_checks(
         arrays |= check_transfer(attacked, *source)
     if checks.restarts:
         arrays |= check_restarts(attacked, checks.restarts, checks.restart_steps)
+    if checks.polish:
+        arrays |= check_polish(attacked, lambdas, checks.polish)
     if checks.probe and labelled is not None:
         arrays |= check_probe(attacked, *labelled, images=checks.probe_images)
     if checks.mcmc_steps:

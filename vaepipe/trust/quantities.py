@@ -34,6 +34,10 @@ CHECKS: tuple[Quantity, ...] = (
         "B,P",
     ),
     Quantity("restart_norm", "2-norm of that distortion", axes="B,P"),
+    Quantity("polish_row", "numbers of lambda and pair of the rows that were searched on", axes="K,2"),
+    Quantity(
+        "polish_objective", "objective of these rows before and after a longer search", LOSS_UNIT, "K,2"
+    ),
     Quantity("probe_accuracy", "accuracy of the linear probe on the held-out split"),
     Quantity("probe_class", "class that the probe gives to x+d", axes="L,P"),
     Quantity("probe_label", "labels of x and x_t", axes="P,2"),

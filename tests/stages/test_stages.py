@@ -31,7 +31,7 @@ from vaepipe.study.specs import AttackSpec, EvaluateSpec, MeasureSpec, ModelSpec
 CPU = torch.device("cpu")
 CELL = Cell("digits", "beta-tcvae", 2.0, 3, 0)
 LOSS = "latent-kl"
-UNCHECKED = Checks(noise=0, transfer=False, restarts=0)
+UNCHECKED = Checks(noise=0, transfer=False, restarts=0, polish=0)
 MEASURE = MeasureSpec(loss=LOSS, checks=UNCHECKED, draws=2, samples=4, batch_size=16)
 EVALUATE = EvaluateSpec(max_images=100, keep=7, importance_samples=4, aggregate_samples=50)
 TRAIN = TrainOptions(

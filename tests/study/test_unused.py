@@ -12,6 +12,7 @@ from vaepipe.study.unused import unused_keys
 
 BASE = read_file(ROOT / "config.yaml")
 ONE_FAMILY = "study: [digits]\ngrid: {families: [beta-vae]}\n"
+SCIPY_IGNORES = ("effort", "max_iterations", "tolerance")
 CASES = {
     "epochs beside steps": (
         "study: [digits]\ntrain: {epochs: 3, steps: 9}",
@@ -72,13 +73,9 @@ CASES = {
         "study: [digits]\nattack: {losses: [latent-kl], draws: 2}",
         ["attack.draws has no effect: no draws of z in latent-kl"],
     ),
-    "scipy at effort thorough, whose steps of momentum are a share of the iterations": (
-        "study: [digits]\nattack: {solver: scipy, effort: thorough, max_iterations: 9, tolerance: 0.1}",
-        ["attack.tolerance has no effect: the solver scipy has its own"],
-    ),
     "scipy": (
-        "study: [digits]\nattack: {solver: scipy, tolerance: 0.1}",
-        ["attack.tolerance has no effect: the solver scipy has its own"],
+        "study: [digits]\nattack: {solver: scipy, effort: thorough, max_iterations: 9, tolerance: 0.1}",
+        [f"attack.{key} has no effect: the solver scipy has its own" for key in SCIPY_IGNORES],
     ),
     "points": (
         "study: [swissroll]\nattack: {pairs: 3}",

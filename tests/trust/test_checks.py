@@ -12,6 +12,7 @@ from outside_models import make_encoder
 
 from vaepipe.analysis import robustness
 from vaepipe.analysis.verdict import verdict
+from vaepipe.attacks.loss import find_loss
 from vaepipe.figures.registry import FIGURES
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.stages.attack import attack
@@ -25,9 +26,11 @@ from vaepipe.study.cells import Cell
 from vaepipe.study.settings import Checks, Plot
 from vaepipe.study.specs import AttackSpec, FigureSpec, MeasureSpec, ModelSpec
 from vaepipe.trust import quantities
+from vaepipe.trust.attacked_model import AttackedModel
 from vaepipe.trust.defence import Defended
 from vaepipe.trust.hmc import hmc
 from vaepipe.trust.masking import descend, noise, resize
+from vaepipe.trust.polish import check_polish
 from vaepipe.trust.probe import Probe
 
 CPU = torch.device("cpu")
@@ -172,6 +175,50 @@ def test_an_attack_that_noise_or_another_model_matches_is_flagged_and_a_good_one
     assert "noise_gain" not in found
 
 
+def test_an_attack_that_a_longer_search_lowers_is_flagged():
+    frame = rows([[3, 3]], [[2, 2]], [[1, 1]])
+    found = verdict(frame, {"polish_objective": np.array([[4.0, 3.76], [2.0, 2.0]])})
+    assert found["polish_gain"] == pytest.approx(0.03)
+    assert found["masked"] == "a longer search lowers the objective by 3 % on average"
+    found = verdict(frame, {"polish_objective": np.array([[4.0, 3.9], [-2.0, -2.02]])})
+    assert found["polish_gain"] == pytest.approx(0.0175) and found["masked"] == ""
+    none = verdict(frame, {"polish_objective": np.zeros((0, 2))})
+    assert np.isnan(none["polish_gain"]) and none["masked"] == ""
+
+
+class Scaled:
+    """q(z|x) = N(x, ¼), so that φ(d) = 2‖x + d − x_t‖²."""
+
+    latent_sizes = (4,)
+
+    def posterior(self, x):
+        mean = x.flatten(1)
+        return (DiagonalNormal(mean, torch.full_like(mean, math.log(0.5))),)
+
+
+def test_a_longer_search_finds_what_a_weak_attack_left():
+    # with w = x_t − x it has its minimum at the length ‖w‖ − λ / 4; half of it is left on the table
+    w = torch.tensor([[0.2, -0.1], [0.1, 0.3]]).view(2, 1, 1, 2)
+    x, lambdas = torch.full_like(w, 0.5), np.array([0.1, 0.4, 9.0])
+    length = np.clip(w.flatten(1).norm(dim=1).numpy() - lambdas[:, None] / 4, 0, None)
+    direction = (w / w.flatten(1).norm(dim=1).view(2, 1, 1, 1)).expand(3, -1, -1, -1, -1)
+    d = 0.5 * torch.from_numpy(length).float().view(3, 2, 1, 1, 1) * direction
+    norm = d.flatten(2).norm(dim=2).numpy()
+    distances = {
+        "adversarial_distance": np.ones((3, 2)),
+        "target_distance": np.zeros(2),
+        "original_distance": np.ones(2),
+        "input_distance": np.ones(2),
+    }
+    options = {"seed": 0, "draws": 1, "batch_size": 4}
+    weak = AttackedModel(Scaled(), find_loss("latent-kl"), x, x + w, d, norm, distances, **options)
+    arrays = check_polish(weak, lambdas, 12)
+    assert arrays["polish_row"].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    best = 2 * (length - w.flatten(1).norm(dim=1).numpy()) ** 2 + lambdas[:, None] * length
+    np.testing.assert_allclose(arrays["polish_objective"][:, 1], best[:2].ravel(), rtol=1e-3)
+    assert (arrays["polish_objective"][:, 0] > 1.02 * best[:2].ravel()).all()
+
+
 def test_strongest_is_the_row_of_least_ratio_within_each_budget():
     random = np.random.default_rng(0)
     norm, distance = random.uniform(0, 5, (9, 30)) * (random.random((9, 30)) > 0.3), np.full(30, 4.0)
@@ -231,6 +278,12 @@ def test_the_checks_of_a_trained_model_are_consistent_with_its_attacks(checked, 
         np.testing.assert_allclose(arrays["transfer_divergence"], file["divergence"][:], rtol=1e-3, atol=1e-3)
     assert arrays["noise_divergence"].shape == (4, 4) and np.isfinite(arrays["restart_divergence"]).all()
     assert 0.2 < arrays["probe_accuracy"] <= 1 and 0 < arrays["acceptance"] <= 1
+    with open_h5(attacked, "attack") as file:
+        row, pair = arrays["polish_row"].T
+        assert len(set(zip(row, pair))) == len(row) == min(12, (file["norm"][:] >= 1e-4).sum())
+        before, after = arrays["polish_objective"].T
+        np.testing.assert_allclose(before, file["objective"][:][row, pair], rtol=1e-4)
+        assert (after <= before).all() and (after > 0).all()
     measure(MEASURE, digits, weights, tmp_path / "again.h5", CPU, attack=attacked, source=attacked)
     with open_h5(tmp_path / "again.h5", "measure") as file:
         assert set(file) == set(arrays)
@@ -240,7 +293,7 @@ def test_the_checks_of_a_trained_model_are_consistent_with_its_attacks(checked, 
 
 def test_only_the_checks_that_are_asked_for_are_made(checked, digits, tmp_path):
     _, weights, attacked, measured = checked
-    none = Checks(noise=0, restarts=0, probe=False, mcmc_steps=0)
+    none = Checks(noise=0, restarts=0, polish=0, probe=False, mcmc_steps=0)
     spec = MeasureSpec(checks=none, draws=2, samples=2, batch_size=16)
     measure(spec, digits, weights, tmp_path / "m.h5", CPU, attack=attacked)
     checks = {quantity.name for quantity in quantities.CHECKS}
@@ -254,7 +307,14 @@ def test_the_checks_arrive_in_the_table_of_robustness(checked):
     _, _, attacked, measured = checked
     rows = attack_rows(CELL, "latent-kl", attacked, measured)
     row = pd.Series(robustness_row(CELL, "latent-kl", rows, None, measured))
-    wanted = ["noise_gain", "transfer_wins", "restart_wins", "probe_accuracy", "defence_acceptance"]
+    wanted = [
+        "noise_gain",
+        "transfer_wins",
+        "restart_wins",
+        "polish_gain",
+        "probe_accuracy",
+        "defence_acceptance",
+    ]
     names = ("probe_accuracy", "probe_target", "defended_success", "adaptive_success")
     wanted += [f"{name}_{budget}" for name in names for budget in (10, 100)]
     assert row[wanted].notna().sum() >= len(wanted) - 4  # success is unknown where no pair has O > T

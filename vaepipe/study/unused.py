@@ -150,10 +150,7 @@ def _unused_of_attack(own: DatasetSettings) -> Iterator[tuple[str, str]]:
     elif not any(find_loss(loss).needs_decode for loss in losses):
         yield "attack.draws", f"no draws of z in {', '.join(dict.fromkeys(losses))}"
     if own.attack.losses and own.attack.solver == "scipy":
-        walks = (
-            own.attack.effort == "thorough"
-        )  # by a solver of its own, whose steps depend on max_iterations
-        others = ("tolerance",) if walks else ("tolerance", "max_iterations")
+        others = ("effort", "max_iterations", "tolerance")
         yield from _whole_section("attack", others, "the solver scipy has its own")
 
 

@@ -16,7 +16,7 @@ GAIN = 0.01
 divergence at d = 0."""
 WEAK = 0.1
 """Share of beaten pairs from which on the attack counts as too weak."""
-FURTHER = 0.02
+FURTHER = 0.03
 """Share of the objective by which a longer search may lower rows on average. All four are assumptions."""
 
 GRID = ("objective", "divergence", "initial_divergence", "norm", "input_distance")

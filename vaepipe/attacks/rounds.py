@@ -44,7 +44,7 @@ class Effort:
 
 EFFORTS = {
     "fast": Effort(),
-    "default": Effort(rounds=1, walk=0.5, above=5e-4, valley=0.8),
+    "default": Effort(rounds=1, walk=0.5, above=5e-4, valley=0.4),
     "thorough": Effort(rounds=4, walk=2, above=0, valley=1),
 }
 BOLDNESS = (4.0, 1.0)
@@ -125,12 +125,12 @@ def walk_again(
 
 
 def search_on(problem: PenalisedProblem, pair: Tensor, lambda_: Tensor, d: Tensor) -> Rows:
-    """Return rows (R,) after the polished walks of a thorough round from the distortions ``d`` (R, n).
+    """Return rows (R,) after the polished walks of a round from the distortions ``d`` (R, n).
 
     Args:
         pair, lambda_: (R,).
     """
-    initial, steps = torch.zeros_like(lambda_), int(EFFORTS["thorough"].walk * problem.max_iterations)
+    initial, steps = torch.zeros_like(lambda_), problem.max_iterations
     for boldness in BOLDNESS:
         start = (problem.x[pair] + d).clamp(0, 1)
         d = problem.walk(pair, lambda_, start, steps, boldness).d

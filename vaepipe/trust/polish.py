@@ -1,4 +1,4 @@
-"""Has the attack gone as far as it can? A sample of its rows goes on with the walks of a thorough round."""
+"""Has the attack gone as far as it can? A sample of its rows walks on."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class Attack(Section):
     solver: Solver = "lbfgs"
     """`lbfgs` solves many rows at once. `scipy` is the reference: L-BFGS-B as in the papers (m = 25, factr =
     10), one row after the other, with its own bounds and stopping rules; it is a hundred times slower."""
-    effort: Effort = "default"
+    effort: Effort = Field(default="default", json_schema_extra=of_data_set)
     """How long to search for stronger attacks after the lower envelope over λ. `fast` does not. `default`
     takes one round of walks with momentum and of solves down the valley, `thorough` up to four longer ones.
     With rounds, a row has converged if its last search lowers it by at most 0.3 %; otherwise it stopped at

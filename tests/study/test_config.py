@@ -188,7 +188,9 @@ def test_every_key_has_a_meaning_and_a_default():
         if name != "Geometric" and "$ref" not in node and "$ref" not in str(node.get("additionalProperties"))
     }
     assert len(keys) > 60
-    of_data_set = {f"Model.{key}" for key in ("network", "hidden", "likelihood", "sigma_x")}
+    of_data_set = {f"Model.{key}" for key in ("network", "hidden", "likelihood", "sigma_x")} | {
+        "Attack.effort"
+    }
     required = {f"External.{key}" for key in schema["$defs"]["External"]["required"]}
     optional = {
         f"DatasetSettings.{key}"

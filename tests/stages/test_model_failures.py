@@ -149,7 +149,7 @@ def test_too_little_memory_still_halves_the_batch_of_an_attack(stages, tmp_path,
     fails(last=10, error=torch.OutOfMemoryError("CUDA out of memory"))
     stages[0]["attack"](tmp_path / "a.h5")
     assert (
-        "out of memory: going on with 32 rows at once" in capsys.readouterr().out
+        "out of memory: going on with 128 rows at once" in capsys.readouterr().out
         and (tmp_path / "a.h5").exists()
     )
 

@@ -102,3 +102,25 @@ def test_the_settings_of_a_family_are_in_its_own_spec():
         '"layers": 4' in models["seatbelt"].to_json() and '"free_bits": 0.125' in models["seatbelt"].to_json()
     )
     assert "layers" not in models["vae"].to_json() and "free_bits" not in models["vae"].to_json()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "device", "attack", "rows"),
+    [
+        ("digits", "cpu", {}, 256),
+        ("digits", "auto", {}, 256),
+        ("sprites", "cpu", {}, 64),
+        ("digits", "cpu", {"batch_size": 7}, 7),
+        ("digits", "cuda", {"pairs": 3, "lambdas": [1, 2], "lambdas_per_job": 1}, 6),
+        ("digits", "cuda", {"pairs": [[0, 1], [2, 3]]}, 100),
+        ("digits", "cuda", {"pairs": 600}, 4096),
+    ],
+)
+def test_the_batch_size_of_attacks_is_a_number_in_their_specs(dataset, device, attack, rows):
+    given = {"study": [dataset], "device": device, "attack": {"losses": ["latent-kl"], **attack}}
+    study = Study(given | {"ball": {"losses": ["latent-kl"]}})
+    cell = study.cells[0]
+    specs = [study.attack_spec(cell, "latent-kl"), study.ball_spec(cell, "latent-kl")]
+    specs += [study.measure_spec(cell, "latent-kl")]
+    specs += [study.attack_spec(cell, "latent-kl", block) for block in study.blocks(dataset)]
+    assert {spec.batch_size for spec in specs} == {rows}

@@ -159,9 +159,11 @@ class Attack(Section):
     tolerance: Positive = 0.0001
     """A row has converged when five steps lower its objective by at most tolerance × (objective + initial
     divergence / 10)."""
-    batch_size: Count = 64
+    batch_size: Literal["auto"] | Count = "auto"
     """Rows (λ, pair) per batch of the network. Every batch is filled up to this size, so that no row depends
-    on the other rows in its batch."""
+    on the other rows in its batch. `auto`: 256 for images of 8×8 pixels and 64 for those of 28×28 and more,
+    which are fastest on a CPU; with `device: cuda` all rows, at most 4096. It depends on the configuration
+    alone, not on the machine."""
     samples: Count = 8
     """Posterior samples per row for the distances in image space."""
     threads: Count = 1

@@ -138,7 +138,7 @@ class AttackSpec(Spec):
     precision: Precision = ATTACK.precision
     max_iterations: Count = ATTACK.max_iterations
     tolerance: Positive = ATTACK.tolerance
-    batch_size: Count = ATTACK.batch_size
+    batch_size: Count = 64
 
 
 class BallSpec(Spec):
@@ -153,7 +153,7 @@ class BallSpec(Spec):
     pair_seed: Natural = ATTACK.pair_seed
     draws: Count = ATTACK.draws
     precision: Precision = ATTACK.precision
-    batch_size: Count = ATTACK.batch_size
+    batch_size: Count = 64
 
 
 class MeasureSpec(Spec):
@@ -164,7 +164,7 @@ class MeasureSpec(Spec):
     pair_seed: Natural = ATTACK.pair_seed
     draws: Count = ATTACK.draws
     samples: Count = ATTACK.samples
-    batch_size: Count = ATTACK.batch_size
+    batch_size: Count = 64
 
     @property
     def seed(self) -> int:

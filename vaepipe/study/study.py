@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -27,6 +28,11 @@ from vaepipe.study.specs import (
 from vaepipe.study.validation import SECTIONS, Config, ConfigError, read_settings
 
 S = TypeVar("S", bound=Spec)
+
+MOST_ROWS = 4096
+"""Rows of an attack that a GPU works on at once, at most; where memory runs out, they are halved."""
+CACHED_PIXELS = 2**15
+"""Pixels of a batch of rows, at most, on a CPU: a row has 20 vectors of pixels and more in the solver."""
 
 
 class Study:
@@ -150,15 +156,32 @@ class Study:
         own = self.settings[cell.dataset].attack
         lambdas = own.lambdas if block is None else self.blocks(cell.dataset)[block]
         effort = own.effort if block is None else "default"  # rows on their own do not depend on it
-        return _take(AttackSpec, own, loss=loss, lambdas=lambdas, effort=effort)
+        rows = self.batch_size(cell.dataset)
+        return _take(AttackSpec, own, loss=loss, lambdas=lambdas, effort=effort, batch_size=rows)
 
     def ball_spec(self, cell: Cell, loss: str) -> BallSpec:
         own = self.settings[cell.dataset]
-        return _take(BallSpec, own.ball, own.attack, loss=loss)
+        return _take(BallSpec, own.ball, own.attack, loss=loss, batch_size=self.batch_size(cell.dataset))
 
     def measure_spec(self, cell: Cell, loss: str) -> MeasureSpec:
         own = self.settings[cell.dataset]
-        return _take(MeasureSpec, own.attack, loss=loss, checks=own.checks)
+        rows = self.batch_size(cell.dataset)
+        return _take(MeasureSpec, own.attack, loss=loss, checks=own.checks, batch_size=rows)
+
+    def batch_size(self, dataset: str) -> int:
+        """Return the rows (λ, pair) per batch of the network in attacks on a data set.
+
+        `auto` on a CPU: as many as let the solver's state stay in its cache, and 64 at least.
+        """
+        own = self.settings[dataset]
+        if own.attack.batch_size != "auto":
+            return own.attack.batch_size
+        if self.device == "cuda":
+            pairs = own.attack.pairs
+            count = pairs if isinstance(pairs, int) else len(pairs)
+            return min(MOST_ROWS, count * len(own.attack.lambdas))
+        fitting = CACHED_PIXELS // math.prod(DATASETS[own.kind].shape)
+        return next(rows for rows in (256, 128, 64) if rows <= max(fitting, 64))
 
     def figure_spec(self, shown: Iterable[Cell] = (), datasets: Iterable[str] | None = None) -> FigureSpec:
         """Return the spec of a figure.

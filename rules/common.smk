@@ -87,12 +87,18 @@ wildcard_constraints:
     figure=constraint(FIGURES),
 
 
+# what jobs load, some of it only inside functions
+LOADED = [f"vaepipe.{room}" for room in ("stages", "attacks", "claims", "figures", "metrics", "models", "pages")]
+LOADED += ["safetensors.torch", "pyarrow.pandas_compat", "pyarrow.parquet", "matplotlib.backends.backend_agg"]
+LOADED += ["matplotlib.backends.backend_pdf", "plotly.offline"]
+
+
 def serve_jobs():
     """Start a process that forks the jobs, where they run on this machine's CPU and are enough to repay its start."""
     elsewhere = workflow.deployment_settings.deployment_method or not workflow.local_exec or GPU
     jobs_to_run = sum(1 for _ in workflow.dag.needrun_jobs())
     if workflow.is_main_process and not workflow.touch and not elsewhere and jobs_to_run >= 10:
-        os.environ[hand_over.ADDRESS] = job_server.start("vaepipe.stages")
+        os.environ[hand_over.ADDRESS] = job_server.start(*LOADED)
 
 
 def growing(amount):

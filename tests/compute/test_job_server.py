@@ -25,6 +25,10 @@ def main():
     print(json.dumps(facts), flush=True)
     print("said", file=sys.stderr)
     how = sys.argv[1]
+    if how == "loaded":
+        print(sorted(name for name in sys.modules if name.startswith("vaepipe.figures.")))
+        from vaepipe.storage import code_digest
+        print(code_digest._meaning.cache_info().misses > 50)
     if how == "read":
         print(sys.stdin.read())
     elif how == "text":
@@ -50,18 +54,17 @@ HOLD = """
 import sys
 from vaepipe.compute import job_server
 
-print(job_server.start(), flush=True)
+print(job_server.start(*sys.argv[1:]), flush=True)
 sys.stdin.read()
 """
 """A workflow: it starts a server and lives until its input ends."""
 
 
 @pytest.fixture
-def workflow():
-    """A process that has started a server, and the address of the server."""
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+def workflow(request):
+    """A process that has started a server, and its address; the parameter is what the server loads."""
+    command = [sys.executable, "-c", HOLD, *getattr(request, "param", ())]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     yield holder, holder.stdout.readline().strip()
     holder.kill()
     holder.communicate()
@@ -150,3 +153,11 @@ def test_jobs_run_side_by_side(workflow, tmp_path):
         assert one.stdout.readline() == "ready\n"
         one.terminate()
     assert [one.wait(60) for one in running] == [7] * 4
+
+
+@pytest.mark.parametrize("workflow", [("vaepipe.stages", "vaepipe.figures")], indirect=True)
+def test_the_server_has_loaded_packages_and_the_digests_of_their_code_and_has_no_threads(workflow, tmp_path):
+    running = job(tmp_path, workflow[1], "loaded")
+    assert facts(running)["pid"] != running.pid  # with threads it would not serve
+    out, _ = running.communicate(timeout=60)
+    assert "vaepipe.figures.swissroll" in out and out.endswith("True\n")

@@ -29,7 +29,7 @@ from vaepipe.trust import quantities
 from vaepipe.trust.attacked_model import AttackedModel
 from vaepipe.trust.defence import Defended
 from vaepipe.trust.hmc import hmc
-from vaepipe.trust.masking import descend, noise, resize
+from vaepipe.trust.masking import descend, gaussian, resize
 from vaepipe.trust.polish import check_polish
 from vaepipe.trust.probe import Probe
 
@@ -44,7 +44,7 @@ def test_noise_has_the_norm_it_is_asked_for_inside_the_box():
     x = make_images(6)
     norm = torch.tensor([0.0, 1e-3, 0.3, 1.0, 2.0, 3.0])
     for seed in range(5):
-        d = noise(x, norm, seeded(seed))
+        d = resize(x, gaussian(x, seeded(seed)), norm)
         torch.testing.assert_close(d.flatten(1).norm(dim=1), norm, rtol=1e-4, atol=1e-6)
         assert (x + d).min() >= 0 and (x + d).max() <= 1
     free = torch.full((1, 1, 8, 8), 0.5)

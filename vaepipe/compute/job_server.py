@@ -10,7 +10,8 @@ fork ends:
 - when the workflow ends, the server ends. If the workflow is killed, its jobs go on, as without a server, and
   the server ends with the last of them.
 
-The server computes nothing, so it has no threads, which a fork would lose.
+The server computes nothing, so it has no threads, which a fork would lose. It reads the package's source and
+git revision when it loads the package, so the digest of the code that a job stores is that of what it runs.
 """
 
 from __future__ import annotations
@@ -30,11 +31,16 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from vaepipe.compute.hand_over import FORWARDED
+from vaepipe.storage.code_digest import read_loaded_modules
 from vaepipe.storage.errors import run_stage
+from vaepipe.storage.provenance import record
 
+PACKAGE = "vaepipe."
+ARROW = "jemalloc_bg_thd"
 THREADS = ("OMP", "MKL", "OPENBLAS", "GOTO", "VECLIB", "NUMEXPR")
 PDEATHSIG = 1
 """Option of prctl, from Linux' prctl.h: the signal that a process gets when its parent ends."""
@@ -42,18 +48,18 @@ SECONDS = 10
 """Time in which a job that has connected says what it is."""
 
 
-def start(*packages: str) -> str:
+def start(*modules: str) -> str:
     """Start a server that ends with this process, and return its address, the name of an abstract socket.
 
     Args:
-        packages: packages all of whose modules it loads.
+        modules: what it loads; of a package of this repository also all modules below it.
     """
     listener = socket.socket(socket.AF_UNIX)
     address = f"vaepipe-{os.getpid()}-{os.urandom(8).hex()}"
     listener.bind("\0" + address)
     listener.listen(64)
     one = {f"{library}_NUM_THREADS": "1" for library in THREADS} | {"VECLIB_MAXIMUM_THREADS": "1"}
-    command = [sys.executable, "-m", "vaepipe.compute.job_server", str(listener.fileno()), *packages]
+    command = [sys.executable, "-m", "vaepipe.compute.job_server", str(listener.fileno()), *modules]
     # its input is a pipe that this process alone holds open
     subprocess.Popen(
         command,
@@ -188,13 +194,32 @@ def main() -> None:
     """Load what jobs load, then serve; in a forked process do the job."""
     for number in FORWARDED:
         signal.signal(number, signal.SIG_IGN)
-    for package in sys.argv[2:]:
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
-            importlib.import_module(module.name)
+    for name in sys.argv[2:]:
+        _load(name)
+    read_loaded_modules()
+    record()
+    if others := _other_threads():
+        sys.exit(f"no job server, as it has threads that a fork would lose: {', '.join(others)}")
     gc.freeze()  # the collector would otherwise write to, and so copy, all pages that forks share
     job = Server(socket.socket(fileno=int(sys.argv[1]))).serve()
     if job is not None:
         _end_with(importlib.import_module(job["module"]).main)
+
+
+def _other_threads() -> list[str]:
+    """Return the names of the threads beside this one, without that of Arrow's allocator, which forks start
+    anew."""
+    task = Path("/proc/self/task")
+    others = [thread for thread in os.listdir(task) if thread != str(os.getpid())]
+    names = [(task / thread / "comm").read_text().strip() for thread in others]
+    return sorted(name for name in names if name != ARROW)
+
+
+def _load(name: str) -> None:
+    module = importlib.import_module(name)
+    if name.startswith(PACKAGE):
+        for below in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{name}."):
+            _load(below.name)
 
 
 def _end_with(work: Callable[[], None]) -> NoReturn:

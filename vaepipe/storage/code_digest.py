@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -53,6 +54,12 @@ def code_digest(*modules: str) -> str:
         for name in sorted(closure)
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def read_loaded_modules() -> None:
+    """Read the modules of the package that this process has loaded, for all digests that it makes later."""
+    for name in [name for name in sys.modules if name.startswith("vaepipe.")]:
+        _imports(name.removeprefix("vaepipe."))
 
 
 def clear_caches() -> None:

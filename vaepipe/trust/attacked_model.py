@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaepipe.analysis import robustness
-from vaepipe.attacks.loss import Loss
+from vaepipe.attacks.loss import Loss, in_batches
 from vaepipe.attacks.objective import Objective
 from vaepipe.compute.randomness import seeded_generator
 
@@ -55,8 +55,17 @@ class AttackedModel:
         self.row = robustness.strongest(norm, distances["input_distance"], ratio)
 
     def divergence(self, u: Tensor) -> Tensor:
-        """Return the loss (P,) at one adversarial input for each pair, ``u`` (P, C, H, W)."""
-        return self.objective.divergence(u, torch.arange(len(u), device=u.device))
+        """Return the loss (N·P,) at adversarial inputs ``u`` (N·P, C, H, W) of all pairs, N times in turn."""
+        return self.objective.divergence(u, torch.arange(len(u), device=u.device) % len(self.x))
+
+    def divergences(self, u: Tensor) -> Tensor:
+        """Return the loss (L, P) at adversarial inputs ``u`` (L, P, C, H, W), without gradient."""
+        rows, pair = u.flatten(0, 1), torch.arange(len(self.x), device=u.device).repeat(len(u))
+        number = torch.arange(len(rows), device=u.device)
+        value = in_batches(
+            lambda n: self.objective.divergence(rows[n], pair[n]), number, self.objective.batch_size
+        )
+        return value.unflatten(0, u.shape[:2])
 
     def generator(self, *purpose: object) -> torch.Generator:
         """Return a random stream for one purpose."""

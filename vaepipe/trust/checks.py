@@ -6,7 +6,6 @@ Other distortions should not do better than those of the attack. Each check retu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from vaepipe.analysis.robustness import BUDGETS
 from vaepipe.trust.attacked_model import AttackedModel
 from vaepipe.trust.defence import check_defence
-from vaepipe.trust.masking import descend, noise
+from vaepipe.trust.masking import descend, gaussian, resize
 from vaepipe.trust.polish import check_polish
 from vaepipe.trust.probe import check_probe
 
@@ -61,38 +60,42 @@ def run_checks(
 @torch.no_grad()
 def check_noise(attacked: AttackedModel, draws: int) -> Arrays:
     """Replace each distortion by random noise of its norm; keep the best of several draws."""
-    x, norms = attacked.x, torch.from_numpy(attacked.norm).to(attacked.x)
-    least = []
-    for row, norm in enumerate(norms):
-        generators = (attacked.generator("noise", row, draw) for draw in range(draws))
-        tries = [attacked.divergence(x + noise(x, norm, generator)) for generator in generators]
-        least.append(torch.stack(tries).amin(0))
-    return {"noise_divergence": _stack(least)}
+    x = attacked.x.expand_as(attacked.distortion)  # L P C H W
+    norm = torch.from_numpy(attacked.norm).to(x).flatten()
+    tries = []
+    for draw in range(draws):
+        generators = (attacked.generator("noise", row, draw) for row in range(len(x)))
+        directions = torch.cat([gaussian(attacked.x, generator) for generator in generators])
+        d = resize(x.flatten(0, 1), directions, norm)
+        tries.append(attacked.divergences(x + d.view_as(x)))
+    return {"noise_divergence": _to_numpy(torch.stack(tries).amin(0))}
 
 
 @torch.no_grad()
 def check_transfer(attacked: AttackedModel, distortion: np.ndarray, norm: np.ndarray) -> Arrays:
     """Apply the distortions that were made for another model."""
-    x = attacked.x
-    divergences = [attacked.divergence(x + torch.from_numpy(d).to(x)) for d in distortion]
-    return {"transfer_divergence": _stack(divergences), "transfer_norm": norm}
+    divergences = attacked.divergences(attacked.x + torch.from_numpy(distortion).to(attacked.x))
+    return {"transfer_divergence": _to_numpy(divergences), "transfer_norm": norm}
 
 
 def check_restarts(attacked: AttackedModel, count: int, steps: int) -> Arrays:
     """Descend from random points within each budget; keep the best of the starts."""
     x = attacked.x
-    divergences, norms = [], []
-    for number, budget in enumerate(BUDGETS):
-        radius = budget * (x - attacked.target).flatten(1).norm(dim=1)
-        generators = (attacked.generator("restart", number, start) for start in range(count))
-        starts = [noise(x, radius, generator) for generator in generators]
-        ends = [descend(attacked.divergence, x, start, radius, steps) for start in starts]
-        least, best = torch.stack([value for _, value in ends]).min(0)
-        divergences.append(least)
-        lengths = torch.stack([d.flatten(1).norm(dim=1) for d, _ in ends])
-        norms.append(lengths.gather(0, best[None])[0])
-    return {"restart_divergence": _stack(divergences), "restart_norm": _stack(norms)}
+    size = (x - attacked.target).flatten(1).norm(dim=1)
+    radius = torch.cat([budget * size for budget in BUDGETS for _ in range(count)])
+    generators = [
+        attacked.generator("restart", number, start)
+        for number in range(len(BUDGETS))
+        for start in range(count)
+    ]
+    directions = torch.cat([gaussian(x, generator) for generator in generators])
+    rows = x.repeat(len(generators), *[1] * (x.ndim - 1))  # all budgets and starts side by side
+    ends, values = descend(attacked.divergence, rows, resize(rows, directions, radius), radius, steps)
+    shape = (len(BUDGETS), count, len(x))
+    least, best = values.view(shape).min(1)
+    norms = ends.flatten(1).norm(dim=1).view(shape).gather(1, best[:, None])[:, 0]
+    return {"restart_divergence": _to_numpy(least), "restart_norm": _to_numpy(norms)}
 
 
-def _stack(rows: Iterable[Tensor]) -> np.ndarray:
-    return torch.stack(list(rows)).cpu().numpy()
+def _to_numpy(values: Tensor) -> np.ndarray:
+    return values.cpu().numpy()

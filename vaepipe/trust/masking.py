@@ -39,9 +39,9 @@ def resize(x: Tensor, direction: Tensor, norm: Tensor) -> Tensor:
     return cut(low)
 
 
-def noise(x: Tensor, norm: Tensor, generator: torch.Generator) -> Tensor:
-    """Return Gaussian noise of the given norm, cut to the box."""
-    return resize(x, torch.randn(x.shape, generator=generator, device=x.device), norm)
+def gaussian(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Return Gaussian noise of the shape of ``x``."""
+    return torch.randn(x.shape, generator=generator, device=x.device)
 
 
 def shrink(x: Tensor, distortion: Tensor, radius: Tensor) -> Tensor:

@@ -88,7 +88,9 @@ wildcard_constraints:
 
 
 # what jobs load, some of it only inside functions
-LOADED = [f"vaepipe.{room}" for room in ("stages", "attacks", "claims", "figures", "metrics", "models", "pages")]
+LOADED = [
+    f"vaepipe.{room}" for room in ("stages", "attacks", "claims", "figures", "metrics", "models", "pages")
+]
 LOADED += ["safetensors.torch", "pyarrow.pandas_compat", "pyarrow.parquet", "matplotlib.backends.backend_agg"]
 LOADED += ["matplotlib.backends.backend_pdf", "plotly.offline"]
 

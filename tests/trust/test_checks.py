@@ -398,7 +398,7 @@ def test_the_headline_says_which_attacks_were_flagged():
     common = {"dataset": "digits", "loss": "latent-kl", "family": "beta-vae", "d_z": 4, "noise_gain": 0.3}
     table = pd.DataFrame([common | {"beta": 4.0, "masked": np.nan}, common | {"beta": 8.0, "masked": np.nan}])
     assert _flags(Data(robustness=table), "digits", "latent-kl") == [
-        "  checks (noise, transfer, restarts): none of 2 attacks flagged as too weak"
+        "  checks (noise, transfer, restarts, polish): none of 2 attacks flagged as too weak"
     ]
     table["masked"] = table["masked"].astype(object)
     table.loc[1, "masked"] = "noise of the same norm does 95 % as well"

@@ -101,7 +101,7 @@ DATASETS: dict[str, Dataset] = {
         | {
             "grid": {"betas": [1, 4, 8], "d_z": [4, 16]},
             "train": {"epochs": 50, "batch_size": 64, "learning_rate": 2.0e-3, "schedule": "cosine"},
-            # `output` uses one draw of z at each step; a longer search gains at most 2.5 % on such small models
+            # `output` uses one draw of z at each step; a longer search gains at most 2.5 % here
             "attack": {"losses": ["latent-kl", "output", "latent-w2"], "draws": 1, "effort": "fast"},
         },
     ),

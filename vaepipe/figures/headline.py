@@ -145,7 +145,9 @@ def _flags(data: Data, dataset: str, loss: str) -> list[str]:
     rows = data.robustness[(data.robustness["dataset"] == dataset) & (data.robustness["loss"] == loss)]
     flagged = rows[is_flagged(rows)]
     if flagged.empty:
-        return [f"  checks (noise, transfer, restarts, polish): none of {len(rows)} attacks flagged as too weak"]
+        return [
+            f"  checks (noise, transfer, restarts, polish): none of {len(rows)} attacks flagged as too weak"
+        ]
     first = flagged.iloc[0]
     name = f"{label(first['family'])} β = {first['beta']:g}, d_z = {first['d_z']}"
     more = f"; and {len(flagged) - 1} more, see robustness.csv" if len(flagged) > 1 else ""

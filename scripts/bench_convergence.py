@@ -212,6 +212,7 @@ def draw(path: Path, name: str, results: dict[str, tuple[AttackResult, float]], 
         xscale="log", xlabel="evaluations per row", ylabel="mean objective above best known, %", title=name
     )
     axes.set_yscale("symlog", linthresh=1)
+    axes.margins(x=0.15)
     axes.set_ylim(0, 1.5 * axes.get_ylim()[1])
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")

@@ -143,7 +143,7 @@ def test_a_pair_that_no_probe_lowers_is_left_alone_and_the_others_are_not():
     effort = EFFORTS["default"]
     walked = deep.iterations - fast.iterations >= int(effort.walk * 400)
     may = (fast.norm > 0) & (fast.objective > effort.above * fast.initial_divergence)
-    probes = rounds.every_sixth(may, lambdas)
+    probes = rounds.every_third(may, lambdas)
     assert torch.equal(walked[:, 0], probes[:, 0]) and walked[:, 1].sum() > probes[:, 1].sum()
 
 

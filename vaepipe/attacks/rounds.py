@@ -44,14 +44,14 @@ class Effort:
 
 EFFORTS = {
     "fast": Effort(),
-    "default": Effort(rounds=1, walk=0.5, above=5e-4, valley=0.4),
+    "default": Effort(rounds=1, walk=0.5, above=5e-4, valley=0.8),
     "thorough": Effort(rounds=4, walk=2, above=0, valley=1),
 }
 BOLDNESS = (4.0, 1.0)
 """Factor of the first step of a walk; a round has one walk for each."""
 POLISH = 0.16
 """Share of the L-BFGS that ends a walk."""
-PROBES = 6
+PROBES = 3
 """Before all rows of a pair walk, every PROBES-th does: if none gains, the others are left as they are."""
 STILL = 3e-3
 """Share of the objective by which a search has to lower a row to count as a gain."""
@@ -81,7 +81,7 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, effort: E
         pairs = active.any(0)
         walking = active & (best.norm > 0) & best.objective.isfinite()
         walking = walking & (best.objective > effort.above * best.initial_divergence)
-        probes = walking if turn else every_sixth(walking, lambdas)
+        probes = walking if turn else every_third(walking, lambdas)
         for some in (probes, walking & ~probes):
             for boldness in BOLDNESS:
                 taken = some & pairs
@@ -94,7 +94,7 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, effort: E
     return best
 
 
-def every_sixth(walking: Tensor, lambdas: Tensor) -> Tensor:
+def every_third(walking: Tensor, lambdas: Tensor) -> Tensor:
     """Return every `PROBES`-th row of the mask (L, P), counted from each pair's largest λ; all of a few."""
     order = lambdas.argsort(descending=True)
     number = torch.empty_like(walking, dtype=torch.long)

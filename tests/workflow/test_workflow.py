@@ -19,7 +19,8 @@ from planning import overlay, planned
 from vaepipe.claims import claims as claims_of_posts
 from vaepipe.datasets.prepared import read_split
 from vaepipe.figures.registry import FIGURES
-from vaepipe.study.jobs import STAGES
+from vaepipe.study.jobs import HANDED_OVER, STAGES
+from vaepipe.tools.plan import read_benchmark
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +64,8 @@ def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline
     logs = (folder / "logs/models/digits/vae/beta~1/dz~4/seed~0/train.log").read_text()
     assert logs.count("epoch") == 5 and "s left" in logs
     assert not list(folder.rglob(".*.resume*")) and not list(folder.rglob("*.tmp*"))
+    trained = [read_benchmark(path) for path in folder.glob("benchmarks/models/**/train.jsonl")]
+    assert len(trained) == 6 and all(row["max_rss"] < HANDED_OVER for row in trained)  # the server did them
 
 
 def test_a_second_run_has_nothing_to_do(study):

@@ -82,11 +82,12 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, effort: E
         walking = active & (best.norm > 0) & best.objective.isfinite()
         walking = walking & (best.objective > effort.above * best.initial_divergence)
         probes = walking if turn else every_third(walking, lambdas)
+        before = best.objective
         for some in (probes, walking & ~probes):
             for boldness in BOLDNESS:
                 taken = some & pairs
                 best = take(walk_again(problem, lambdas, best, taken, effort.walk, boldness), taken)
-            pairs = (gained & probes).any(0)
+            pairs = (falls(before, best) & probes).any(0)
         valley = (best.norm > 0) & (best.objective < SMALL * best.initial_divergence) & active.any(0)
         best = take(down_the_valley(problem, lambdas, best, valley, effort.valley), valley)
     converged = torch.where(searched, ~gained, best.converged & ~gained)

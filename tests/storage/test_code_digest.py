@@ -247,6 +247,8 @@ def mutations(tree):
         called = ast.unparse(node.func) if is_call else ""
         if isinstance(node, ast.Raise) or called == "print" or called.endswith(("Error", "warn")):
             return
+        if called == "sys.exit" and any(isinstance(text, ast.JoinedStr) for text in node.args):
+            return
         if isinstance(node, ast.keyword) and node.arg in ("help", "description", "epilog", "metavar", "prog"):
             return
         if (isinstance(node, ast.Constant) and type(node.value) in (int, float)) or isinstance(

@@ -77,3 +77,13 @@ def load_failing(weights):
     model = Failing()
     model.load_state_dict(weights)
     return model.eval()
+
+
+class Scaled:
+    """q(z|x) = N(x, ¼), so that φ(d) = 2‖x + d − x_t‖²."""
+
+    latent_sizes = (4,)
+
+    def posterior(self, x):
+        mean = x.flatten(1)
+        return (distributions.DiagonalNormal(mean, torch.full_like(mean, math.log(0.5))),)

@@ -1,11 +1,9 @@
 """Effort: what rounds of a deeper search add to the envelope, and what they leave as it is."""
 
-import math
-
 import pytest
 import torch
 from conftest import make_images
-from outside_models import make_encoder
+from outside_models import Scaled, make_encoder
 
 from vaepipe.attacks import rounds
 from vaepipe.attacks.errors import Refused
@@ -81,16 +79,6 @@ def test_a_kinked_divergence_is_lowered_further_than_by_the_default():
     lambdas = torch.tensor([0.5, 1.0])
     fast, thorough = fast_and_thorough(Kinked(), x, target, lambdas, max_iterations=50, batch_size=8)
     assert (thorough.objective < 0.99 * fast.objective).all()
-
-
-class Scaled:
-    """q(z|x) = N(x, ¼)."""
-
-    latent_sizes = (4,)
-
-    def posterior(self, x):
-        mean = x.flatten(1)
-        return (DiagonalNormal(mean, torch.full_like(mean, math.log(0.5))),)
 
 
 def test_a_closed_form_stays_exact_and_its_rows_converge():

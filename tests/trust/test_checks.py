@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import make_images
-from outside_models import make_encoder
+from outside_models import Scaled, make_encoder
 
 from vaepipe.analysis import robustness
 from vaepipe.analysis.verdict import verdict
@@ -184,16 +184,6 @@ def test_an_attack_that_a_longer_search_lowers_is_flagged():
     assert found["polish_gain"] == pytest.approx(0.025) and found["masked"] == ""
     none = verdict(frame, {"polish_objective": np.zeros((0, 2))})
     assert np.isnan(none["polish_gain"]) and none["masked"] == ""
-
-
-class Scaled:
-    """q(z|x) = N(x, ¼), so that φ(d) = 2‖x + d − x_t‖²."""
-
-    latent_sizes = (4,)
-
-    def posterior(self, x):
-        mean = x.flatten(1)
-        return (DiagonalNormal(mean, torch.full_like(mean, math.log(0.5))),)
 
 
 def test_a_longer_search_finds_what_a_weak_attack_left():

@@ -27,7 +27,7 @@ slurm: .venv/installed  ## the study on a Slurm cluster, from its login node
 	@$(CHECK)
 	$(BIN)/snakemake --profile profiles/slurm $(STUDY)
 
-test: .venv/installed  ## the tests; TESTS='-m "not slow"' runs those that take a minute, TESTS=tests/attacks a room
+test: .venv/installed  ## the tests; TESTS='-m "not slow"' runs those that are quick, TESTS=tests/attacks a room
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
 lint: .venv/installed types  ## style, types and the arrows between rooms

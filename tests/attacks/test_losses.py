@@ -76,6 +76,7 @@ CLOSED = {
     "latent-skl": lambda q, t: (kl_divergence(q, t) + kl_divergence(t, q)).sum(1) / 2,
     "latent-w2": w2_squared,
     "latent-mean": lambda q, t: ((q.mean - t.mean) ** 2).sum(1),
+    "latent-variance-target": lambda q, t: ((q.variance.log() - t.variance.log()) ** 2).sum(1) / 4,
 }
 
 
@@ -89,6 +90,22 @@ def test_latent_losses_sum_a_distance_of_posteriors_over_layers(family, loss):
     torch.testing.assert_close(found, sum(CLOSED[loss](q, t) for q, t in parts))
     if loss == "latent-w2":
         torch.testing.assert_close(value(model, "latent-w2-root")[0], found.sqrt())
+
+
+CLOSED_AWAY = {
+    "latent-mean-away": lambda q, x: -(q.mean - x.mean).norm(dim=1),
+    "latent-variance": lambda q, x: (x.entropy() - q.entropy()).sum(1),
+}
+
+
+@pytest.mark.parametrize("family", ["vae", "seatbelt"])
+@pytest.mark.parametrize("loss", CLOSED_AWAY)
+def test_losses_without_target_compare_with_the_clean_posterior(family, loss):
+    model = make(family)
+    found, s = value(model, loss)
+    both = (model.posterior(x) for x in (s.x[PAIR] * 0.9, s.x[PAIR]))
+    parts = [[Normal(q.mean, q.log_std.exp()) for q in layer] for layer in zip(*both)]
+    torch.testing.assert_close(found, sum(CLOSED_AWAY[loss](q, x) for q, x in parts))
 
 
 def test_the_files_of_losses_are_the_registry_and_load_without_torch():
@@ -107,7 +124,7 @@ class WithoutDecode:
         self.posterior, self.infer, self.latent_sizes = model.posterior, model.infer, model.latent_sizes
 
 
-ZERO_ELSEWHERE = ("output", "max-damage")
+ZERO_ELSEWHERE = ("output", "max-damage", *CLOSED_AWAY)
 """Losses that are not zero at the target."""
 
 

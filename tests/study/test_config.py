@@ -56,6 +56,8 @@ MISTAKES = [
         "both written 2",
     ),
     ({"grid": {"d_z": [4.0]}}, "grid.d_z[0]: 4.0", "an integer ≥ 1"),
+    ({"ball": {"linf": ["8/0"]}}, "ball.linf[0]: '8/0'", "a number > 0"),
+    ({"ball": {"linf": ["0/255"]}}, "ball.linf[0]", "a number > 0"),
     ({"grid": {"d_z": [0]}}, "grid.d_z[0]: 0", "an integer ≥ 1"),
     ({"grid": {"families": ["tcvae"]}}, "grid.families[0]: 'tcvae'", "beta-tcvae"),
     ({"attack": {"losses": ["latent"]}}, "attack.losses[0]: 'latent'", "latent-kl"),
@@ -177,6 +179,11 @@ def test_runtime_choices_are_not_part_of_what_decides_a_model():
 def test_lambdas_are_sorted_and_may_be_one():
     assert lambda_values([4, 1, 2.5]) == (1.0, 2.5, 4.0)
     assert lambda_values({"log2_min": -3, "log2_max": 5, "count": 1}) == (0.125,)
+
+
+def test_radii_may_be_written_in_levels_of_a_byte():
+    settings = Study({"study": ["digits"], "ball": {"linf": ["8/255", 0.1]}}).settings["digits"]
+    assert settings.ball.linf == (8 / 255, 0.1)
 
 
 def test_every_key_has_a_meaning_and_a_default():

@@ -103,6 +103,30 @@ def between(distance: Distance) -> Callable[[Setting], Divergence]:
     return build
 
 
+def away(distance: Distance) -> Callable[[Setting], Divergence]:
+    """Return a `Loss.build` that sums −``distance(q(z|x + d), q(z|x))`` over layers: there is no target."""
+
+    def build(setting: Setting) -> Divergence:
+        import torch
+
+        from vaepipe.models.distributions import DiagonalNormal
+
+        def packed(x: Tensor) -> Tensor:
+            return torch.cat([part for q in setting.model.posterior(x) for part in q], 1)
+
+        sizes = [part.shape[1] for q in setting.goals for part in q]
+        parts = in_batches(packed, setting.x, setting.batch_size).split(sizes, 1)
+        clean = [DiagonalNormal(mean, log_std) for mean, log_std in zip(parts[::2], parts[1::2])]
+
+        def divergence(x: Tensor, pair: Tensor) -> Tensor:
+            layers = zip(setting.model.posterior(x), clean)
+            return cast("Tensor", -sum(distance(q, goal.rows(pair)) for q, goal in layers))
+
+        return divergence
+
+    return build
+
+
 def infer(model: Any, x: Tensor, noise: Tensor) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
     """Return (posteriors, samples), one of each per layer, for standard normal ``noise`` (S, B, Σ D_l).
 

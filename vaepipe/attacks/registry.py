@@ -7,6 +7,9 @@ LOSSES: tuple[str, ...] = (
     "latent-w2",
     "latent-w2-root",
     "latent-mean",
+    "latent-mean-away",
+    "latent-variance",
+    "latent-variance-target",
     "output",
     "max-damage",
 )

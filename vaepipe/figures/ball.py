@@ -64,6 +64,8 @@ def _panel(
         ax.set_yscale("log")
         style.log_ticks(ax)
     ax.set_xlabel(XLABEL[where["ball"]])
+    if where["ball"] == "linf" and in_levels(frame["radius"]):
+        ax.xaxis.set_major_formatter(lambda radius, _: f"{255 * radius:.3g}/255")
     curves.label_y(ax, "share of divergence left" if share else curves.with_unit("divergence", where["loss"]))
     ax.set_title(f"{curves.title(where | {'ball': NAMES[where['ball']]})}, β = {beta:g}")
     scale = "1: nothing changed. Ratio of means." if share else "At ε = 0: without distortion."
@@ -71,6 +73,11 @@ def _panel(
     lines += [notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "band"), flags.note(frame)]
     style.note(ax, notes.joined(lines))
     return handles
+
+
+def in_levels(radii: pd.Series) -> bool:
+    """Return whether all bounds are whole levels of a byte, as papers give them: 8/255."""
+    return bool(np.allclose(255 * radii, (255 * radii).round(), atol=1e-6))
 
 
 def _curve(ax: Axes, family: str, means: Mapping[float, Interval]) -> Artist:

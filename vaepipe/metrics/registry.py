@@ -3,5 +3,12 @@
 LATENT_METRICS: tuple[str, ...] = ("decomposition", "overlap", "active_units", "mig")
 """Of a model's aggregate posterior; ``vaepipe/metrics/latent/<name>.py``."""
 
-TRIAL_METRICS: tuple[str, ...] = ("distances", "likelihood", "similarity", "reconstructions")
+TRIAL_METRICS: tuple[str, ...] = (
+    "distances",
+    "likelihood",
+    "similarity",
+    "psnr",
+    "lpips",
+    "reconstructions",
+)
 """Of what an attack does to reconstructions; ``vaepipe/metrics/trial/<name>.py``."""

@@ -5,4 +5,4 @@ A family ``beta-vae`` lies in ``vaepipe/models/families/beta_vae.py``, a network
 """
 
 FAMILIES: tuple[str, ...] = ("ae", "vae", "beta-vae", "beta-tcvae", "seatbelt")
-NETWORKS: tuple[str, ...] = ("mlp", "conv", "burgess")
+NETWORKS: tuple[str, ...] = ("mlp", "conv", "burgess", "compact")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 CONTEXT = 128
 """Size of the code of x that the upper posteriors see. Assumption."""
-WIDTHS = (1024, 512, 256, 128, 64)
-"""Hidden widths of the networks between layers l and l + 1. Assumption."""
 BOUND = 5.0
 """ln σ of the distributions between layers stays within ± this. Without a bound training breaks: four layers
 on the digits reach KLs of 10¹² nats. Assumption."""
@@ -30,12 +28,13 @@ class Seatbelt(VAE):
     """``d_z`` is the size of the top layer; each layer below is twice as large. With one layer it is the VAE.
 
     Args:
-        settings: as of `VAE`, and ``layers``, the number L of stochastic layers.
+        settings: as of `VAE`, and ``layers``, the number L of stochastic layers, and ``between``, the hidden
+            widths of the networks between layers l and l + 1.
     """
 
     def __init__(self, shape: tuple[int, ...], d_z: int, settings: ModelSettings):
         super().__init__(shape, d_z, settings)
-        widths = WIDTHS + WIDTHS[-1:] * settings.layers
+        widths = [*settings.between, *[settings.between[-1]] * settings.layers]
         between = list(zip(self.latent_sizes[:-1], self.latent_sizes[1:], widths))
         if between:
             network = find_network(settings.network)

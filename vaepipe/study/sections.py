@@ -52,8 +52,8 @@ class Model(Section):
     """Networks and likelihood."""
 
     network: NetworkName = Field(default="mlp", json_schema_extra=of_data_set)
-    """`mlp` or `conv` after Chen et al. (2018), or `burgess`, the convolutions of Burgess et al. (2018).
-    `conv` and `burgess` need images. The default depends on the data set."""
+    """`mlp` or `conv` after Chen et al. (2018), `burgess`, the convolutions of Burgess et al. (2018), or
+    `compact`, a small one. All but `mlp` need images. The default depends on the data set."""
     hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
         default=(128, 128), json_schema_extra=of_data_set
     )
@@ -67,6 +67,9 @@ class Model(Section):
     Assumption. The default depends on the data set."""
     layers: Count = 4
     """Stochastic layers of a Seatbelt-VAE. Assumption: the figures of the paper have 4."""
+    between: Annotated[tuple[Count, ...], Field(min_length=1)] = (1024, 512, 256, 128, 64)
+    """Hidden widths of the networks between the stochastic layers of a Seatbelt-VAE, from the bottom up; the
+    last one repeats. Assumption."""
 
 
 class TrainOptions(Section):
@@ -181,7 +184,8 @@ class Ball(Section):
     l2: Radii = (0.5, 1, 2, 4)
     """Bounds ε on ‖d‖₂ over all pixels, which lie in [0,1]. An empty list skips this norm. Assumption."""
     linf: Radii = (0.05, 0.1, 0.2, 0.4)
-    """Bounds ε on the largest change of a pixel. An empty list skips this norm. Assumption."""
+    """Bounds ε on the largest change of a pixel; `8/255` is written as that. An empty list skips this norm.
+    Assumption."""
     restarts: Natural = 7
     """Starting points in addition to d = 0: first the target, then random points. A loss without target, such
     as `max-damage`, needs at least one."""

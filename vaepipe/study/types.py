@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -52,7 +53,17 @@ LossNames = Annotated[tuple[LossName, ...], Unique()]
 Solver = Literal["lbfgs", "scipy"]
 Effort = Literal["fast", "default", "thorough"]
 Precision = Literal["float32", "float64"]
-Radii = Annotated[tuple[Positive, ...], Unique()]
+
+
+def fraction(value: Any) -> Any:
+    """Return the number that a text such as ``8/255`` stands for; anything else is returned as it is."""
+    parts = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", value) if isinstance(value, str) else None
+    return int(parts[1]) / int(parts[2]) if parts else value
+
+
+Fraction = Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$")]
+Radius = Annotated[Positive, BeforeValidator(fraction, json_schema_input_type=Positive | Fraction)]
+Radii = Annotated[tuple[Radius, ...], Unique()]
 Pairs = Count | Annotated[tuple[tuple[Natural, Natural], ...], Field(min_length=1), Unique()]
 Lambda = Annotated[float, Field(ge=1e-30, le=1e30)]
 LambdaValues = Annotated[tuple[Lambda, ...], Field(min_length=1), Unique()]

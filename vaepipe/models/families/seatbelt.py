@@ -46,6 +46,6 @@ FAMILY = Family(
     order=4,
     objective=objective,
     network=network,
-    settings=("layers", "free_bits"),
+    settings=("layers", "between", "free_bits"),
     estimates_tc=True,
 )

@@ -117,7 +117,7 @@ rule measure:
     params:
         data=data_digest,
         spec=measure_spec,
-        code=loss_code(digests.measure_code),
+        code=measured_code,
     message:
         f"measure attacks on {ABOUT}: {{wildcards.loss}}"
     shell:

@@ -199,6 +199,12 @@ def loss_code(code):
     return lambda wildcards: code(study.model_spec(study.cell(wildcards)), wildcards.loss)
 
 
+def measured_code(wildcards):
+    """Return the digest of `measure`, with the purifiers of the data set."""
+    purifiers = study.settings[wildcards.dataset].checks.purifiers
+    return digests.measure_code(study.model_spec(study.cell(wildcards)), wildcards.loss, purifiers)
+
+
 def attack_blocks(wildcards):
     """Return the files of an attack's blocks of λ; none if one job solves all λ."""
     cell, blocks = study.cell(wildcards), study.blocks(wildcards.dataset)

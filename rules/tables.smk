@@ -1,5 +1,5 @@
 # INPUT   every evaluation, attack, ball and measure file, results/config.json
-# OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,robustness.csv,ball.csv,pairs.csv,columns.csv,SHA256SUMS}
+# OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,robustness.csv,ball.csv,pairs.csv,labels.csv,purifiers.csv,columns.csv,SHA256SUMS}
 #         results/config.json
 localrules:
     config,
@@ -35,7 +35,8 @@ rule collect:
     shell:
         "python -m vaepipe.stages.collect --config {input.config:q} --jobs {params.jobs:q} --models {output.models:q}"
         " --images {output.images:q} --attacks {output.attacks:q} --robustness {output.robustness:q} --ball {output.ball:q}"
-        " --pairs {output.pairs:q} --columns {output.columns:q} --sums {output.sums:q} --threads {threads} > {log:q} 2>&1"
+        " --pairs {output.pairs:q} --labels {output.labels:q} --purifiers {output.purifiers:q} --columns {output.columns:q}"
+        " --sums {output.sums:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule config:

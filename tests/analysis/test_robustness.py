@@ -98,6 +98,18 @@ def test_the_summary_against_loops_over_pairs():
     )
 
 
+def test_success_by_label_is_that_of_the_pairs_of_each_label():
+    frame, labels = table(), np.array([3, 1, 3, 3, 1])
+    found = robustness.by_label(frame.sample(frac=1, random_state=0), labels)
+    assert [(row["label"], row["pairs"]) for row in found] == [(1, 1), (3, 3)]  # pair 4 has O < T
+    for row, own in zip(found, ([1], [0, 2, 3])):
+        alone = robustness.summary(frame[frame["pair"].isin(own)])
+        assert {key: row[key] for key in row if key.startswith("success")} == {
+            key: alone[key] for key in alone if key.startswith("success")
+        }
+    assert robustness.by_label(frame.assign(ratio=np.nan), labels) == []
+
+
 def test_success_grows_with_the_budget_and_a_model_that_separates_no_pair_has_none():
     for seed in range(10):
         found = robustness.summary(table(seed=seed))

@@ -244,6 +244,7 @@ def test_tables_are_tidy_and_documented(folder, digits, monkeypatch):
     assert row["elbo_se"] == pytest.approx(images["elbo"].std(ddof=1) / 10)
     np.testing.assert_allclose(images["elbo"], images["log_likelihood"] - images["kl"])
     robust, attacks = tables["robustness"].iloc[0], tables["attacks"]
+    assert tables["labels"]["pairs"].sum() == robust["auddc_pairs"] and tables["purifiers"].empty
     sizes = [Path(path).stat().st_size for path in (ATTACK, MEASURES)]
     assert len(tables["robustness"]) == 1 and robust["bytes"] == sum(sizes)
     assert robust["pairs"] == 3 and robust["adversarial_loss"] == pytest.approx(attacks["objective"].mean())

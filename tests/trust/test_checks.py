@@ -16,7 +16,7 @@ from vaepipe.attacks.loss import find_loss
 from vaepipe.figures.registry import FIGURES
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.stages.attack import attack
-from vaepipe.stages.collect import attack_rows, robustness_row
+from vaepipe.stages.collect import attack_rows, purified_rows, robustness_row
 from vaepipe.stages.measure import measure
 from vaepipe.stages.plot import read
 from vaepipe.stages.train import train
@@ -233,6 +233,7 @@ CHECKS = Checks(
     mcmc_leapfrogs=2,
     adaptive_steps=2,
     adaptive_iterations=2,
+    purifiers=("bit-depth", "hmc"),
 )
 MEASURE = MeasureSpec(checks=CHECKS, draws=2, samples=2, batch_size=16)
 LAMBDAS = (0.01, 0.1, 1.0, 100.0)
@@ -279,6 +280,17 @@ def test_the_checks_of_a_trained_model_are_consistent_with_its_attacks(checked, 
         assert set(file) == set(arrays)
         for name in arrays:
             np.testing.assert_array_equal(file[name][()], arrays[name], err_msg=name)
+
+
+def test_success_behind_purifiers_arrives_in_its_table(checked):
+    _, _, attacked, measured = checked
+    rows = pd.DataFrame(purified_rows(pd.DataFrame(), attacked, measured))
+    assert list(rows["purifier"]) == ["none", "bit-depth", "hmc", "any", "all"]
+    with open_h5(measured, "measure") as file:
+        ratio, defended = file["purified_ratio"][:], file["defended_ratio"][:]
+        moved = file["row"][:] >= 0
+    np.testing.assert_array_equal(ratio[2][moved], defended[moved])  # the defence is one of the purifiers
+    np.testing.assert_array_equal(rows["success_100"][2], np.mean(ratio[2, 3][~np.isnan(ratio[2, 3])] < 0.5))
 
 
 def test_only_the_checks_that_are_asked_for_are_made(checked, digits, tmp_path):

@@ -222,6 +222,34 @@ def summary(rows: pd.DataFrame) -> dict[str, float]:
     return columns
 
 
+LABEL_COLUMNS: tuple[Quantity, ...] = (
+    Quantity("label", "class of the attacked image"),
+    Quantity("pairs", "pairs with O > T whose image has this class"),
+    *_per_budget(
+        "success",
+        "share of these pairs of which a row with norm <= {budget} * input_distance has "
+        f"ratio < {SUCCESS:g}",
+    ),
+)
+
+
+def by_label(rows: pd.DataFrame, labels: np.ndarray) -> list[dict[str, float]]:
+    """Return success of each class, in order, from the trials of one model and attack.
+
+    Args:
+        labels: (P,) class of the image of each pair.
+    """
+    pairs, h, v = _curves(rows)
+    classes, table = labels[pairs.astype(int)], []
+    for label in np.unique(classes):
+        own = classes == label
+        shares = {
+            f"success_{100 * budget:.0f}": float(success(h[own], v[own], budget).mean()) for budget in BUDGETS
+        }
+        table.append({"label": label, "pairs": int(own.sum()), **shares})
+    return table
+
+
 def best(frames: Sequence[pd.DataFrame]) -> dict[str, float]:
     """Return the columns ``best_success_…``: success by any of the attacks on a model, given the trials of
     each."""

@@ -1,7 +1,7 @@
 """Stage: collect what all jobs measured as tidy tables.
 
 python -m vaepipe.stages.collect --config config.json --models M.csv --images I.parquet --attacks A.parquet
-    --robustness R.csv --ball B.csv --pairs P.csv --columns C.csv
+    --robustness R.csv --ball B.csv --pairs P.csv --labels L.csv --purifiers U.csv --columns C.csv
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from vaepipe.analysis import robustness
+from vaepipe.analysis import purifiers, robustness
 from vaepipe.analysis.verdict import verdict
 from vaepipe.metrics.quantities import ELBO, KL_LAYERS, PER_IMAGE, STORED_PER_IMAGE
 from vaepipe.stages.columns import CELL, COLUMNS, LATENT, PAIR, TABLES, names
@@ -125,6 +125,21 @@ def robustness_row(
     return row | (verdict(attack, checks) if checks else {})
 
 
+def label_rows(rows: pd.DataFrame, attack: str | Path, measure: str | Path) -> list[dict[str, Any]]:
+    """Return success by class of one attack; none where classes are not known."""
+    with open_h5(attack, "attack") as file:
+        return robustness.by_label(rows, file["pair_labels"][:, 0]) if "pair_labels" in file else []
+
+
+def purified_rows(rows: pd.DataFrame, attack: str | Path, measure: str | Path) -> list[dict[str, Any]]:
+    """Return success of one attack behind purifiers; none where no purifier was asked for."""
+    with open_h5(measure, "measure") as file:
+        if "purifier" not in file:
+            return []
+        ratios = (file[name][:] for name in ("purified_ratio", "purified_adaptive_ratio"))
+        return purifiers.purifier_rows([name.decode() for name in file["purifier"][:]], *ratios)
+
+
 def _with_cell(cell: Cell, columns: dict[str, Any], table: str) -> pd.DataFrame:
     return pd.DataFrame(vars(cell) | columns, columns=names(TABLES[table]))
 
@@ -171,6 +186,13 @@ def cell_rows(files: CellFiles) -> dict[str, pd.DataFrame]:
                 frame["masked"] = row["masked"]
     tables = {"models": model, "images": images}
     tables["robustness"] = pd.DataFrame(rows, columns=names(TABLES["robustness"]))
+    for table, of_attack in (("labels", label_rows), ("purifiers", purified_rows)):
+        rows = [
+            vars(cell) | {"loss": loss} | row
+            for loss, attack in attacks.items()
+            for row in of_attack(attack, files.attacks[loss], measures[loss])
+        ]
+        tables[table] = pd.DataFrame(rows, columns=names(TABLES[table]))
     for table, frames in (("attacks", attacks), ("ball", balls)):
         if frames:
             tables[table] = pd.concat(frames.values())
@@ -178,7 +200,7 @@ def cell_rows(files: CellFiles) -> dict[str, pd.DataFrame]:
 
 
 def collect(listed: list[Job], threads: int = 1) -> dict[str, pd.DataFrame]:
-    """Return the tables models, images, attacks, robustness, ball, pairs and columns.
+    """Return the tables of `vaepipe.stages.columns.TABLES`, and that of their columns.
 
     Args:
         listed: the jobs of the study.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vaepipe.analysis import robustness
+from vaepipe.analysis import purifiers, robustness
 from vaepipe.attacks import quantities as solved
 from vaepipe.metrics.latent_metric import latent_quantities
 from vaepipe.metrics.quantities import KL_LAYERS, PER_IMAGE
@@ -107,6 +107,8 @@ TABLES: dict[str, Columns] = {
     "robustness": (*CELL, *robustness.COLUMNS),
     "ball": _ball_columns(),
     "pairs": _pair_columns(),
+    "labels": (*CELL, LOSS, *robustness.LABEL_COLUMNS),
+    "purifiers": (*CELL, LOSS, *purifiers.COLUMNS),
 }
 """Columns of each table, in order."""
 

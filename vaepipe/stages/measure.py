@@ -75,7 +75,7 @@ def measure(
         measured = _metrics(inputs, spec, solved)
         arrays |= {f"ball/{name}": array for name, array in measured.items()}
         descriptions |= describe(trial_quantities(TRIAL_METRICS), "ball", "E")
-    code = measure_code(inputs.model_spec, spec.loss)
+    code = measure_code(inputs.model_spec, spec.loss, spec.checks.purifiers)
     write_arrays(out, "measure", arrays, descriptions, inputs, spec, code)
     print(f"measured: {', '.join(arrays)}")
 

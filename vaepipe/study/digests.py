@@ -5,6 +5,7 @@ Registries do not count, so what a cell uses is named here: its data set, family
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from vaepipe.datasets.registry import DATASETS
@@ -57,10 +58,11 @@ def ball_code(model_spec: ModelSpec | ExternalSpec, loss: str) -> str:
     return code_digest("stages.ball", *model_modules(model_spec), f"attacks.losses.{module(loss)}")
 
 
-def measure_code(model_spec: ModelSpec | ExternalSpec, loss: str) -> str:
-    """Return the digest of `measure`, which measures all trial metrics."""
+def measure_code(model_spec: ModelSpec | ExternalSpec, loss: str, purifiers: Iterable[str] = ()) -> str:
+    """Return the digest of `measure`, which measures all trial metrics and the purifiers of the study."""
     metrics = (f"metrics.trial.{module(name)}" for name in TRIAL_METRICS)
-    modules = (*model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics)
+    others = (f"trust.purifiers.{module(name)}" for name in purifiers)
+    modules = (*model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics, *others)
     return code_digest("stages.measure", *modules)
 
 

@@ -64,7 +64,7 @@ def _of_figure(name: str) -> Stage:
 
 def _tables() -> dict[str, str]:
     names = {"models": "csv", "images": "parquet", "attacks": "parquet", "robustness": "csv", "ball": "csv"}
-    names |= {"pairs": "csv", "columns": "csv"}
+    names |= {"pairs": "csv", "labels": "csv", "purifiers": "csv", "columns": "csv"}
     return {name: f"results/tables/{name}.{end}" for name, end in names.items()} | {
         "sums": "results/tables/SHA256SUMS"
     }

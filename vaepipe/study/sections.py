@@ -20,6 +20,7 @@ from vaepipe.study.types import (
     Pairs,
     Positive,
     Precision,
+    PurifierNames,
     Radii,
     Section,
     Seed,
@@ -225,7 +226,10 @@ class Checks(Section):
     adaptive_steps: Natural = 0
     """Attack the defence itself, through this many of its proposals; 0 skips this attack. Assumption."""
     adaptive_iterations: Count = 20
-    """Steps of that attack. Assumption."""
+    """Steps of that attack, and of those on purifiers. Assumption."""
+    purifiers: PurifierNames = ()
+    """What a defender may do to an input before it is decoded: the attacks are passed through each, and made
+    anew to pass it; table results/tables/purifiers.csv. `hmc` needs `mcmc_steps`."""
 
 
 class Plot(Section):

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from vaepipe.attacks.registry import LOSSES
 from vaepipe.models.registry import FAMILIES, NETWORKS
+from vaepipe.trust.registry import PURIFIERS
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ FamilyName = Annotated[str, OneOf(FAMILIES)]
 NetworkName = Annotated[str, OneOf(NETWORKS)]
 LossName = Annotated[str, OneOf(LOSSES)]
 LossNames = Annotated[tuple[LossName, ...], Unique()]
+PurifierNames = Annotated[tuple[Annotated[str, OneOf(PURIFIERS)], ...], Unique()]
 Solver = Literal["lbfgs", "scipy"]
 Effort = Literal["fast", "default", "thorough"]
 Precision = Literal["float32", "float64"]

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 PENALISED_ONLY = ("lambdas", "lambdas_per_job", "solver", "effort", "max_iterations", "tolerance")
 """Keys of `attack` that the attacks of bounded size do not share."""
 SWITCHES = {
-    "probe_images": "probe",
-    "restart_steps": "restarts",
-    "mcmc_step_size": "mcmc_steps",
-    "mcmc_leapfrogs": "mcmc_steps",
-    "mcmc_acceptance": "mcmc_steps",
-    "adaptive_steps": "mcmc_steps",
-    "adaptive_iterations": "adaptive_steps",
+    "probe_images": ("probe",),
+    "restart_steps": ("restarts",),
+    "mcmc_step_size": ("mcmc_steps",),
+    "mcmc_leapfrogs": ("mcmc_steps",),
+    "mcmc_acceptance": ("mcmc_steps",),
+    "adaptive_steps": ("mcmc_steps",),
+    "adaptive_iterations": ("adaptive_steps", "purifiers"),
 }
-"""Key of `checks` → the key that switches it on."""
+"""Key of `checks` → the keys of which any switches it on."""
 
 
 def unused_keys(config: Config, study: Study) -> list[str]:
@@ -164,7 +164,7 @@ def _unused_of_checks(own: DatasetSettings) -> Iterator[tuple[str, str]]:
     if not own.attack.losses:
         yield from _whole_section("checks", Checks.model_fields, "attack.losses is []")
         return
-    for key, switch in SWITCHES.items():
-        value = getattr(own.checks, switch)
-        if not value:
-            yield f"checks.{key}", f"checks.{switch} is {'false' if value is False else value}"
+    for key, switches in SWITCHES.items():
+        value = getattr(own.checks, switches[0])
+        if not any(getattr(own.checks, switch) for switch in switches):
+            yield f"checks.{key}", f"checks.{switches[0]} is {'false' if value is False else value}"

@@ -312,6 +312,8 @@ def check_sections(name: str, settings: DatasetSettings) -> None:
     if untargeted and not ball.restarts:
         rule = f"0 is not allowed with {untargeted[0]}; expected an integer ≥ 1"
         raise ConfigError(f"datasets.{name}.ball.restarts: {rule}")
+    if "hmc" in settings.checks.purifiers and not settings.checks.mcmc_steps:
+        raise ConfigError(f"datasets.{name}.checks.purifiers: 'hmc' needs checks.mcmc_steps, which is 0")
     for key, values in (("grid.betas", settings.grid.betas), ("attack.lambdas", settings.attack.lambdas)):
         if same := clashes(list(values)):
             rule = f"two values are both written {same[0]} in paths; let them differ in six digits"

@@ -18,6 +18,7 @@ from vaepipe.trust.defence import check_defence
 from vaepipe.trust.masking import descend, gaussian, resize
 from vaepipe.trust.polish import check_polish
 from vaepipe.trust.probe import check_probe
+from vaepipe.trust.purification import check_purifiers
 
 if TYPE_CHECKING:
     from vaepipe.datasets.part import Part
@@ -54,6 +55,8 @@ def run_checks(
         arrays |= check_probe(attacked, *labelled, images=checks.probe_images)
     if checks.mcmc_steps:
         arrays |= check_defence(attacked, checks)
+    if checks.purifiers:
+        arrays |= check_purifiers(attacked, checks)
     return arrays
 
 

@@ -90,10 +90,10 @@ class DefenceCheck:
             checks.mcmc_acceptance,
         )
 
-    def distance(
+    def pictures(
         self, u: Tensor, purpose: str, seed: int, steps: int | None = None, differentiable: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Return the distances (P,) for inputs ``u`` (P, C, H, W), and the mean acceptance of the chains.
+        """Return the reconstructions of inputs ``u`` (P, C, H, W), and the mean acceptance of the chains.
 
         Args:
             purpose: of the random starts of the chains, "evaluate" or "attack".
@@ -103,8 +103,14 @@ class DefenceCheck:
         generator = attacked.generator("defence", purpose)
         noise = torch.randn(len(u), sum(sizes), generator=generator, device=u.device)
         chains = self.defended.latents(u, noise, seed, steps, differentiable)
-        pictures = self.defended.decode(chains.z, sizes).mean
-        return (pictures - attacked.target).flatten(1).norm(dim=1), chains.acceptance.detach().mean()
+        return self.defended.decode(chains.z, sizes).mean, chains.acceptance.detach().mean()
+
+    def distance(
+        self, u: Tensor, purpose: str, seed: int, steps: int | None = None, differentiable: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return the distances (P,) of `pictures` from the targets, and the mean acceptance of the chains."""
+        pictures, acceptance = self.pictures(u, purpose, seed, steps, differentiable)
+        return (pictures - self.attacked.target).flatten(1).norm(dim=1), acceptance
 
     @torch.no_grad()
     def evaluate(self, u: Tensor) -> tuple[np.ndarray, Tensor]:

@@ -48,5 +48,12 @@ CHECKS: tuple[Quantity, ...] = (
         axes="B,P",
     ),
     Quantity("acceptance", "mean acceptance rate of the chains of the defence"),
+    Quantity("purifier", "names of the purifiers, first none", axes="K"),
+    Quantity("purified_ratio", "(A - T)/(O - T) of that row behind each purifier", axes="K,B,P"),
+    Quantity(
+        "purified_adaptive_ratio",
+        "the same for a distortion of at most the norm of that row, made to pass the purifier",
+        axes="K,B,P",
+    ),
 )
 """An array is written only if its check is made."""

@@ -81,7 +81,7 @@ wildcard_constraints:
     family=constraint(cell.family for cell in study.cells),
     beta=constraint(token(cell.beta) for cell in study.cells),
     d_z=constraint(cell.d_z for cell in study.cells),
-    seed=constraint(cell.seed for cell in study.cells),
+    seed=constraint(cell.wildcards["seed"] for cell in study.all_cells),
     loss=constraint(job.loss for job in jobs.of_stage(ALL_JOBS, "measure")),
     block=constraint(job.block for job in jobs.of_stage(ALL_JOBS, "attack_block")),
     figure=constraint(FIGURES),
@@ -171,6 +171,10 @@ def external_files(wildcards):
 
 def model_spec(wildcards):
     return study.model_spec(study.cell(wildcards)).to_json()
+
+
+def snapshots_file(wildcards):
+    return jobs.snapshots(study.cell(wildcards))
 
 
 def evaluate_spec(wildcards):

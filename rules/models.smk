@@ -1,5 +1,5 @@
 # INPUT   results/data/<dataset>.h5
-# OUTPUT  results/models/<cell>/{model.safetensors,history.csv,evaluation.h5}
+# OUTPUT  results/models/<cell>/{model.safetensors,history.csv,snapshots.safetensors,evaluation.h5}
 rule models:
     """Train and evaluate every model of the grid."""
     input:
@@ -18,6 +18,7 @@ rule train:
         STAGES["train"].benchmark
     wildcard_constraints:
         family=constraint(job.cell.family for job in jobs.of_stage(ALL_JOBS, "train")),
+        seed=constraint(job.cell.seed for job in jobs.of_stage(ALL_JOBS, "train")),
     conda:
         "../envs/vaepipe.yaml"
     threads: threads_of("train")
@@ -31,7 +32,32 @@ rule train:
         f"train {ABOUT}"
     shell:
         "python -m vaepipe.stages.train --spec {params.spec:q} --data {input.data:q} --out {output.model:q}"
-        " --history {output.history:q} --threads {threads} > {log:q} 2>&1"
+        " --history {output.history:q} --snapshots {output.snapshots:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule snapshot:
+    """Take the weights after some steps out of the file of a training."""
+    input:
+        snapshots_file,
+    output:
+        **STAGES["snapshot"].outputs,
+    log:
+        STAGES["snapshot"].log,
+    benchmark:
+        STAGES["snapshot"].benchmark
+    wildcard_constraints:
+        seed=constraint(job.cell.wildcards["seed"] for job in jobs.of_stage(ALL_JOBS, "snapshot")),
+    conda:
+        "../envs/vaepipe.yaml"
+    resources:
+        **on_cpu(minutes=10),
+    params:
+        spec=model_spec,
+        code=digests.snapshot_code(),
+    message:
+        f"snapshot {ABOUT}"
+    shell:
+        "python -m vaepipe.stages.snapshot --spec {params.spec:q} --snapshots {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule adopt:

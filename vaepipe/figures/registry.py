@@ -30,12 +30,14 @@ class Entry:
         arrays: kind of HDF5 file → name of array → its axes; of the axis P only the first ``plot.pairs`` are
             read.
         suffixes: formats that it is written in.
+        snapshots: whether the figure shows models in the course of their training too.
     """
 
     module: str
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
     arrays: dict[str, dict[str, str]] = field(default_factory=dict)
     suffixes: tuple[str, ...] = (".pdf", ".png", ".csv")
+    snapshots: bool = False
 
     def load(self) -> Callable:
         """Return the figure's function of (data, options)."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from vaepipe.storage.digests import spec_digest
-from vaepipe.storage.weights import read_weights
 
 
 def checkpoint_path(out: Path, spec: object, data: str, code: str) -> Path:
@@ -23,11 +23,10 @@ def checkpoint_path(out: Path, spec: object, data: str, code: str) -> Path:
     return out.with_name(f".{out.stem}.resume-{spec_digest([spec, data, code])}.safetensors")
 
 
-def delete_finished_checkpoint(weights: Path) -> None:
-    """Delete the checkpoint of the training that wrote ``weights``.
+def delete_finished_checkpoint(weights: Path, meta: Mapping[str, str]) -> None:
+    """Delete the checkpoint of the training that wrote ``weights`` with the metadata ``meta``.
 
     Weights that were trained elsewhere have none. In a folder that cannot be written the checkpoint stays.
     """
-    meta = read_weights(weights)[1]
     with contextlib.suppress(OSError, KeyError):
         checkpoint_path(weights, json.loads(meta["spec"]), meta["data"], meta["code"]).unlink()

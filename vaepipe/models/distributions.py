@@ -42,6 +42,14 @@ class DiagonalNormal(NamedTuple):
             (2 * log_ratio).expm1() - 2 * log_ratio + scaled.square()
         )  # exact to the last bits near 0
 
+    def log_ratio_terms(self, z: Tensor, other: DiagonalNormal | None = None) -> Tensor:
+        """(B, D) log self(z) − log other(z) of each dimension at ``z``, whose mean over z ~ self is the KL."""
+        here = (z - self.mean) * (-self.log_std).exp()
+        if other is None:
+            return 0.5 * (z.square() - here.square()) - self.log_std
+        there = (z - other.mean) * (-other.log_std).exp()
+        return 0.5 * (there.square() - here.square()) + other.log_std - self.log_std
+
     def kl(self, other: DiagonalNormal | None = None) -> Tensor:
         """(B,) KL(self ‖ other), summed over dimensions."""
         return self.kl_terms(other).sum(-1)

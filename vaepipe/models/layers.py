@@ -7,12 +7,15 @@ import itertools
 from torch import nn
 
 
-def dense_layers(widths: list[int], activation: type[nn.Module]) -> nn.Sequential:
-    """Linear layers from each width to the next, with the activation between them."""
+def dense_layers(
+    widths: list[int], activation: type[nn.Module], batch_norm: bool = False
+) -> nn.Sequential:
+    """Linear layers from each width to the next, with BatchNorm, if asked for, and the activation between."""
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
-        layers += [nn.Linear(before, after), activation()]
-    return nn.Sequential(*layers[:-1])
+        between = [nn.BatchNorm1d(after), activation()] if batch_norm else [activation()]
+        layers += [nn.Linear(before, after), *between]
+    return nn.Sequential(*layers[: -len(between)])
 
 
 def halved_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:

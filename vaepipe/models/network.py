@@ -17,15 +17,16 @@ class Network:
 
     Attributes:
         name: as in the configuration.
-        build: (shape, code, latent, hidden) → (encoder, decoder): modules from (B, *shape) to (B, code), and
-            from (B, latent) to (B, *shape). ``shape`` is (C, H, W) with H, W ≥ 8, or (n,); ``hidden`` holds
-            the widths of hidden layers, for networks that leave them open.
+        build: (shape, code, latent, hidden, batch_norm) → (encoder, decoder): modules from (B, *shape) to
+            (B, code), and from (B, latent) to (B, *shape). ``shape`` is (C, H, W) with H, W ≥ 8, or (n,);
+            ``hidden`` holds the widths of hidden layers, for networks that leave them open; ``batch_norm`` is
+            whether hidden layers have BatchNorm, None as the source of the network has it.
         needs_images: whether points (n,) have no place in it.
         settings: keys of the section ``model`` that only some networks read, and this one does.
     """
 
     name: str
-    build: Callable[[tuple[int, ...], int, int, list[int]], tuple[nn.Module, nn.Module]]
+    build: Callable[..., tuple[nn.Module, nn.Module]]
     needs_images: bool = True
     settings: tuple[str, ...] = ()
 

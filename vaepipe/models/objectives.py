@@ -1,7 +1,7 @@
 """The terms of the evidence lower bound, from which the families make their objectives.
 
-Values are in nats, summed over pixels and dimensions. The KL is the closed form; log p(x|z) and the total
-correlation take one sample of z.
+Values are in nats, summed over pixels and dimensions. The KL is the closed form, unless it is asked for at a
+sample; log p(x|z) and the total correlation take one sample of z.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from vaepipe.models.distributions import DiagonalNormal
 from vaepipe.models.total_correlation import total_correlation
 
 if TYPE_CHECKING:
-    from vaepipe.models.interface import Model
+    from vaepipe.models.interface import Model, TrainSettings
+
+HIERARCHICAL_FREE_BITS = 0.125
+"""Free bits of a model with several layers if `train.free_bits` is null; see there."""
 
 
 class Terms(NamedTuple):
@@ -44,15 +47,20 @@ class Terms(NamedTuple):
         return self.log_likelihood - self.kl
 
 
-def terms(model: Model, x: Tensor, noise: Tensor) -> Terms:
+def terms(model: Model, x: Tensor, noise: Tensor, kl: str = "closed-form") -> Terms:
     """The terms for a batch.
 
     Args:
         x: images (B, C, H, W) in [0,1], or points (B, n).
         noise: (B, Σ D_l), standard normal.
+        kl: ``"closed-form"``, or ``"sample"``: log q(z|x) − log p(z) at the one sample.
     """
     posteriors, samples = model.infer(x, noise)
-    kl_terms = tuple(q.kl_terms(p) for q, p in zip(posteriors, model.priors(*samples)))
+    priors = model.priors(*samples)
+    if kl == "closed-form":
+        kl_terms = tuple(q.kl_terms(p) for q, p in zip(posteriors, priors))
+    else:
+        kl_terms = tuple(q.log_ratio_terms(z, p) for q, z, p in zip(posteriors, samples, priors))
     return Terms(model.decode(*samples).log_prob(x), kl_terms, samples, posteriors)
 
 
@@ -67,6 +75,22 @@ def log_weights(model: Model, x: Tensor, noise: Tensor) -> Tensor:
         standard = DiagonalNormal(torch.zeros_like(z), torch.zeros_like(z))
         total = total + (p or standard).log_prob(z) - q.log_prob(z)
     return total
+
+
+def negative_elbo(terms: Terms, settings: TrainSettings, kl_weight: float = 1.0) -> Tensor:
+    """−log p(x|z) + ``kl_weight`` × KL, mean over images, nats.
+
+    ``settings.likelihood_weight`` multiplies log p(x|z). With free bits (Kingma et al. 2016) a dimension pays
+    no KL below the allowance, averaged over the batch.
+    """
+    free_bits = settings.free_bits
+    if free_bits is None:
+        free_bits = HIERARCHICAL_FREE_BITS if len(terms.kl_terms) > 1 else 0
+    likelihood = settings.likelihood_weight * terms.log_likelihood
+    if free_bits == 0:
+        return -(likelihood - kl_weight * terms.kl).mean()
+    rate = sum(torch.clamp(kl.mean(0), min=free_bits).sum() for kl in terms.kl_terms)
+    return -likelihood.mean() + kl_weight * rate
 
 
 def weighted_tc(terms: Terms, beta: float, dataset_size: int, estimator: str) -> Tensor | float:

@@ -38,7 +38,9 @@ class Seatbelt(VAE):
         between = list(zip(self.latent_sizes[:-1], self.latent_sizes[1:], widths))
         if between:
             network = find_network(settings.network)
-            self.context = network.build(tuple(shape), CONTEXT, 1, list(settings.hidden))[0]
+            self.context = network.build(
+                tuple(shape), CONTEXT, 1, list(settings.hidden), settings.batch_norm
+            )[0]
         self.up = nn.ModuleList(Between(below + CONTEXT, above, width) for below, above, width in between)
         self.down = nn.ModuleList(Between(above, below, width) for below, above, width in between)
 

@@ -8,6 +8,13 @@ log q(z_i) is estimated by a weighted sum over the batch's posteriors (Chen et a
               the least variance, and is exact at B = N;
 ``mws``       weighted sampling: every component 1/(NB). It is biased; the constant has no gradient.
 
+Two more are wrong. They are here to reproduce what published code computes (`AS_RELEASED`):
+
+``mss-released``        the weights of ``mss-chen`` in the wrong places, as in the code of Chen et al.: 1/N fills
+                        column 0 and (N−M)/(NM) column 1 (github.com/rtqichen/beta-tcvae, pull request 1);
+``mss-joint-weighted``  the same weights, added to each dimension before the sum over dimensions, so that the
+                        joint density gets their D-th power (github.com/YannDubs/disentangling-vae).
+
 Training alone uses these estimates: no minibatch value of the total correlation is reported.
 """
 
@@ -24,8 +31,14 @@ from vaepipe.models.distributions import LOG_2PI
 from vaepipe.models.logsumexp import exp_in_place, logsumexp
 
 
+AS_RELEASED = ("mss-released", "mss-joint-weighted")
+"""Estimators that are not correct, named to reproduce published code."""
+
+
 def log_weights(batch_size: int, dataset_size: int, estimator: str) -> Tensor:
-    """(B, B) log weights: row i is the sample, column j the mixture component. MSS rows sum to 1.
+    """(B, B) log weights: row i is the sample, column j the mixture component.
+
+    Rows of ``mss`` and ``mss-chen`` sum to 1.
 
     Raises:
         ValueError: unknown estimator, or for MSS a batch of one or larger than the data set.
@@ -35,14 +48,18 @@ def log_weights(batch_size: int, dataset_size: int, estimator: str) -> Tensor:
         return torch.full((B, B), -math.log(N * B), dtype=torch.float64)
     if B < 2 or N < B:
         raise ValueError(f"{estimator}: needs 2 ≤ batch ≤ data set, got a batch of {B} from {N}")
+    weights = torch.full((B, B), 1 / M, dtype=torch.float64)
     if estimator == "mss":
-        weights = torch.full((B, B), (N - 1) / (N * M), dtype=torch.float64)
+        weights.fill_((N - 1) / (N * M)).fill_diagonal_(1 / N)
     elif estimator == "mss-chen":
-        weights = torch.full((B, B), 1 / M, dtype=torch.float64)
         weights[torch.arange(B), (torch.arange(B) + 1) % B] = (N - M) / (N * M)
+        weights.fill_diagonal_(1 / N)
+    elif estimator in AS_RELEASED:
+        weights[:, 0], weights[:, 1] = 1 / N, (N - M) / (N * M)
+        weights[M - 1, 0] = (N - M) / (N * M)
     else:
-        raise ValueError(f"estimator: {estimator!r} is not one of mss, mss-chen, mws")
-    return weights.fill_diagonal_(1 / N).log()
+        raise ValueError(f"estimator: {estimator!r} is not one of mss, mss-chen, mws, {', '.join(AS_RELEASED)}")
+    return weights.log()
 
 
 @lru_cache(maxsize=8)
@@ -62,7 +79,7 @@ def log_aggregate_posterior(
         z: (B, D), row i a sample of posterior i.
         mean, log_std: (B, D), the batch's posteriors.
         dataset_size: N, the number of images that the batch was drawn from.
-        estimator: ``"mss"``, ``"mss-chen"`` or ``"mws"``.
+        estimator: ``"mss"``, ``"mss-chen"``, ``"mws"`` or one of `AS_RELEASED`.
 
     Returns:
         (log_qz, log_qz_marginals): (B,) each, nats, constants included; marginals summed over dimensions.
@@ -71,7 +88,8 @@ def log_aggregate_posterior(
         ValueError: unknown estimator, or for MSS a batch of one or larger than the data set.
     """
     weights = _cached_weights(len(z), dataset_size, estimator, z.dtype, z.device)  # i j
-    return _LogAggregatePosterior.apply(z, mean, log_std, weights)
+    power = z.shape[1] if estimator == "mss-joint-weighted" else 1
+    return _LogAggregatePosterior.apply(z, mean, log_std, weights, power)
 
 
 BLOCK = {"cpu": 2**16, "gpu": 2**26}
@@ -87,8 +105,10 @@ class _LogAggregatePosterior(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, mean: Tensor, log_std: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        joint, marginals = weights.clone(), []
+    def forward(
+        ctx: Any, z: Tensor, mean: Tensor, log_std: Tensor, weights: Tensor, power: int
+    ) -> tuple[Tensor, Tensor]:
+        joint, marginals = power * weights, []
         for k in _blocks(z):
             level = _log_normaliser(log_std, k)
             log_q = _scaled(z, mean, log_std, k).square_().mul_(-0.5).sub_(level)  # k i j
@@ -100,7 +120,7 @@ class _LogAggregatePosterior(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, g_joint: Tensor, g_marginals: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, g_joint: Tensor, g_marginals: Tensor) -> tuple[Tensor, ...]:
         z, mean, log_std, weights, joint, log_qz, log_qz_k = ctx.saved_tensors
         # i j: responsibilities of the components, times the gradient
         shared = exp_in_place(joint - log_qz[:, None]).mul_(g_joint[:, None])
@@ -114,7 +134,7 @@ class _LogAggregatePosterior(torch.autograd.Function):
             g_z[:, k] = -torch.bmm(pu, inverse.T[:, :, None])[:, :, 0].T
             g_mean[:, k] = inverse * pu.sum(1).T
             g_log_std[:, k] = (u.mul_(pu).sum(1) - p.sum(1)).T
-        return g_z, g_mean, g_log_std, None
+        return g_z, g_mean, g_log_std, None, None
 
 
 def _log_normaliser(log_std: Tensor, k: slice) -> Tensor:

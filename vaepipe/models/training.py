@@ -21,6 +21,7 @@ from vaepipe.models.build import build_model
 from vaepipe.models.family import find_family
 from vaepipe.models.objectives import terms
 from vaepipe.models.optimizer import Adam
+from vaepipe.models.snapshots import of_snapshot, snapshot_steps, snapshot_tensors
 from vaepipe.storage.errors import DataError
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ class Trainer:
         self.noise = torch.zeros(self.batch, sum(self.model.latent_sizes), device=device)
         self.graph: StepGraph | None = None
         self.history: list[dict[str, float]] = []
+        self.snapshots: dict[int, dict[str, Tensor]] = {}
+        """Weights, on the CPU, after each number of steps in ``train.snapshots`` so far."""
+        if late := [step for step in self.settings.snapshots if step >= self.total]:
+            raise DataError(f"train.snapshots: {late[0]} is not below {self.total}, the steps of the training")
 
     def _new_adam(self) -> Adam:
         """Adam with its state in place from the start; CUDA graphs need that, and a tensor as rate."""
@@ -88,6 +93,8 @@ class Trainer:
             self.index.copy_(order[step * self.batch : (step + 1) * self.batch])
             self.noise.normal_(generator=random)
             values[step] = take_step()
+            if (done := epoch * self.steps + step + 1) in self.settings.snapshots:
+                self.snapshots[done] = self._weights()
         self._check_finite(values, epoch)
         loss, log_likelihood, kl = values.mean(0).tolist()
         row = {"epoch": epoch + 1, "loss": loss, "log_likelihood": log_likelihood, "kl": kl}
@@ -103,7 +110,7 @@ class Trainer:
         """
         x = self.x[self.index]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            batch_terms = terms(self.model, x, self.noise)
+            batch_terms = terms(self.model, x, self.noise, self.settings.kl)
         loss = self.objective(batch_terms, beta, len(self.x), self.settings)
         self.adam.zero_grad(set_to_none=True)
         loss.backward()
@@ -122,12 +129,16 @@ class Trainer:
         noise = torch.randn(shape, generator=random, device=self.device)
         return float(terms(self.model, self.test, noise).elbo.mean())
 
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """A copy of everything that the next epoch depends on: (tensors on the CPU, metadata)."""
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         for i, p in enumerate(self.parameters):
             tensors |= {f"adam.{i}.{name}": t for name, t in self.adam.state[p].items()}
         copies = {name: t.detach().cpu().clone() for name, t in tensors.items()}
+        copies |= snapshot_tensors(self.snapshots)
         return copies, {"history": json.dumps(self.history)}
 
     @torch.no_grad()
@@ -138,6 +149,7 @@ class Trainer:
         for i, p in enumerate(self.parameters):
             for name, t in self.adam.state[p].items():
                 t.copy_(tensors[f"adam.{i}.{name}"])
+        self.snapshots = {step: of_snapshot(tensors, step) for step in snapshot_steps(tensors)}
         self.history = json.loads(meta["history"])
 
     def _step_function(self, beta: float) -> Callable[[], Tensor]:

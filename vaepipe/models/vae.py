@@ -29,7 +29,9 @@ class VAE(nn.Module):
         self.latent_sizes = self.layer_sizes(d_z, settings.layers)
         code, latent = 2 * self.latent_sizes[0], sum(self.latent_sizes)
         network = find_network(settings.network)
-        self.encoder, self.decoder = network.build(tuple(shape), code, latent, list(settings.hidden))
+        self.encoder, self.decoder = network.build(
+            tuple(shape), code, latent, list(settings.hidden), settings.batch_norm
+        )
 
     def layer_sizes(self, d_z: int, layers: int) -> tuple[int, ...]:
         """Dimensions D_l of each stochastic layer, the bottom one first: one, whatever ``layers`` is."""

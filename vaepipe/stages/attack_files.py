@@ -24,7 +24,7 @@ from vaepipe.storage.h5 import write_h5
 from vaepipe.storage.quantity import Quantity
 from vaepipe.study.specs import AttackSpec, BallSpec, ExternalSpec, MeasureSpec, ModelSpec
 
-CELL = ("dataset", "family", "beta", "d_z", "seed")
+CELL = ("dataset", "family", "beta", "d_z", "seed", "snapshot")
 
 
 @dataclass(frozen=True)

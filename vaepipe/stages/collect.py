@@ -54,6 +54,7 @@ def model_row(images: pd.DataFrame, file: h5py.File) -> pd.DataFrame:
         row |= {name: float(mean[name]), f"{name}_se": float(error[name])}
     for name in names(LATENT):
         row |= {name: float(file[name][0]), f"{name}_se": float(file[name][1])}
+    row["steps"] = int(read_text(file, "steps") or 0) or None
     row["state"] = read_text(file, "state")
     for name, values in zip((KL_LAYERS.name, f"{KL_LAYERS.name}_se"), file[KL_LAYERS.name][:]):
         row[name] = " ".join(f"{value:.6g}" for value in values)

@@ -20,6 +20,7 @@ CELL: Columns = (
     Quantity("beta", "beta of the objective"),
     Quantity("d_z", "number of latent dimensions"),
     Quantity("seed", "training seed"),
+    Quantity("snapshot", "steps after which the weights were kept; 0 at the end of the training"),
 )
 LOSS = Quantity("loss", "what the attack minimises beside lambda * norm")
 PAIR: Columns = (
@@ -51,6 +52,7 @@ def _image_columns() -> Columns:
 
 def _model_columns() -> Columns:
     columns = [Quantity("images", "number of held-out images that were measured")]
+    columns.append(Quantity("steps", "steps of training; empty for a model trained elsewhere"))
     columns.append(Quantity("state", "state of the latent space: ok, collapsed or exploded"))
     for quantity in PER_IMAGE:
         name, unit = quantity.name, quantity.unit

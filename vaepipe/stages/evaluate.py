@@ -19,6 +19,7 @@ from vaepipe.stages.trained_model import read_trained_model
 from vaepipe.storage.digests import file_digest
 from vaepipe.storage.errors import run_stage
 from vaepipe.storage.h5 import write_h5
+from vaepipe.storage.weights import read_weights
 from vaepipe.study.digests import evaluate_code
 from vaepipe.study.specs import EvaluateSpec
 
@@ -29,6 +30,7 @@ def evaluate(spec: EvaluateSpec, data: Path, weights: Path, out: Path, device: t
     The checkpoint of the training that wrote the weights is deleted: the workflow has seen the training end.
     """
     model, model_spec = read_trained_model(weights, device)
+    meta = read_weights(weights)[1]
     test = read_split(data, "test")[slice(spec.max_images)]
     evaluation = evaluate_model(
         model,
@@ -44,12 +46,13 @@ def evaluate(spec: EvaluateSpec, data: Path, weights: Path, out: Path, device: t
         "spec": spec.model_dump(mode="json"),
         "model": model_spec.model_dump(mode="json"),
         "weights": file_digest(weights),
+        "steps": meta.get("steps", ""),
         "state": evaluation.state,
         "code": evaluate_code(model_spec),
         "data": read_digest(data),
     }
     write_h5(out, "evaluation", evaluation.arrays, attributes)
-    delete_finished_checkpoint(weights)
+    delete_finished_checkpoint(weights, meta)
     (log_likelihood, _), (kl, _) = evaluation.arrays["log_likelihood"], evaluation.arrays["kl"]
     elbo = (log_likelihood - kl).mean()
     print(f"{len(kl)} held-out images: β = 1 ELBO {elbo:.2f} nats per image, latent space {evaluation.state}")

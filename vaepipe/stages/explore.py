@@ -39,7 +39,7 @@ def reasons(path: Path) -> dict[tuple[str, str], str]:
 def sources(
     listed: Sequence[Job], masked: Mapping[tuple[str, str], str] = MappingProxyType({})
 ) -> list[Source]:
-    """Return all attacks of a study.
+    """Return all attacks of a study on models at the end of their training.
 
     Args:
         listed: the study's jobs.
@@ -48,6 +48,8 @@ def sources(
     attacks = []
     for job in of_stage(listed, "attack"):
         cell = job.model
+        if cell.snapshot:
+            continue
         reason = masked.get((cell.name, job.loss), "")
         measure = output("measure", cell, job.loss)
         attacks.append(Source(cell, job.loss, reason, attack=job.output, measure=measure))

@@ -23,13 +23,14 @@ CELL = tuple(Cell.__dataclass_fields__)
 
 
 def read_tables(
-    needed: Mapping[str, tuple[str, ...]], paths: Mapping[str, Path | None]
+    needed: Mapping[str, tuple[str, ...]], paths: Mapping[str, Path | None], snapshots: bool = False
 ) -> dict[str, pd.DataFrame]:
     """Return the tables by name.
 
     Args:
         needed: table → columns beside those of the cell.
         paths: table → file, None where the command line names none.
+        snapshots: whether rows of snapshots are read too, not only those at the end of trainings.
 
     Raises:
         DataError: a table is missing, is no table, or lacks a column.
@@ -48,7 +49,7 @@ def read_tables(
         if absent := [name for name in (*CELL, *columns) if name not in frame]:
             expected = f"expected the table {table} of vaepipe.stages.collect"
             raise DataError(f"{path}: lacks column {', '.join(absent)}; {expected}")
-        frames[table] = frame
+        frames[table] = frame if snapshots else frame[frame["snapshot"] == 0].reset_index(drop=True)
     return frames
 
 

@@ -1,6 +1,7 @@
 """Stage: train one model of the grid.
 
     python -m vaepipe.stages.train --spec JSON --data data.h5 --out model.safetensors --history history.csv
+        --snapshots snapshots.safetensors
 
 Interrupted at any moment, the stage continues from its last checkpoint when it runs again, and ends with the
 same weights, bit for bit, on the same machine.
@@ -24,6 +25,7 @@ from vaepipe.compute.device import setup_device
 from vaepipe.datasets.prepared import read_digest
 from vaepipe.datasets.resident import Resident
 from vaepipe.models.checkpoints import checkpoint_path
+from vaepipe.models.snapshots import snapshot_tensors
 from vaepipe.models.training import HELD_OUT, Trainer
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.locks import LOCKS_UNSUPPORTED
@@ -35,7 +37,13 @@ from vaepipe.study.specs import ModelSpec
 
 
 def train(
-    spec: ModelSpec, data: Path, out: Path, history: Path, checkpoint_seconds: float, device: torch.device
+    spec: ModelSpec,
+    data: Path,
+    out: Path,
+    history: Path,
+    checkpoint_seconds: float,
+    device: torch.device,
+    snapshots: Path | None = None,
 ) -> None:
     """Train to the last epoch, from the checkpoint if there is one, and write weights and history.
 
@@ -44,6 +52,7 @@ def train(
         out: weights to write. The checkpoint and the lock lie beside them, hidden.
         history: table to write, one row per epoch.
         checkpoint_seconds: least time between two checkpoints.
+        snapshots: file to write with the weights after each number of steps in ``train.snapshots``.
     """
     trainer = Trainer(spec, Resident.read(data, "train"), Resident.read(data, "test", HELD_OUT), device)
     code, digest = train_code(spec), read_digest(data)
@@ -60,8 +69,9 @@ def train(
         "precision": trainer.precision,
         "code": code,
         "data": digest,
+        "steps": str(trainer.total),
     }
-    if history.exists() and _was_made_from(out, meta):
+    if all(path is None or path.exists() for path in (history, snapshots)) and _was_made_from(out, meta):
         return print(f"{out} is there already: the process that had the lock made it", flush=True)
     if checkpoint.exists():
         try:
@@ -74,6 +84,8 @@ def train(
     # from this checkpoint. The evaluation, which follows an end that was seen, deletes the checkpoint.
     write_weights(checkpoint, *state)
     write_rows(history, trainer.history)
+    if snapshots is not None:
+        write_weights(snapshots, snapshot_tensors(trainer.snapshots), meta)
     write_weights(out, trainer.model.state_dict(), meta)
 
 
@@ -160,13 +172,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--history", required=True, type=Path, help="table to write, one row per epoch (.csv)"
     )
+    parser.add_argument("--snapshots", type=Path, help="file of the kept weights to write (.safetensors)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument(
         "--checkpoint-seconds", type=float, default=10, help="least time between checkpoints (default 10)"
     )
     args = parser.parse_args(argv)
     spec, device = ModelSpec.from_json(args.spec), setup_device(args.threads)
-    train(spec, args.data, args.out, args.history, args.checkpoint_seconds, device)
+    train(spec, args.data, args.out, args.history, args.checkpoint_seconds, device, args.snapshots)
 
 
 if __name__ == "__main__":

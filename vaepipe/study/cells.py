@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vaepipe.attacks.loss import find_loss
@@ -24,13 +24,17 @@ def token(value: float) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """One model: data set, family, β, d_z and training seed."""
+    """One model: data set, family, β, d_z and training seed.
+
+    ``snapshot``: the number of steps after which its weights were kept; 0 at the end of the training.
+    """
 
     dataset: str
     family: str
     beta: float
     d_z: int
     seed: int
+    snapshot: int = 0
 
     @property
     def wildcards(self) -> dict[str, str]:
@@ -40,7 +44,8 @@ class Cell:
             "family": self.family,
             "beta": token(self.beta),
             "d_z": str(self.d_z),
-            "seed": str(self.seed),
+            # one more folder, so that all rules apply to snapshots as they are
+            "seed": f"{self.seed}/snapshot~{self.snapshot}" if self.snapshot else str(self.seed),
         }
 
     @property
@@ -63,6 +68,11 @@ def cells(dataset: str, grid: Grid) -> list[Cell]:
             shared = family.shares_beta_one and beta == 1
             models.append(Cell(dataset, "vae" if shared else name, float(beta), d_z, seed))
     return list(dict.fromkeys(models))
+
+
+def snapshots(trained: Iterable[Cell], steps: Iterable[int]) -> list[Cell]:
+    """Return the snapshots of trained models after each number of steps."""
+    return [replace(cell, snapshot=step) for cell in trained for step in sorted(steps)]
 
 
 def external(dataset: str, models: Mapping[str, External]) -> list[Cell]:

@@ -40,6 +40,10 @@ def train_code(model_spec: ModelSpec) -> str:
     return code_digest("stages.train", *model_modules(model_spec))
 
 
+def snapshot_code() -> str:
+    return code_digest("stages.snapshot")
+
+
 def adopt_code(model_spec: ExternalSpec) -> str:
     return code_digest("stages.adopt", *model_modules(model_spec))
 

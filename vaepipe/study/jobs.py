@@ -7,7 +7,7 @@ them from `jobs`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +80,11 @@ STAGES: dict[str, Stage] = {
         "benchmarks/data/{dataset}.jsonl",
         kind="data",
     ),
-    "train": _of_model("train", {"model": "model.safetensors", "history": "history.csv"}),
+    "train": _of_model(
+        "train",
+        {"model": "model.safetensors", "history": "history.csv", "snapshots": "snapshots.safetensors"},
+    ),
+    "snapshot": _of_model("snapshot", {"model": "model.safetensors"}, on_gpu=False),
     "adopt": _of_model("adopt", {"model": "model.safetensors"}, on_gpu=False),
     "evaluate": _of_model("evaluate", {"evaluation": "evaluation.h5"}, kind="evaluation"),
     "attack_block": _of_loss("attacks", "attack-block", "{loss}/{block}"),
@@ -108,6 +112,7 @@ STAGES: dict[str, Stage] = {
 BEFORE_TABLES = (
     "prepare",
     "train",
+    "snapshot",
     "adopt",
     "evaluate",
     "attack_block",
@@ -174,6 +179,11 @@ def output(stage: str, cell: Cell, loss: str = "", block: str = "") -> str:
     return Job(stage, cell.dataset, cell, loss, block).output
 
 
+def snapshots(cell: Cell) -> str:
+    """Return the path of the file with all snapshots of a model's training."""
+    return Job("train", cell.dataset, replace(cell, snapshot=0)).outputs["snapshots"]
+
+
 def weights(cell: Cell) -> str:
     """Return the path of a model's weights, trained or adopted."""
     return output("train", cell)
@@ -184,8 +194,8 @@ def jobs(study: Study) -> list[Job]:
     listed = [Job("config"), *(Job("prepare", name) for name in study.names)]
     attacks, balls = set(study.attacks()), set(study.balls())
     losses = list(dict.fromkeys(loss for _, loss in study.attacks() + study.balls()))
-    for cell in study.cells:
-        made = "adopt" if cell.family in study.external else "train"
+    for cell in study.all_cells:
+        made = "adopt" if cell.family in study.external else "snapshot" if cell.snapshot else "train"
         listed += [Job(made, cell.dataset, cell), Job("evaluate", cell.dataset, cell)]
         for loss in losses:
             listed += _attack_jobs(study, cell, loss, (cell, loss) in attacks, (cell, loss) in balls)

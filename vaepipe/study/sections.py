@@ -60,6 +60,9 @@ class Model(Section):
     )
     """Widths of the hidden layers of the MLP encoder. The decoder has one more layer, of the first width, as
     in Chen et al. (2018). The default depends on the data set."""
+    batch_norm: bool | None = None
+    """BatchNorm after each hidden layer of `mlp` or `conv`. Null: as in Chen et al. (2018), which has it in
+    `conv` and not in `mlp`."""
     likelihood: Literal["bernoulli", "gaussian"] = Field(default="bernoulli", json_schema_extra=of_data_set)
     """p(x|z). Assumption, as the paper does not say: Bernoulli for binary and grey images, Gaussian for
     colour images and for points. The default depends on the data set."""
@@ -89,9 +92,11 @@ class TrainOptions(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     """Learning-rate schedule: `constant`, or `cosine`, which decays to zero over the whole training.
     Assumption."""
-    estimator: Literal["mss", "mss-chen", "mws"] = "mss"
+    estimator: Literal["mss", "mss-chen", "mws", "mss-released", "mss-joint-weighted"] = "mss"
     """Minibatch estimator of log q(z) for β-TCVAE: `mss` (stratified, symmetric weights), `mss-chen` (the
-    published weights, with the correct matrix) or `mws`. Assumption; see docs/objectives.md."""
+    published weights, with the correct matrix) or `mws`. `mss-released` and `mss-joint-weighted` are not
+    correct: they reproduce what published code computes, and tables and figures say so. Assumption; see
+    docs/objectives.md."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the matrix products and convolutions in training: `float32`, `bfloat16` (weights, losses
     and sums stay float32), or `auto`: bfloat16 where the GPU or the CPU (AMX) has units for it. Assumption.
@@ -100,9 +105,19 @@ class TrainOptions(Section):
     """Epochs over which β rises from 1 to its value. Assumption."""
     clip: Positive | None = None
     """Bound on the 2-norm of the gradient of all weights; null sets no bound. Assumption."""
-    free_bits: float = Field(default=0.125, ge=0)
-    """Free bits of a Seatbelt-VAE with more than one layer: nats per latent dimension and image that training
-    does not penalise. Assumption, read from the file names of the paper's figures."""
+    free_bits: Annotated[float, Field(ge=0)] | None = None
+    """Free bits: nats of KL per latent dimension that training does not penalise, on average over a batch.
+    Null: 0.125 for a Seatbelt-VAE with more than one layer (assumption, read from the file names of the
+    paper's figures), 0 for all other models."""
+    kl: Literal["closed-form", "sample"] = "closed-form"
+    """KL(q(z|x) ‖ p(z)) in training: the closed form, or log q(z|x) − log p(z) at one sample. Evaluation has
+    the closed form."""
+    likelihood_weight: Positive = 1
+    """Factor of log p(x|z) in training, for code that averages over pixels instead of summing. Evaluation does
+    not have it."""
+    snapshots: Annotated[tuple[Count, ...], Unique()] = ()
+    """Numbers of steps after which the weights are kept and evaluated too, as models of their own in the
+    tables (column `snapshot`). Each is below the number of steps of the training."""
 
 
 class Train(TrainOptions):
@@ -168,6 +183,8 @@ class Attack(Section):
     on the other rows in its batch. `auto`: 256 for images of 8×8 pixels and 64 for those of 28×28 and more,
     which are fastest on a CPU; with `device: cuda` all rows, at most 4096. It depends on the configuration
     alone, not on the machine."""
+    snapshots: bool = False
+    """Attack the models of `train.snapshots` too, not only those at the end of the training."""
     samples: Count = 8
     """Posterior samples per row for the distances in image space."""
     threads: Count = 1

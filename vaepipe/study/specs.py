@@ -75,11 +75,12 @@ class CellSpec(Spec):
     beta: float = 1
     d_z: Count = 4
     seed: Natural = 0
+    snapshot: Natural = 0
 
     @property
     def cell(self) -> Cell:
         """The cell that the spec names."""
-        return Cell(self.dataset, self.family, self.beta, self.d_z, self.seed)
+        return Cell(self.dataset, self.family, self.beta, self.d_z, self.seed, self.snapshot)
 
 
 class PrepareSpec(Spec):

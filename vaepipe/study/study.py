@@ -43,7 +43,8 @@ class Study:
         settings: by data set, all sections.
         external: models trained elsewhere, by name.
         plot: settings of the figures.
-        cells: all models.
+        cells: all models, at the end of their training.
+        all_cells: these and their snapshots.
 
     Args:
         config: the merged content of config.yaml and its overlays.
@@ -82,7 +83,12 @@ class Study:
         for name in self.names:
             self.cells += cells.cells(name, self.settings[name].grid)
             self.cells += cells.external(name, self.external)
-        self._cells = {cell.name: cell for cell in self.cells}
+        self.all_cells: list[Cell] = [
+            kept
+            for cell in self.cells
+            for kept in (*cells.snapshots([cell], self._snapshots(cell)), cell)
+        ]
+        self._cells = {cell.name: cell for cell in self.all_cells}
         self._blocks = {
             name: cells.blocks(list(own.attack.lambdas), own.attack.lambdas_per_job)
             for name, own in self.settings.items()
@@ -98,30 +104,44 @@ class Study:
 
     def losses(self, cell: Cell) -> list[str]:
         """Return the losses of the attacks on a model at all λ."""
-        return cells.losses(cell, list(self.settings[cell.dataset].attack.losses), self.external)
+        return self._attacked_by(cell, self.settings[cell.dataset].attack.losses)
 
     def attacks(self) -> list[tuple[Cell, str]]:
         """Return (cell, loss) of every attack at all λ."""
-        return [(cell, loss) for cell in self.cells for loss in self.losses(cell)]
+        return [(cell, loss) for cell in self.all_cells for loss in self.losses(cell)]
 
     def balls(self) -> list[tuple[Cell, str]]:
         """Return (cell, loss) of every attack of bounded size."""
         return [
             (cell, loss)
-            for cell in self.cells
-            for loss in cells.losses(cell, list(self.settings[cell.dataset].ball.losses), self.external)
+            for cell in self.all_cells
+            for loss in self._attacked_by(cell, self.settings[cell.dataset].ball.losses)
         ]
+
+    def _attacked_by(self, cell: Cell, losses: Iterable[str]) -> list[str]:
+        """Return those of the losses that a model is attacked by; none for a snapshot, unless it is asked."""
+        if cell.snapshot and not self.settings[cell.dataset].attack.snapshots:
+            return []
+        return cells.losses(cell, losses, self.external)
+
+    def _snapshots(self, cell: Cell) -> tuple[int, ...]:
+        """Return after how many steps of its training a model is kept, beside the end."""
+        return () if cell.family in self.external else self.settings[cell.dataset].train.snapshots
 
     def source(self, cell: Cell, loss: str) -> Cell | None:
         """Return the model whose distortions are applied to another model, to check whether they transfer.
 
-        It is the model at β = 1 with the same d_z and seed, of the same family if there is one. For a model
-        trained elsewhere it is the VAE with the nearest d_z.
+        It is the model at β = 1 with the same d_z, seed and snapshot, of the same family if there is one. For
+        a model trained elsewhere it is the VAE with the nearest d_z.
         """
         if not self.settings[cell.dataset].checks.transfer:
             return None
         attacked = [
-            c for c in self.cells if c.dataset == cell.dataset and c != cell and loss in self.losses(c)
+            c
+            for c in self.all_cells
+            if (c.dataset, c.snapshot) == (cell.dataset, cell.snapshot)
+            and c != cell
+            and loss in self.losses(c)
         ]
         if cell.family in self.external:
             candidates = [c for c in attacked if c.family == "vae"]

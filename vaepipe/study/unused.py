@@ -135,8 +135,9 @@ def _unused_of_train(own: DatasetSettings, trained: list[Cell]) -> Iterator[tupl
         yield "train.estimator", f"no {' or '.join(readers)} is trained at β ≠ 1"
     if all(cell.beta == 1 or not find_family(cell.family).uses_beta for cell in trained):
         yield "train.beta_warmup", "no model is trained at β ≠ 1"
-    if own.model.layers == 1:
-        yield "train.free_bits", "model.layers is 1"
+    if trained and not any(find_family(cell.family).has_width for cell in trained):
+        for key in ("free_bits", "kl", "likelihood_weight"):
+            yield f"train.{key}", "an autoencoder has no KL"
     yield from _of_absent_families("train", type(own.train).model_fields, trained)
 
 
@@ -152,6 +153,8 @@ def _unused_of_attack(own: DatasetSettings) -> Iterator[tuple[str, str]]:
     if own.attack.losses and own.attack.solver == "scipy":
         others = ("effort", "max_iterations", "tolerance")
         yield from _whole_section("attack", others, "the solver scipy has its own")
+    if not own.train.snapshots:
+        yield "attack.snapshots", "train.snapshots is []"
 
 
 def _unused_of_ball(own: DatasetSettings) -> Iterator[tuple[str, str]]:

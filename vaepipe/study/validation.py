@@ -304,6 +304,10 @@ def check_sections(name: str, settings: DatasetSettings) -> None:
         usable = " or ".join(other for other in NETWORKS if not find_network(other).needs_images)
         rule = f"{network!r} needs images; {name} has points: use {usable}"
         raise ConfigError(f"datasets.{name}.model.network: {rule}")
+    train = settings.train
+    if train.steps and (late := [step for step in train.snapshots if step >= train.steps]):
+        rule = f"{late[0]} is not allowed; expected less than train.steps, {train.steps}"
+        raise ConfigError(f"datasets.{name}.train.snapshots: {rule}")
     if ball.losses and not ball.l2 + ball.linf:
         raise ConfigError(
             f"datasets.{name}.ball: l2 and linf are [], but there are losses; expected a radius in either"

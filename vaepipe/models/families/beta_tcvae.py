@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def objective(terms: Terms, beta: float, dataset_size: int, settings: TrainSettings) -> Tensor:
     """−ELBO + (β − 1) TC, mean over images; the total correlation is the minibatch estimate."""
-    from vaepipe.models.objectives import weighted_tc
+    from vaepipe.models.objectives import negative_elbo, weighted_tc
 
-    return -terms.elbo.mean() + weighted_tc(terms, beta, dataset_size, settings.estimator)
+    return negative_elbo(terms, settings) + weighted_tc(terms, beta, dataset_size, settings.estimator)
 
 
 def network(shape: tuple[int, ...], d_z: int, settings: ModelSettings) -> VAE:

@@ -18,17 +18,10 @@ def objective(terms: Terms, beta: float, dataset_size: int, settings: TrainSetti
     """−log p(x|z₁…z_L) + Σ_l KL_l + (β − 1) TC of the top layer, mean over images.
 
     With one layer the objective is that of the β-TCVAE.
-    Free bits (Kingma et al. 2016): a dimension pays no KL below the allowance, averaged over the batch.
     """
-    import torch
+    from vaepipe.models.objectives import negative_elbo, weighted_tc
 
-    from vaepipe.models.objectives import weighted_tc
-
-    if len(terms.kl_terms) == 1:
-        return -terms.elbo.mean() + weighted_tc(terms, beta, dataset_size, settings.estimator)
-    rate = sum(torch.clamp(kl.mean(0), min=settings.free_bits).sum() for kl in terms.kl_terms)
-    loss = -terms.log_likelihood.mean() + rate
-    return loss + weighted_tc(terms, beta, dataset_size, settings.estimator)
+    return negative_elbo(terms, settings) + weighted_tc(terms, beta, dataset_size, settings.estimator)
 
 
 def network(shape: tuple[int, ...], d_z: int, settings: ModelSettings) -> Seatbelt:
@@ -46,6 +39,6 @@ FAMILY = Family(
     order=4,
     objective=objective,
     network=network,
-    settings=("layers", "between", "free_bits"),
+    settings=("layers", "between"),
     estimates_tc=True,
 )

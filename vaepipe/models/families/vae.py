@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def objective(terms: Terms, beta: float, dataset_size: int, settings: TrainSettings) -> Tensor:
     """−ELBO, mean over images."""
-    return -terms.elbo.mean()
+    from vaepipe.models.objectives import negative_elbo
+
+    return negative_elbo(terms, settings)
 
 
 def network(shape: tuple[int, ...], d_z: int, settings: ModelSettings) -> VAE:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(shape: tuple[int, ...], code: int, latent: int, hidden: list[int]) -> tuple[nn.Module, nn.Module]:
+def build(
+    shape: tuple[int, ...], code: int, latent: int, hidden: list[int], batch_norm: bool | None = None
+) -> tuple[nn.Module, nn.Module]:
     """The encoder and the decoder; ``hidden`` is not used."""
     from torch import nn
 

@@ -11,15 +11,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(shape: tuple[int, ...], code: int, latent: int, hidden: list[int]) -> tuple[nn.Module, nn.Module]:
-    """The encoder and the decoder; ``hidden`` is not used."""
+def build(
+    shape: tuple[int, ...], code: int, latent: int, hidden: list[int], batch_norm: bool | None = None
+) -> tuple[nn.Module, nn.Module]:
+    """The encoder and the decoder, with BatchNorm unless it is turned off; ``hidden`` is not used."""
     from torch import nn
 
     from vaepipe.models.doubling import Doubling
     from vaepipe.models.layers import halved_sizes
 
     def normalised(layer: nn.Module, channels: int) -> list[nn.Module]:
-        return [layer, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+        between = [] if batch_norm is False else [nn.BatchNorm2d(channels)]
+        return [layer, *between, nn.ReLU(inplace=True)]
 
     sizes = halved_sizes((shape[1], shape[2]))
     channels = [shape[0], 32, 32, *[64] * len(sizes)][: len(sizes)]
@@ -39,4 +42,4 @@ def build(shape: tuple[int, ...], code: int, latent: int, hidden: list[int]) -> 
     return nn.Sequential(*down), nn.Sequential(*up)
 
 
-NETWORK = Network("conv", build)
+NETWORK = Network("conv", build, settings=("batch_norm",))

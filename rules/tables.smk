@@ -1,5 +1,6 @@
 # INPUT   every evaluation, attack, ball and measure file, results/config.json
-# OUTPUT  results/tables/{models.csv,images.parquet,attacks.parquet,robustness.csv,ball.csv,pairs.csv,labels.csv,purifiers.csv,columns.csv,SHA256SUMS}
+# OUTPUT  results/tables/{models.csv,images.parquet,dimensions.parquet,attacks.parquet,robustness.csv,ball.csv,pairs.csv,
+#           labels.csv,purifiers.csv,columns.csv,SHA256SUMS}
 #         results/config.json
 localrules:
     config,
@@ -34,9 +35,9 @@ rule collect:
         "collect the tables"
     shell:
         "python -m vaepipe.stages.collect --config {input.config:q} --jobs {params.jobs:q} --models {output.models:q}"
-        " --images {output.images:q} --attacks {output.attacks:q} --robustness {output.robustness:q} --ball {output.ball:q}"
-        " --pairs {output.pairs:q} --labels {output.labels:q} --purifiers {output.purifiers:q} --columns {output.columns:q}"
-        " --sums {output.sums:q} --threads {threads} > {log:q} 2>&1"
+        " --images {output.images:q} --dimensions {output.dimensions:q} --attacks {output.attacks:q} --ball {output.ball:q}"
+        " --robustness {output.robustness:q} --pairs {output.pairs:q} --labels {output.labels:q}"
+        " --purifiers {output.purifiers:q} --columns {output.columns:q} --sums {output.sums:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule config:

@@ -19,6 +19,7 @@ from vaepipe.metrics import (
     latent_state,
     mutual_information_gap,
     pairwise_overlap,
+    precision,
 )
 from vaepipe.metrics.overlap import log_bhattacharyya
 from vaepipe.models.distributions import DiagonalNormal
@@ -465,3 +466,62 @@ def test_the_count_of_active_units_is_as_uncertain_as_other_images_make_it():
     spread = np.std([count.value for count in counts], ddof=1)
     assert np.mean([count.standard_error for count in counts]) == pytest.approx(spread, rel=0.35)
     assert metrics.count_active(torch.tensor([1.0, -1.0, 0.0]).repeat(100)[:, None]).standard_error == 0
+
+
+def all_pairs(q):
+    """KL(q_i ‖ q_j) of all pairs i ≠ j by torch's own distributions, (N, N − 1)."""
+    normal = torch.distributions.Normal(q.mean.double(), q.log_std.double().exp())
+    rows = []
+    for i in range(len(q.mean)):
+        one = torch.distributions.Normal(normal.loc[i], normal.scale[i])
+        divergence = torch.distributions.kl_divergence(one, normal).sum(1)
+        rows.append(torch.cat([divergence[:i], divergence[i + 1 :]]))
+    return torch.stack(rows)
+
+
+def test_pair_divergence_is_that_of_all_pairs():
+    q = DiagonalNormal(*posteriors(40, 5, seed=3)[:2])
+    pairs = all_pairs(q)
+    found = precision.mean_pair_divergence(q)
+    assert found.value == pytest.approx(float(pairs.mean()), rel=1e-10)
+    assert precision.mean_pair_divergence(DiagonalNormal(q.mean + 1e4, q.log_std)).value == pytest.approx(
+        found.value, rel=1e-5
+    )
+    median, high = precision.pair_divergence_quantiles(q, (0.5, 0.99), seed=0)
+    expected = pairs.flatten().quantile(torch.tensor([0.5, 0.99], dtype=torch.float64))
+    assert abs(median.value - expected[0]) < 4 * median.standard_error
+    assert abs(high.value - expected[1]) < 4 * high.standard_error
+
+
+def test_pair_divergence_is_squared_precision_if_each_width_is_one_number():
+    N = 50
+    mean = posteriors(N, 4, seed=1)[0]
+    mean[:, 0] = mean[:, 0].pow(3)  # heavy tails change nothing
+    q = DiagonalNormal(mean, torch.tensor([-3.0, -1.0, 0.5, -2.0], dtype=D64).expand(N, 4))
+    independent = precision.mean_pair_divergence(q).value * (N - 1) / N  # pairs i = j included
+    assert precision.squared_precision(q).value == pytest.approx(independent, rel=1e-6)
+    stretched = DiagonalNormal(100 * mean, q.log_std + math.log(100))
+    assert precision.squared_precision(stretched).value == pytest.approx(independent, rel=1e-6)
+
+
+def test_varying_widths_lift_the_pair_divergence_above_the_squared_precision():
+    q = DiagonalNormal(*posteriors(400, 3, seed=2, spread=0.8)[:2])
+    assert precision.mean_pair_divergence(q).value > 1.2 * precision.squared_precision(q).value
+
+
+def test_dimensions_of_known_posteriors():
+    mean = torch.tensor([[-1.0, 3.0], [1.0, 3.0], [-1.0, 3.0], [1.0, 3.0]])
+    found = precision.dimensions(DiagonalNormal(mean, torch.full((4, 2), math.log(0.5))))
+    torch.testing.assert_close(found.variance, torch.tensor([1.25, 0.25], dtype=D64))
+    expected = torch.tensor([0.5 * math.log(5), 0.0], dtype=D64)
+    torch.testing.assert_close(found.precision, expected, atol=1e-6, rtol=0)
+    assert float(found.kurtosis[0]) == pytest.approx(1) and found.kurtosis[1].isnan()
+
+
+@pytest.mark.parametrize("name", ["mean_pair_divergence", "squared_precision"])
+def test_standard_errors_of_precision_are_the_spread_over_data_sets(name):
+    found = [
+        getattr(precision, name)(DiagonalNormal(*posteriors(300, 3, seed=seed)[:2])) for seed in range(60)
+    ]
+    spread = np.std([one.value for one in found], ddof=1)
+    assert np.mean([one.standard_error for one in found]) == pytest.approx(spread, rel=0.35)

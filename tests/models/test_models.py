@@ -19,7 +19,7 @@ from vaepipe.models.distributions import DiagonalNormal
 from vaepipe.models.doubling import Doubling
 from vaepipe.models.family import find_family
 from vaepipe.models.network import find_network
-from vaepipe.models.objectives import terms
+from vaepipe.models.objectives import negative_elbo, terms
 from vaepipe.models.registry import FAMILIES, NETWORKS
 from vaepipe.models.seatbelt import BOUND
 from vaepipe.models.total_correlation import total_correlation
@@ -30,7 +30,7 @@ from vaepipe.storage.weights import write_weights
 from vaepipe.study.settings import Model, TrainOptions
 from vaepipe.study.specs import ModelSpec
 
-SETTINGS = TrainOptions(estimator="mss", free_bits=0.125)
+SETTINGS = TrainOptions(estimator="mss")
 
 
 @pytest.fixture
@@ -49,6 +49,48 @@ def test_objectives_are_their_formulas(t):
         -elbo + 3 * float(t.kl.mean())
     )
     assert float(find_family("beta-tcvae").objective(t, 4.0, 100, SETTINGS)) == pytest.approx(-elbo + 3 * tc)
+
+
+def test_free_bits_and_the_weight_of_the_likelihood(t):
+    weighted = vary(SETTINGS, likelihood_weight=0.1)
+    expected = -0.1 * float(t.log_likelihood.mean()) + 4 * float(t.kl.mean())
+    assert float(find_family("beta-vae").objective(t, 4.0, 100, weighted)) == pytest.approx(expected)
+    allowance = float(t.kl_terms[0].mean(0).median())  # some dimensions are below, some above
+    rate = sum(max(allowance, float(kl)) for kl in t.kl_terms[0].mean(0))
+    assert rate > float(t.kl.mean())
+    for name, kl_weight in (("vae", 1), ("beta-vae", 4), ("beta-tcvae", 1)):
+        free = vary(SETTINGS, free_bits=allowance)
+        tc = float(total_correlation(t.samples[0], *t.posteriors[0], 100, "mss"))
+        expected = -float(t.log_likelihood.mean()) + kl_weight * rate + (3 * tc if "tc" in name else 0)
+        assert float(find_family(name).objective(t, 4.0, 100, free)) == pytest.approx(expected)
+
+
+def test_free_bits_that_are_not_given_hold_for_several_layers_only(t):
+    below = t._replace(kl_terms=(t.kl_terms[0] * 0 + 0.01,))
+    one, two = (t._replace(kl_terms=below.kl_terms * layers) for layers in (1, 2))
+    rates = [negative_elbo(terms, SETTINGS) + terms.log_likelihood.mean() for terms in (one, two)]
+    assert [float(rate) for rate in rates] == pytest.approx([4 * 0.01, 2 * 4 * 0.125])
+
+
+def test_the_kl_at_samples_has_the_closed_form_as_its_mean():
+    random = torch.Generator().manual_seed(0)
+    draws = [torch.randn(1, 3, generator=random, dtype=torch.float64) for _ in range(4)]
+    q, p = DiagonalNormal(draws[0], 0.5 * draws[1]), DiagonalNormal(draws[2], 0.5 * draws[3])
+    z = q.sample(torch.randn(200_000, 3, generator=random, dtype=torch.float64))
+    for other in (None, p):
+        ratio = q.log_ratio_terms(z, other)
+        error = ratio.std(0) / len(z) ** 0.5
+        assert ((ratio.mean(0) - q.kl_terms(other)[0]).abs() < 4 * error).all()
+
+
+@pytest.mark.parametrize(("network", "as_published"), [("mlp", False), ("conv", True)])
+def test_batch_norm_is_turned_on_and_off(network, as_published):
+    def layers(choice):
+        parts = find_network(network).build((1, 8, 8), 4, 2, [16, 16], choice)
+        return sum("BatchNorm" in type(m).__name__ for part in parts for m in part.modules())
+
+    assert layers(False) == 0 and layers(True) > 0
+    assert layers(None) == layers(as_published)
 
 
 def test_all_objectives_are_the_vae_at_beta_one(t):

@@ -9,9 +9,14 @@ import scipy.special
 import torch
 
 from vaepipe.models.distributions import DiagonalNormal
-from vaepipe.models.total_correlation import log_aggregate_posterior, log_weights, total_correlation
+from vaepipe.models.total_correlation import (
+    AS_RELEASED,
+    log_aggregate_posterior,
+    log_weights,
+    total_correlation,
+)
 
-ESTIMATORS = ["mss", "mss-chen", "mws"]
+ESTIMATORS = ["mss", "mss-chen", "mws", "mss-released", "mss-joint-weighted"]
 
 
 def batch(B, D, seed=0):
@@ -30,6 +35,10 @@ def brute_force(z, mean, log_std, N, estimator):
         for j in range(B):
             if estimator == "mws":
                 weight[j] = 1 / (N * B)
+            elif estimator in AS_RELEASED:
+                weight[j] = {0: 1 / N, 1: (N - M) / (N * M)}.get(j, 1 / M)
+                if (i, j) == (M - 1, 0):
+                    weight[j] = (N - M) / (N * M)
             elif i == j:
                 weight[j] = 1 / N
             elif estimator == "mss":
@@ -49,7 +58,8 @@ def brute_force(z, mean, log_std, N, estimator):
                 for j in range(B)
             ]
         )
-        log_qz[i] = scipy.special.logsumexp(log_q.sum(1), b=weight)
+        joint_weight = weight**D if estimator == "mss-joint-weighted" else weight
+        log_qz[i] = scipy.special.logsumexp(log_q.sum(1), b=joint_weight)
         log_marginals[i] = sum(scipy.special.logsumexp(log_q[:, k], b=weight) for k in range(D))
     return log_qz, log_marginals
 
@@ -210,3 +220,36 @@ def test_dimensions_taken_one_by_one_or_together_give_one_answer(monkeypatch, bl
     assert found.item() == pytest.approx(expected.item(), rel=1e-12)
     for a, b in zip(gradients, torch.autograd.grad(expected, variables)):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_released_weights_are_those_of_the_flat_stride():
+    """The published lines: 1/M, then every (M + 1)-th number of the flat matrix, from 0 and from 1."""
+    B, N = 5, 100
+    M, flat = B - 1, torch.full((B * B,), 1 / (B - 1), dtype=torch.float64)
+    flat[:: M + 1], flat[1 :: M + 1] = 1 / N, (N - M) / (N * M)
+    expected = flat.view(B, B)
+    expected[M - 1, 0] = (N - M) / (N * M)
+    weights = log_weights(B, N, "mss-released").exp()
+    torch.testing.assert_close(weights, expected)
+    assert float(weights[M - 1].sum()) == pytest.approx(1.23)  # a correct row sums to 1
+
+
+def test_weights_added_in_each_dimension_show_as_information():
+    """Far apart posteriors hold ln N nats about the image; this estimator says D ln(B − 1) more or less."""
+    B, D, N = 64, 10, 5000
+    _, mean, log_std = batch(B, D)
+    q = DiagonalNormal(100 * mean, log_std)
+    log_qz, _ = log_aggregate_posterior(q.mean, *q, N, "mss-joint-weighted")
+    information = (q.log_prob(q.mean) - log_qz).mean()
+    assert float(information) == pytest.approx(D * math.log(B - 1), rel=0.05)
+
+
+def test_gradient_of_released_weights_is_that_of_mws():
+    """The misplaced weights differ from one number in two of B columns only."""
+    z, mean, log_std = batch(256, 5)
+    gradients = []
+    for estimator in ("mss-released", "mws"):
+        inputs = [t.clone().requires_grad_() for t in (z, mean, log_std)]
+        total_correlation(*inputs, 40000, estimator).backward()
+        gradients.append(torch.cat([t.grad.flatten() for t in inputs]))
+    assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.99

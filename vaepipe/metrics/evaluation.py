@@ -113,9 +113,9 @@ def _of_batch(model: Model, x: Tensor, batch_terms: Terms, noise: Tensor) -> dic
 
 
 def _latent(posteriors: Posteriors, names: Iterable[str]) -> dict[str, tuple[Tensor, str]]:
-    """name → ((2,) value and standard error, description); NaN where a metric is not defined."""
+    """name → ((2,) value and standard error, or (D,), description); NaN where a metric is not defined."""
     have_width = bool(posteriors.log_std.isfinite().all())
-    measured = {}
+    measured: dict[str, tuple[Tensor, str]] = {}
     for metric in map(find_latent_metric, names):
         defined = (have_width or not metric.needs_width) and (
             posteriors.factors is not None or not metric.needs_factors
@@ -124,4 +124,9 @@ def _latent(posteriors: Posteriors, names: Iterable[str]) -> dict[str, tuple[Ten
         estimates = metric.measure(posteriors) if defined else unknown
         for quantity, estimate in zip(metric.quantities, estimates, strict=True):
             measured[quantity.name] = (torch.tensor([*estimate]), estimate_description(quantity))
+        if metric.measure_dimensions is not None:
+            undefined = [torch.full((posteriors.mean.shape[1],), math.nan)] * len(metric.dimension_quantities)
+            per_dimension = metric.measure_dimensions(posteriors) if defined else undefined
+            for quantity, values in zip(metric.dimension_quantities, per_dimension, strict=True):
+                measured[quantity.name] = (values, array_description(quantity))
     return measured

@@ -44,12 +44,16 @@ class LatentMetric:
         measure: `Posteriors` → one `vaepipe.metrics.estimate.Estimate` per quantity.
         needs_width: only defined where every posterior has a width above 0; otherwise NaN.
         needs_factors: only defined where generating factors are known; otherwise NaN.
+        dimension_quantities: what is measured of each latent dimension, columns of the table dimensions.
+        measure_dimensions: `Posteriors` → one tensor (D,) per quantity of a dimension.
     """
 
     quantities: tuple[Quantity, ...]
     measure: Callable[[Posteriors], tuple[Estimate, ...]]
     needs_width: bool = True
     needs_factors: bool = False
+    dimension_quantities: tuple[Quantity, ...] = ()
+    measure_dimensions: Callable[[Posteriors], tuple[Tensor, ...]] | None = None
 
 
 def find_latent_metric(name: str) -> LatentMetric:
@@ -60,3 +64,8 @@ def find_latent_metric(name: str) -> LatentMetric:
 def latent_quantities(names: Iterable[str]) -> tuple[Quantity, ...]:
     """All quantities of these latent metrics, in order."""
     return tuple(quantity for name in names for quantity in find_latent_metric(name).quantities)
+
+
+def dimension_quantities(names: Iterable[str]) -> tuple[Quantity, ...]:
+    """All quantities that these latent metrics measure of each latent dimension, in order."""
+    return tuple(quantity for name in names for quantity in find_latent_metric(name).dimension_quantities)

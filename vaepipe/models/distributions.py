@@ -43,7 +43,7 @@ class DiagonalNormal(NamedTuple):
         )  # exact to the last bits near 0
 
     def log_ratio_terms(self, z: Tensor, other: DiagonalNormal | None = None) -> Tensor:
-        """(B, D) log self(z) − log other(z) of each dimension at ``z``, whose mean over z ~ self is the KL."""
+        """(B, D) log self(z) − log other(z) of each dimension; its mean over ``z`` ~ self is the KL."""
         here = (z - self.mean) * (-self.log_std).exp()
         if other is None:
             return 0.5 * (z.square() - here.square()) - self.log_std

@@ -7,9 +7,7 @@ import itertools
 from torch import nn
 
 
-def dense_layers(
-    widths: list[int], activation: type[nn.Module], batch_norm: bool = False
-) -> nn.Sequential:
+def dense_layers(widths: list[int], activation: type[nn.Module], batch_norm: bool = False) -> nn.Sequential:
     """Linear layers from each width to the next, with BatchNorm, if asked for, and the activation between."""
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):

@@ -1,4 +1,4 @@
-"""The weights of several snapshots of a training among the tensors of one file: ``snapshot.<step>.<name>``."""
+"""The weights of several snapshots of a training in one file, as tensors ``snapshot.<step>.<name>``."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ log q(z_i) is estimated by a weighted sum over the batch's posteriors (Chen et a
 
 Two more are wrong. They are here to reproduce what published code computes (`AS_RELEASED`):
 
-``mss-released``        the weights of ``mss-chen`` in the wrong places, as in the code of Chen et al.: 1/N fills
-                        column 0 and (N−M)/(NM) column 1 (github.com/rtqichen/beta-tcvae, pull request 1);
+``mss-released``        the weights of ``mss-chen`` in the wrong places, as in the code of Chen et al.: 1/N
+                        fills column 0 and (N−M)/(NM) column 1 (github.com/rtqichen/beta-tcvae/pull/1);
 ``mss-joint-weighted``  the same weights, added to each dimension before the sum over dimensions, so that the
                         joint density gets their D-th power (github.com/YannDubs/disentangling-vae).
 
@@ -29,7 +29,6 @@ from torch import Tensor
 
 from vaepipe.models.distributions import LOG_2PI
 from vaepipe.models.logsumexp import exp_in_place, logsumexp
-
 
 AS_RELEASED = ("mss-released", "mss-joint-weighted")
 """Estimators that are not correct, named to reproduce published code."""
@@ -58,7 +57,9 @@ def log_weights(batch_size: int, dataset_size: int, estimator: str) -> Tensor:
         weights[:, 0], weights[:, 1] = 1 / N, (N - M) / (N * M)
         weights[M - 1, 0] = (N - M) / (N * M)
     else:
-        raise ValueError(f"estimator: {estimator!r} is not one of mss, mss-chen, mws, {', '.join(AS_RELEASED)}")
+        raise ValueError(
+            f"estimator: {estimator!r} is not one of mss, mss-chen, mws, {', '.join(AS_RELEASED)}"
+        )
     return weights.log()
 
 
@@ -120,7 +121,7 @@ class _LogAggregatePosterior(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, g_joint: Tensor, g_marginals: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, g_joint: Tensor, g_marginals: Tensor) -> tuple[Any, ...]:
         z, mean, log_std, weights, joint, log_qz, log_qz_k = ctx.saved_tensors
         # i j: responsibilities of the components, times the gradient
         shared = exp_in_place(joint - log_qz[:, None]).mul_(g_joint[:, None])

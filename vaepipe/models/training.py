@@ -63,7 +63,9 @@ class Trainer:
         self.snapshots: dict[int, dict[str, Tensor]] = {}
         """Weights, on the CPU, after each number of steps in ``train.snapshots`` so far."""
         if late := [step for step in self.settings.snapshots if step >= self.total]:
-            raise DataError(f"train.snapshots: {late[0]} is not below {self.total}, the steps of the training")
+            raise DataError(
+                f"train.snapshots: {late[0]} is not below {self.total}, the steps of the training"
+            )
 
     def _new_adam(self) -> Adam:
         """Adam with its state in place from the start; CUDA graphs need that, and a tensor as rate."""

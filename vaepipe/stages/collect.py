@@ -1,7 +1,8 @@
 """Stage: collect what all jobs measured as tidy tables.
 
-python -m vaepipe.stages.collect --config config.json --models M.csv --images I.parquet --attacks A.parquet
-    --robustness R.csv --ball B.csv --pairs P.csv --labels L.csv --purifiers U.csv --columns C.csv
+python -m vaepipe.stages.collect --config config.json --models M.csv --images I.parquet --dimensions D.parquet
+    --attacks A.parquet --robustness R.csv --ball B.csv --pairs P.csv --labels L.csv --purifiers U.csv
+    --columns C.csv
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pandas as pd
 from vaepipe.analysis import purifiers, robustness
 from vaepipe.analysis.verdict import verdict
 from vaepipe.metrics.quantities import ELBO, KL_LAYERS, PER_IMAGE, STORED_PER_IMAGE
-from vaepipe.stages.columns import CELL, COLUMNS, LATENT, PAIR, TABLES, names
+from vaepipe.stages.columns import CELL, COLUMNS, DIMENSIONS, LATENT, PAIR, TABLES, names
 from vaepipe.storage import checksums
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import run_stage
@@ -59,6 +60,17 @@ def model_row(images: pd.DataFrame, file: h5py.File) -> pd.DataFrame:
     for name, values in zip((KL_LAYERS.name, f"{KL_LAYERS.name}_se"), file[KL_LAYERS.name][:]):
         row[name] = " ".join(f"{value:.6g}" for value in values)
     return pd.DataFrame([row], columns=names(TABLES["models"]))
+
+
+def dimension_rows(cell: Cell, path: str | Path) -> pd.DataFrame:
+    """Return the rows of dimensions of one model, one per dimension of the top layer."""
+    with open_h5(path, "evaluation") as file:
+        columns = {name: file[name][:] for name in names(DIMENSIONS)}
+    order = np.argsort(-columns["precision"], kind="stable")
+    columns = {name: values[order] for name, values in columns.items()}
+    return _with_cell(
+        cell, columns | {"rank": np.arange(1, len(order) + 1), "dimension": order}, "dimensions"
+    )
 
 
 def attack_rows(cell: Cell, loss: str, attack: str | Path, measure: str | Path) -> pd.DataFrame:
@@ -185,7 +197,7 @@ def cell_rows(files: CellFiles) -> dict[str, pd.DataFrame]:
         for frame in (attack, balls.get(loss)):
             if frame is not None and "masked" in row:
                 frame["masked"] = row["masked"]
-    tables = {"models": model, "images": images}
+    tables = {"models": model, "images": images, "dimensions": dimension_rows(cell, files.evaluation)}
     tables["robustness"] = pd.DataFrame(rows, columns=names(TABLES["robustness"]))
     for table, of_attack in (("labels", label_rows), ("purifiers", purified_rows)):
         rows = [

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from vaepipe.analysis import purifiers, robustness
 from vaepipe.attacks import quantities as solved
-from vaepipe.metrics.latent_metric import latent_quantities
+from vaepipe.metrics.latent_metric import dimension_quantities, latent_quantities
 from vaepipe.metrics.quantities import KL_LAYERS, PER_IMAGE
 from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
 from vaepipe.metrics.trial_metric import find_trial_metric
@@ -44,6 +44,7 @@ COLUMNS: Columns = (
     Quantity("meaning", "what the column holds"),
 )
 LATENT = latent_quantities(LATENT_METRICS)
+DIMENSIONS = dimension_quantities(LATENT_METRICS)
 
 
 def _image_columns() -> Columns:
@@ -102,9 +103,15 @@ def _pair_columns() -> Columns:
     )
 
 
+def _dimension_columns() -> Columns:
+    rank = Quantity("rank", "place of the dimension in the model, by precision, the highest is 1")
+    return (*CELL, rank, Quantity("dimension", "number of the dimension, from 0"), *DIMENSIONS)
+
+
 TABLES: dict[str, Columns] = {
     "models": _model_columns(),
     "images": _image_columns(),
+    "dimensions": _dimension_columns(),
     "attacks": _attack_columns(),
     "robustness": (*CELL, *robustness.COLUMNS),
     "ball": _ball_columns(),

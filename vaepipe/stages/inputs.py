@@ -16,7 +16,7 @@ from vaepipe.storage.h5 import open_h5, read_text
 from vaepipe.storage.tables import read_table
 from vaepipe.study.cells import Cell
 
-TABLES = ("models", "images", "attacks", "ball", "robustness")
+TABLES = ("models", "images", "dimensions", "attacks", "ball", "robustness")
 FLAG = "masked"
 """Column that figures mark where a table has it."""
 CELL = tuple(Cell.__dataclass_fields__)

@@ -63,8 +63,9 @@ def _of_figure(name: str) -> Stage:
 
 
 def _tables() -> dict[str, str]:
-    names = {"models": "csv", "images": "parquet", "attacks": "parquet", "robustness": "csv", "ball": "csv"}
-    names |= {"pairs": "csv", "labels": "csv", "purifiers": "csv", "columns": "csv"}
+    names = dict.fromkeys(("images", "dimensions", "attacks"), "parquet")
+    names |= dict.fromkeys(("models", "robustness", "ball", "pairs"), "csv")
+    names |= dict.fromkeys(("labels", "purifiers", "columns"), "csv")
     return {name: f"results/tables/{name}.{end}" for name, end in names.items()} | {
         "sums": "results/tables/SHA256SUMS"
     }

@@ -113,8 +113,8 @@ class TrainOptions(Section):
     """KL(q(z|x) ‖ p(z)) in training: the closed form, or log q(z|x) − log p(z) at one sample. Evaluation has
     the closed form."""
     likelihood_weight: Positive = 1
-    """Factor of log p(x|z) in training, for code that averages over pixels instead of summing. Evaluation does
-    not have it."""
+    """Factor of log p(x|z) in training, for code that averages over pixels instead of summing. Evaluation
+    does not have it."""
     snapshots: Annotated[tuple[Count, ...], Unique()] = ()
     """Numbers of steps after which the weights are kept and evaluated too, as models of their own in the
     tables (column `snapshot`). Each is below the number of steps of the training."""

@@ -84,9 +84,7 @@ class Study:
             self.cells += cells.cells(name, self.settings[name].grid)
             self.cells += cells.external(name, self.external)
         self.all_cells: list[Cell] = [
-            kept
-            for cell in self.cells
-            for kept in (*cells.snapshots([cell], self._snapshots(cell)), cell)
+            kept for cell in self.cells for kept in (*cells.snapshots([cell], self._snapshots(cell)), cell)
         ]
         self._cells = {cell.name: cell for cell in self.all_cells}
         self._blocks = {

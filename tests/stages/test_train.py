@@ -15,8 +15,10 @@ from conftest import HANGS, run_stage, vary
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.compute import precision
 from vaepipe.datasets.resident import Resident
+from vaepipe.models.snapshots import snapshot_steps, snapshot_tensors
 from vaepipe.models.training import Trainer
 from vaepipe.stages.evaluate import evaluate
+from vaepipe.stages.snapshot import extract
 from vaepipe.stages.train import train
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import read_weights, write_weights
@@ -257,6 +259,46 @@ def test_steps_cut_the_last_epoch_short(spec, digits, tmp_path):
     while len(trainer.history) < trainer.epochs:
         trainer.epoch()
     assert len(taken) == 50 and trainer.epochs == -(-50 // per_epoch)
+
+
+def test_a_snapshot_is_a_training_of_its_length_and_survives_a_stop(spec, digits, tmp_path):
+    """Of a constant learning rate: the same steps are taken, whatever comes after them."""
+    spec = vary(spec, train={"schedule": "constant"})
+    kept = vary(spec, train={"steps": 40, "snapshots": [5, 31]})  # 22 steps per epoch
+
+    def trainer(spec):
+        return Trainer(spec, Resident.read(digits, "train"), Resident.read(digits, "test", 100), CPU)
+
+    first = trainer(kept)
+    first.epoch()
+    second = trainer(kept)
+    second.restore(*first.state())
+    second.epoch()
+    snapshots = tmp_path / "snapshots.safetensors"
+    write_weights(snapshots, snapshot_tensors(second.snapshots), {"spec": kept.to_json(), "steps": "40"})
+    for step in (5, 31):
+        shorter = trainer(vary(spec, train={"steps": step}))
+        for _ in range(shorter.epochs):
+            shorter.epoch()
+        out = tmp_path / f"{step}.safetensors"
+        extract(vary(kept, snapshot=step), snapshots, out)
+        weights, meta = read_weights(out)
+        expected = shorter.model.state_dict()
+        assert meta["steps"] == str(step) and weights.keys() == expected.keys()
+        assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    with pytest.raises(DataError, match=r"no snapshot after 7 steps; it has 5, 31"):
+        extract(vary(kept, snapshot=7), snapshots, tmp_path / "no.safetensors")
+    with pytest.raises(DataError, match=r"train.snapshots: 40 is not below 40"):
+        trainer(vary(kept, train={"snapshots": [40]}))
+
+
+def test_snapshots_do_not_change_the_training(spec, digits, tmp_path, whole):
+    kept = vary(spec, train={"snapshots": [3]})
+    folder = tmp_path / "kept"
+    train(kept, digits, folder / "m.safetensors", folder / "h.csv", 0.0, CPU, folder / "s.safetensors")
+    weights = read_weights(folder / "m.safetensors")[0]
+    assert all(torch.equal(weights[name], whole[0][name]) for name in weights)
+    assert snapshot_steps(read_weights(folder / "s.safetensors")[0]) == [3]
 
 
 def test_clipping_bounds_the_gradient_that_adam_sees(spec, digits):

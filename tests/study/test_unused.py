@@ -23,15 +23,19 @@ CASES = {
         ["datasets.mnist has no effect: mnist is not in `study`"],
     ),
     "seatbelt's": (
-        "model: {layers: 2}\ntrain: {free_bits: 0.5}",
+        "model: {layers: 2}",
+        ["model.layers has no effect: no seatbelt is trained"],
+    ),
+    "autoencoder": (
+        "study: [digits]\ngrid: {families: [ae]}\ntrain: {free_bits: 0.5, kl: sample}",
         [
-            "model.layers has no effect: no seatbelt is trained",
-            "train.free_bits has no effect: no seatbelt is trained",
+            "train.free_bits has no effect: an autoencoder has no KL",
+            "train.kl has no effect: an autoencoder has no KL",
         ],
     ),
-    "one layer": (
-        "study: [digits]\ngrid: {families: [seatbelt]}\nmodel: {layers: 1}\ntrain: {free_bits: 0.5}",
-        ["train.free_bits has no effect: model.layers is 1"],
+    "snapshots": (
+        "study: [digits]\nattack: {snapshots: true}",
+        ["attack.snapshots has no effect: train.snapshots is []"],
     ),
     "hidden": (
         "study: [digits]\nmodel: {network: conv, hidden: [9]}",
@@ -148,7 +152,14 @@ def everything(config):
 KEYS = {
     "grid": {"betas": [1, 3], "seeds": [5]},
     "model": {"hidden": [7], "likelihood": "gaussian", "sigma_x": 0.7, "layers": 3},
-    "train": {"epochs": 77, "steps": 3, "free_bits": 0.7, "clip": 3.0, "schedule": "constant"},
+    "train": {
+        "epochs": 77,
+        "steps": 3,
+        "free_bits": 0.7,
+        "clip": 3.0,
+        "schedule": "constant",
+        "snapshots": [2],
+    },
     "evaluate": {"keep": 3},
     "attack": {"losses": ["max-damage"], "pairs": 7, "lambdas": [3], "tolerance": 0.3},
     "ball": {"l2": [3], "steps": 7, "restarts": 1},

@@ -10,11 +10,14 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from vaepipe.models.adapter import find_adapter, split_entry
+from vaepipe.storage.digests import file_digest, spec_digest
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import read_weights
 
@@ -78,11 +81,13 @@ def read_checkpoint(path: str | Path, key: str | None) -> dict[str, Tensor]:
 
 def entry_point(entry: str) -> Callable:
     """The function that ``file.py:function`` or ``package.module:function`` names; files lie below the
-    working directory.
+    working directory. Of ``library:path`` it is the adapter's.
 
     Raises:
         DataError: the module cannot be imported or has no such function.
     """
+    if (library := split_entry(entry)) is not None:
+        return partial(find_adapter(library[0]).build, Path(library[1]))
     place, _, name = entry.rpartition(":")
     with user_code(entry, "could not be imported"):
         if place.endswith(".py"):
@@ -99,7 +104,10 @@ def entry_point(entry: str) -> Callable:
 
 
 def source_digest(entry: str) -> str:
-    """Digest of the file that holds an entry point."""
+    """Digest of the file that holds an entry point; of ``library:path`` that of the settings at the path."""
+    if (library := split_entry(entry)) is not None:
+        settings = sorted(Path(library[1]).glob("*.json"))
+        return spec_digest([(path.name, file_digest(path)) for path in settings])
     source = inspect.getsourcefile(entry_point(entry))
     assert source is not None
     return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.figures.registry import FIGURES
 from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
+from vaepipe.models.adapter import split_entry
 from vaepipe.storage.code_digest import PACKAGE, code_digest
 from vaepipe.storage.digests import file_digest, spec_digest
 from vaepipe.study.specs import ExternalSpec, ModelSpec
@@ -27,7 +28,9 @@ def module(name: str) -> str:
 def model_modules(spec: ModelSpec | ExternalSpec) -> tuple[str, ...]:
     """Return the modules that build a model."""
     if isinstance(spec, ExternalSpec):
-        return ("models.external",)
+        library = split_entry(spec.external.entry)
+        adapter = () if library is None else (f"models.adapters.{library[0]}", "models.plain")
+        return ("models.external", *adapter)
     return (f"models.families.{module(spec.family)}", f"models.networks.{module(spec.model.network)}")
 
 

@@ -34,7 +34,8 @@ class ExternalOptions(Section):
 
     entry: Text
     """`file.py:function` or `package.module:function`. The function is called with the weights, a mapping
-    from names to tensors, and returns an object with `posterior(x)` and `decode(*z)`, in eval mode."""
+    from names to tensors, and returns an object with `posterior(x)` and `decode(*z)`, in eval mode. Or a
+    model of another library: `diffusers:folder`, `pythae:folder`, `compressai:file`."""
     weights: Text
     """Checkpoint, `.safetensors` or written by `torch.save`; it is read without executing pickles."""
     key: Text | None = None

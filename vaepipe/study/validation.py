@@ -19,6 +19,7 @@ import yaml
 
 from vaepipe.attacks.loss import find_loss
 from vaepipe.datasets.registry import DATASETS
+from vaepipe.models.adapter import find_adapter, split_entry
 from vaepipe.models.network import find_network
 from vaepipe.models.registry import FAMILIES, NETWORKS
 from vaepipe.study.cells import clashes
@@ -330,8 +331,15 @@ def check_sections(name: str, settings: DatasetSettings) -> None:
 def read_external(name: str, given: Config, datasets: Mapping[str, DatasetSettings]) -> External:
     """Return the settings of one model that was trained elsewhere; its code and weights are not loaded."""
     given = {**given, "weights": normal_path(given["weights"])}
+    library = split_entry(given["entry"])
     place, colon, function = given["entry"].rpartition(":")
-    if place.endswith(".py"):
+    if library is not None:
+        place, path = library[0], normal_path(library[1])
+        given["entry"] = f"{place}:{path}"
+        given.setdefault("range", find_adapter(place).range)
+        if not Path(path).exists():
+            raise ConfigError(f"external.{name}.entry: {path!r} does not exist; expected what it saved")
+    elif place.endswith(".py"):
         given["entry"] = f"{normal_path(place)}{colon}{function}"
     key, model = f"external.{name}", External.model_validate(given)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", str(name)) or name in FAMILIES:
@@ -344,9 +352,10 @@ def read_external(name: str, given: Config, datasets: Mapping[str, DatasetSettin
         raise ConfigError(f"{key}.dataset: {model.dataset!r} is not allowed; {rule}")
     if not Path(model.weights).is_file():
         raise ConfigError(f"{key}.weights: {model.weights!r} is not a file")
-    if not place or not function.isidentifier():
+    if library is None and (not place or not function.isidentifier()):
         raise ConfigError(
-            f"{key}.entry: {model.entry!r}; expected file.py:function or package.module:function"
+            f"{key}.entry: {model.entry!r}; "
+            "expected file.py:function, package.module:function or library:path"
         )
     if place.endswith(".py") and not Path(place).is_file():
         raise ConfigError(f"{key}.entry: {place!r} is not a file")

@@ -19,6 +19,7 @@ rule plot:
     input:
         models=TABLES["models"],
         images=TABLES["images"],
+        dimensions=TABLES["dimensions"],
         attacks=TABLES["attacks"],
         ball=TABLES["ball"],
         robustness=TABLES["robustness"],
@@ -38,8 +39,8 @@ rule plot:
         "plot {wildcards.figure}"
     shell:
         "python -m vaepipe.stages.plot {wildcards.figure:q} --spec {params.spec:q} --models {input.models:q}"
-        " --images {input.images:q} --attacks {input.attacks:q} --ball {input.ball:q} --robustness {input.robustness:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --images {input.images:q} --dimensions {input.dimensions:q} --attacks {input.attacks:q} --ball {input.ball:q}"
+        " --robustness {input.robustness:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_swissroll:

@@ -405,5 +405,5 @@ def test_the_headline_says_which_attacks_were_flagged():
     table["masked"] = table["masked"].astype(object)
     table.loc[1, "masked"] = "noise of the same norm does 95 % as well"
     (line,) = _flags(Data(robustness=table), "digits", "latent-kl")
-    assert "1 of 2 attacks FLAGGED" in line and "β-VAE β = 8" in line and "95 % as well" in line
+    assert "1 of 2 attacks flagged" in line and "β-VAE β = 8" in line and "95 % as well" in line
     assert _flags(Data(), "digits", "latent-kl") == []

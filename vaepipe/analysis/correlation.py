@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike
 
 from vaepipe.analysis import trials
 from vaepipe.analysis.intervals import Interval
-from vaepipe.study.cells import Cell
 
 FEWEST_MODELS = 5
 """Models below which the interval of a rank correlation says nothing."""
@@ -40,7 +39,7 @@ def robustness_and_disentanglement(attacks: pd.DataFrame, models: pd.DataFrame) 
         attacks: the trials of one data set and loss.
         models: the table of models.
     """
-    cell = list(Cell.__dataclass_fields__)
+    cell = [name for name in trials.PAIR if name not in ("loss", "pair")]
     flagged = attacks.assign(flagged=trials.is_flagged(attacks)).groupby(cell)["flagged"].any().reset_index()
     areas = trials.areas(attacks).groupby(cell)["auddc"].mean().reset_index().merge(flagged, on=cell)
     return areas.merge(models[[*cell, "mig"]], on=cell).dropna(subset=["mig", "auddc"])

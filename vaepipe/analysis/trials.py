@@ -71,11 +71,12 @@ def _at(grid: np.ndarray, h: np.ndarray, v: np.ndarray, kept: np.ndarray) -> np.
     return np.interp(grid, h, v, left=np.nan, right=v.min())
 
 
-def change(both: pd.DataFrame, resamples: int) -> tuple[Interval, float]:
-    """Return the change of the mean objective from column ``objective_1`` to ``objective``, and its value at
-    no change.
+def change(both: pd.DataFrame, resamples: int, statistic: str = "mean") -> tuple[Interval, float]:
+    """Return the change of the objective from column ``objective_1`` to ``objective``, and its value at no
+    change.
 
-    The change is a ratio (no change: 1); where a mean is not positive it is a difference (no change: 0).
+    The change is a ratio (no change: 1); where a mean is not positive it is a difference (no change: 0). The
+    ``statistic`` is the ratio of the means, or the median of the trials' ratios.
     """
     ratio = both["objective"].mean() > 0 and both["objective_1"].mean() > 0
     options = {
@@ -83,7 +84,8 @@ def change(both: pd.DataFrame, resamples: int) -> tuple[Interval, float]:
         "compare": "ratio" if ratio else "difference",
         "resamples": resamples,
     }
-    return clustered_interval(both["objective"], [both["pair"], both["seed"]], **options), float(ratio)
+    ids = [both["pair"], both["seed"]]
+    return clustered_interval(both["objective"], ids, statistic, **options), float(ratio)
 
 
 def best_lambda(distance: np.ndarray) -> int:

@@ -49,6 +49,7 @@ class Evidence:
         roll: (family, β) → arrays of a swiss-roll model: ``x`` (K, 3), ``sample`` (K, 2), ``reconstruction``
             (K, 3).
         roll_dataset: name of that data set.
+        path: the table models with its snapshots, the weights in the course of a training.
         resamples: of every interval.
         things: data set → plural of what its rows are, "images" or "points".
     """
@@ -56,6 +57,7 @@ class Evidence:
     models: pd.DataFrame
     images: pd.DataFrame
     attacks: pd.DataFrame
+    path: pd.DataFrame = field(default_factory=pd.DataFrame)
     roll: dict[tuple[str, float], dict[str, np.ndarray]] = field(default_factory=dict)
     resamples: int = 2000
     things: Mapping[str, str] = field(default_factory=dict)
@@ -187,13 +189,18 @@ def _quality() -> list[Claim]:
 
 
 def _loss() -> list[Claim]:
-    from vaepipe.claims import attacks
+    from vaepipe.claims import attacks, latents
 
     found = []
     for loss, name in (("latent-kl", "latent KL"), ("output", "output"), ("latent-w2", "2-Wasserstein")):
         text = f"β > 1 raises the adversarial loss of β-TCVAEs, {name} attack"
         needs = f"β-TCVAEs at β = 1 and above, attacked by {loss}"
-        found.append(Claim(1, text, "adversarial_loss", partial(attacks.beta_raises, loss=loss), needs))
+        raises = partial(attacks.beta_raises, loss=loss)
+        found.append(Claim(1, text, "adversarial_loss", raises, needs))
+        text = f"β > 1 raises the median adversarial loss of β-TCVAEs, {name} attack"
+        found.append(Claim(1, text, "adversarial_loss", partial(raises, statistic="median"), needs))
+    text = "β > 1 raises Δ₀, the divergence before an attack, of β-TCVAEs"
+    found.append(Claim(1, text, "precision", latents.beta_raises_start, "β-TCVAEs at β = 1 and above"))
     return found
 
 

@@ -30,13 +30,17 @@ WEAK = 0.5
 
 
 def change_called(no_change: float, loss: str) -> str:
-    """Return what `vaepipe.analysis.trials.change` is, from its value at no change."""
+    """Return what `vaepipe.analysis.trials.change` of means is, from its value at no change."""
     return "ratio of mean Δ" if no_change == 1 else f"difference of mean Δ, {find_loss(loss).unit}"
 
 
-def beta_raises(evidence: Evidence, loss: str, family: str = "beta-tcvae") -> Iterator[Finding]:
-    """Mean Δ at all β > 1 over that at β = 1, trial by trial; the note has the output space and each β that
-    differs."""
+def beta_raises(
+    evidence: Evidence, loss: str, family: str = "beta-tcvae", statistic: str = "mean"
+) -> Iterator[Finding]:
+    """Δ at all β > 1 over that at β = 1, trial by trial: ratio of the means, or the median of the ratios.
+
+    The note has the output space and each β that differs.
+    """
     resamples = evidence.resamples
     for dataset, rows in evidence.attacks[evidence.attacks["loss"] == loss].groupby("dataset", sort=False):
         start = rows[(rows["family"] == at_beta_one(family)) & (rows["beta"] == 1)]
@@ -44,15 +48,20 @@ def beta_raises(evidence: Evidence, loss: str, family: str = "beta-tcvae") -> It
         both = raised.merge(start, on=TRIAL, suffixes=("", "_1"))
         if both.empty:
             continue
-        interval, no_change = change(both, resamples)
+        interval, no_change = change(both, resamples, statistic)
         verdict = above(interval, no_change)
         by_beta = {
-            beta: above(change(trials, resamples)[0], no_change) for beta, trials in both.groupby("beta")
+            beta: above(change(trials, resamples, statistic)[0], no_change)
+            for beta, trials in both.groupby("beta")
         }
         others = [f"β = {beta:g}: {other}" for beta, other in by_beta.items() if other != verdict]
         note = "; ".join([*others, output_space(both, evidence, verdict)])
-        statistic = f"{change_called(no_change, loss)}, β > 1 against β = 1"
-        yield Finding(dataset, statistic, interval, counted_trials(both), verdict, loss, note)
+        called = change_called(no_change, loss)
+        if statistic == "median":
+            called = called.replace("ratio of mean", "median ratio of").replace("of mean", "of median")
+        yield Finding(
+            dataset, f"{called}, β > 1 against β = 1", interval, counted_trials(both), verdict, loss, note
+        )
 
 
 def output_space(both: pd.DataFrame, evidence: Evidence, verdict: str) -> str:
@@ -72,7 +81,7 @@ def _comparison(verdict: str, of_loss: str) -> str:
     if verdict == of_loss:
         return "agrees"
     if {verdict, of_loss} == {HOLDS, FAILS}:
-        return "DISAGREES"
+        return "disagrees"
     return f"says: {verdict}"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vaepipe.analysis.families import at_beta_one, label
-from vaepipe.analysis.formatting import singular
+from vaepipe.analysis.formatting import interval_text, singular
 from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.claims import Evidence, Finding, above, below, counted
 
@@ -16,6 +17,34 @@ SATURATED = 0.9
 """A posterior this wide, as a share of the prior's ‖σ‖₂ = √d_z, has saturated."""
 SHEET = 0.5
 """A direction of the roll is lost where reconstructions explain less than this share of it."""
+
+
+def beta_raises_start(evidence: Evidence, family: str = "beta-tcvae") -> Iterator[Finding]:
+    """Ratio of Δ₀ at all β > 1 to that at β = 1, geometric mean over β, d_z and seeds, after each number of
+    steps; the note has the ratio of the medians over pairs, and the share of Δ₀ that precision makes up."""
+    if evidence.path.empty:
+        return
+    for (dataset, snapshot), rows in evidence.path.groupby(["dataset", "snapshot"], sort=False):
+        start = rows[(rows["family"] == at_beta_one(family)) & (rows["beta"] == 1)]
+        raised = rows[(rows["family"] == family) & (rows["beta"] > 1)]
+        both = raised.merge(start, on=["d_z", "seed"], suffixes=("", "_1"))
+        if both.empty or not (both["pair_divergence"] > 0).all():
+            continue
+        options: dict[str, Any] = {"compare": "ratio", "resamples": evidence.resamples}
+        mean, median = (
+            clustered_interval(
+                both[column], [both["seed"]], "geometric mean", against=both[f"{column}_1"], **options
+            )
+            for column in ("pair_divergence", "pair_divergence_median")
+        )
+        shares = [
+            (both[f"squared_precision{end}"] / both[f"pair_divergence{end}"]).mean() for end in ("_1", "")
+        ]
+        note = f"of medians over pairs: {interval_text(median)}; precision is "
+        note += " and ".join(f"{100 * share:.0f} %" for share in shares) + " of Δ₀ at β = 1 and above"
+        when = f"after {snapshot:,} steps" if snapshot else "at the end of the training"
+        n = counted(both, beta="β", d_z="d_z", seed="seeds")
+        yield Finding(dataset, f"Δ₀, β > 1 ÷ β = 1, {when}", mean, n, above(mean, 1), note=note)
 
 
 def overlap_grows(evidence: Evidence, family: str) -> Iterator[Finding]:

@@ -30,14 +30,15 @@ class Data:
     is called.
 
     Attributes:
-        models, images, attacks, ball, robustness: tables of `vaepipe.stages.collect`; None where a figure
-            does not read them.
+        models, images, dimensions, attacks, ball, robustness: tables of `vaepipe.stages.collect`; None
+            where a figure does not read them.
         arrays: of the models that a figure shows in pictures.
         things: data set → plural of what its rows are, "images" or "points".
     """
 
     models: pd.DataFrame | None = None
     images: pd.DataFrame | None = None
+    dimensions: pd.DataFrame | None = None
     attacks: pd.DataFrame | None = None
     ball: pd.DataFrame | None = None
     robustness: pd.DataFrame | None = None

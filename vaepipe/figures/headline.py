@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from vaepipe.analysis.answer import answers
 from vaepipe.analysis.families import at_beta_one, label, ordered, varying_with_beta
 from vaepipe.analysis.formatting import count, short
 from vaepipe.analysis.intervals import Interval
@@ -31,9 +32,13 @@ Changes = dict[tuple[str, float], Interval]
 
 
 def draw(data: Data, options: Plot) -> str:
-    """Return the loss at each β with its interval, its ratio to β = 1 and what the interval of that ratio
-    shows; then ELBOs."""
+    """Return the answer of each data set; the loss at each β with its interval, its ratio to β = 1 and what
+    the interval of that ratio shows; then ELBOs."""
     attacks, models = data.table("attacks"), data.table("models")
+    answer = [
+        textwrap.fill(text, 110)
+        for text in answers(data.targeted_attacks, models, options.resamples).values()
+    ]
     groups = list(attacks.groupby(["dataset", "loss"], sort=False))
     room = (LINES - 1 - models["dataset"].nunique()) // max(1, len(groups)) - 11
     lines: list[str] = []
@@ -42,6 +47,7 @@ def draw(data: Data, options: Plot) -> str:
         lines += [*_flags(data, dataset, loss), ""]
     if not groups:
         lines += ["No image data set of this study was attacked.", ""]
+    lines = [*answer, *([""] if answer else []), *lines]
     lines.append("ELBO of held-out data, taken at β = 1, nats; mean over images or points, d_z and seeds")
     lines += [_elbos(dataset, frame) for dataset, frame in models.groupby("dataset", sort=False)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -81,13 +87,16 @@ def _attack(dataset: str, loss: str, frame: pd.DataFrame, resamples: int, room: 
         f"{dataset}, attack {loss}: adversarial loss Δ = divergence + λ‖d‖₂, {find_loss(loss).unit}",
         f"  mean over {' × '.join(over)}",
         textwrap.fill(resampled, 98, initial_indent="  ", subsequent_indent="  "),
-        "      β" + "".join(f"  {label(family):<27}× β=1  change " for family in families),
-        "      1  " + "  ".join(starts),
     ]
+    if families:
+        titles = "".join(f"  {label(family):<27}× β=1  change " for family in families)
+        lines += ["      β" + titles, "      1  " + "  ".join(starts)]
     for beta in _shown({beta for _, beta in changes}, room):
         cells = [_cell(means.get((f, beta)), base[f], changes.get((f, beta))) for f in families]
         lines.append(f"{beta:>7g}  " + "  ".join(cells))
     lines += ["  " + _verdict(family, changes) for family in families if base[family]]
+    alone = [key for key in means if key[0] not in families and (not families or key != ("vae", 1.0))]
+    lines += [f"  {label(family)}: {_show(means[family, beta])}" for family, beta in alone]
     return [*lines, "  " + _shares(frame)]
 
 
@@ -133,7 +142,7 @@ def _verdict(family: str, changes: Changes) -> str:
     if higher:
         summary = "raises it at some β only" if lower or unclear else "raises the loss"
     else:
-        summary = "does NOT raise the loss" if lower else "is not shown to change the loss"
+        summary = "does not raise the loss" if lower else "is not shown to change the loss"
     return f"{label(family)}: β > 1 {summary} ({'; '.join(parts)})."
 
 
@@ -152,7 +161,7 @@ def _flags(data: Data, dataset: str, loss: str) -> list[str]:
     name = f"{label(first['family'])} β = {first['beta']:g}, d_z = {first['d_z']}"
     more = f"; and {len(flagged) - 1} more, see robustness.csv" if len(flagged) > 1 else ""
     return [
-        f"  checks: {len(flagged)} of {len(rows)} attacks FLAGGED as too weak: {name}: "
+        f"  checks: {len(flagged)} of {len(rows)} attacks flagged as too weak: {name}: "
         f"{first['masked']}{more}"
     ]
 

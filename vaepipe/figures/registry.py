@@ -49,6 +49,7 @@ START = (*TRIAL, "initial_divergence", "norm")
 DISTANCES = (*TRIAL, "norm", "input_distance", "adversarial_distance", "target_distance", "original_distance")
 BALL = ("loss", "ball", "radius", "pair", "divergence", "initial_divergence")
 LATENT = ("active_units", "kl", "total_correlation", "sigma_norm", "mean_norm", "state")
+START_OF_ATTACKS = ("pair_divergence", "pair_divergence_median", "squared_precision")
 ROLL = {"x": "K", "sample": "K", "reconstruction": "K"}
 FOUND = {"lambdas": "L", "x": "P", "target": "P", "distortion": "L,P", "norm": "L,P", "objective": "L,P"}
 MEASURED = {"adversarial_distance": "L,P", "adversarial_reconstruction": "L,P"}
@@ -69,13 +70,15 @@ FIGURES: dict[str, Entry] = {
     "heatmap": Entry("heatmap", {"attacks": TRIAL}),
     "collapse": Entry("collapse", {"models": LATENT}),
     "part2": Entry("part2", {"attacks": (*TRIAL, "target_nll"), "images": ("image", "elbo")}),
+    "precision": Entry("precision", {"models": START_OF_ATTACKS, "dimensions": ("rank", "precision")}),
+    "path": Entry("path", {"models": (*START_OF_ATTACKS, "steps", "elbo")}, snapshots=True),
     "swissroll": Entry("swissroll", arrays={"evaluation": ROLL}),
     "montage": Entry("montage", arrays={"attack": FOUND, "measure": MEASURED}),
     "headline": Entry(
         "headline",
         {
-            "attacks": (*TRIAL, "norm", "converged"),
-            "models": ("elbo",),
+            "attacks": (*DISTANCES, "converged"),
+            "models": ("elbo", "pair_divergence", "squared_precision"),
             "robustness": ("loss", "noise_gain", "masked"),
         },
         suffixes=(".txt",),

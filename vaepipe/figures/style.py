@@ -136,7 +136,7 @@ def note(ax: Axes, text: str, *, below: float = 31, width: int = 63) -> None:
 
 def legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
     """Draw one legend above all panels, from label → artist."""
-    columns = len(handles) if figure.get_figwidth() > COLUMN or len(handles) < 4 else 2
+    columns = min(len(handles), 5) if figure.get_figwidth() > COLUMN or len(handles) < 4 else 2
     figure.legend(
         list(handles.values()),
         handles.keys(),

@@ -22,9 +22,10 @@ from vaepipe.storage.tables import write_table
 from vaepipe.study.specs import FigureSpec
 
 TRIAL = ("loss", "lambda", "pair", "objective", "target_nll")
+PRECISION = ("pair_divergence", "pair_divergence_median", "squared_precision")
 DISTANCES = ("norm", "input_distance", "adversarial_distance", "target_distance", "original_distance")
 TABLES = {
-    "models": ("overlap", "overlap_se", "sigma_norm", "mig"),
+    "models": ("overlap", "overlap_se", "sigma_norm", "mig", *PRECISION),
     "images": ("image", "elbo", "log_likelihood", "sigma_norm"),
     "attacks": (*TRIAL, *DISTANCES),
 }
@@ -59,8 +60,8 @@ def text(table: pd.DataFrame) -> str:
         for row in rows.itertuples():
             loss = f" {row.loss}" if row.loss and "attack" not in claim else ""
             places.append(row.dataset + loss)
-        disagrees = rows["note"].str.contains("DISAGREES").any()
-        where = ", ".join(dict.fromkeys(places)) + ("  output space DISAGREES" if disagrees else "")
+        disagrees = rows["note"].str.contains("output space disagrees").any()
+        where = ", ".join(dict.fromkeys(places)) + ("  output space disagrees" if disagrees else "")
         lines.append(f"  {verdict:<20}{textwrap.shorten(claim, 66, placeholder='…'):<68}{where}")
     if len(untestable):
         names = f"{UNTESTABLE}: {'; '.join(untestable['claim'])}"
@@ -75,11 +76,13 @@ def read(spec: FigureSpec, tables: dict[str, Path], arrays: list[str]) -> Eviden
         DataError: a file is missing, damaged, or lacks a column or an array.
     """
     frames = inputs.read_tables(TABLES, tables)
+    with_snapshots = inputs.read_tables({"models": TABLES["models"]}, tables, snapshots=True)["models"]
     roll = {}
     for cell, path in inputs.matched("--arrays", arrays, spec.cells):
         roll[cell.family, cell.beta] = inputs.read_evaluation(cell, path, ROLL).arrays
     return Evidence(
         **frames,
+        path=with_snapshots,
         roll=roll,
         roll_dataset=spec.cells[0].dataset if spec.cells else "",
         resamples=spec.plot.resamples,

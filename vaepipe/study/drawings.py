@@ -19,7 +19,7 @@ def attacked_datasets(study: Study) -> list[str]:
 def figure_names(study: Study) -> list[str]:
     """Return the names of all figures, those of one data set as ``montage/<dataset>``."""
     pictures = {name: entry for name, entry in registry.FIGURES.items() if ".png" in entry.suffixes}
-    names = [name for name, entry in pictures.items() if entry.tables and _has_data(study, entry.tables)]
+    names = [name for name, entry in pictures.items() if entry.tables and _has_data(study, entry)]
     names += ["swissroll"] if swissroll_cells(study) else []
     return names + [f"montage/{dataset}" for dataset in attacked_datasets(study)]
 
@@ -51,8 +51,12 @@ def montage_attacks(study: Study, dataset: str) -> list[tuple[Cell, str]]:
     return [(cell, loss) for cell in cells for loss in study.losses(cell)[:1]]
 
 
-def _has_data(study: Study, tables: dict[str, tuple[str, ...]]) -> bool:
-    """Return whether the tables that a figure reads have rows."""
-    return ("attacks" not in tables or bool(study.attacks())) and (
-        "ball" not in tables or bool(study.balls())
-    )
+def _has_data(study: Study, entry: registry.Entry) -> bool:
+    """Return whether the tables that a figure reads have the rows that it shows."""
+    needed = {
+        "attacks": bool(study.attacks()),
+        "ball": bool(study.balls()),
+        "snapshots": len(study.all_cells) > len(study.cells),
+    }
+    wanted = [*entry.tables, *(["snapshots"] if entry.snapshots else [])]
+    return all(needed.get(name, True) for name in wanted)

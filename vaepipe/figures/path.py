@@ -1,0 +1,80 @@
+"""How the divergence before an attack changes in the course of training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from vaepipe.analysis.families import label, ordered, with_posterior_width
+from vaepipe.analysis.intervals import clustered_interval
+from vaepipe.figures import style
+from vaepipe.figures.data import Data
+from vaepipe.models.family import find_family
+
+if TYPE_CHECKING:
+    from vaepipe.study.settings import Plot
+
+CAPTION = r"""
+Δ₀, the KL divergence between the posteriors of two held-out images, against the steps of training: the mean
+over all pairs (lines with markers) and the median over random pairs (dotted), a line per family and β, mean
+over models. Bars are 95 % intervals over training seeds where there are several.
+"""
+LINES = {"pair_divergence": "-", "pair_divergence_median": ":"}
+"""Column → style of its line."""
+
+
+@style.styled
+def draw(data: Data, options: Plot) -> style.Page:
+    """One panel per data set with snapshots: mean and median Δ₀ against the number of steps."""
+    models = with_posterior_width(data.table("models"))
+    groups = [
+        (dataset, rows)
+        for dataset, rows in models.groupby("dataset", sort=False)
+        if rows["snapshot"].gt(0).any()
+    ]
+    if not groups:
+        return style.message("This study keeps no snapshots of its trainings: train.snapshots is [].")
+    page, axes = style.panels(len(groups), 2.4)
+    handles: dict[str, Artist] = {}
+    for ax, (dataset, rows) in zip(axes, groups):
+        handles |= _panel(ax, str(dataset), rows, options.resamples)
+    style.legend(page, handles)
+    return page
+
+
+def _panel(ax: Axes, dataset: str, rows: pd.DataFrame, resamples: int) -> dict[str, Artist]:
+    """Draw the lines of one data set; return the artists of the legend."""
+    handles: dict[str, Artist] = {}
+    betas = sorted(rows["beta"].unique())
+    order = ordered(rows["family"])
+    for (family, beta), own in sorted(
+        rows.groupby(["family", "beta"]), key=lambda item: order.index(item[0][0])
+    ):
+        shade = 0.45 + 0.55 * (betas.index(beta) + 1) / len(betas)
+        for column, line in LINES.items():
+            points = {
+                steps: clustered_interval(models[column], [models["seed"]], resamples=resamples, log=True)
+                for steps, models in own.groupby("steps")
+            }
+            look: dict[str, Any] = {"color": find_family(family).colour, "linestyle": line, "alpha": shade}
+            marker = find_family(family).marker if line == "-" else ""
+            values = [interval.estimate for interval in points.values()]
+            (artist,) = ax.plot(
+                list(points), values, marker=marker, gid=f"{column} {family} {beta:g}", **look
+            )
+            if line == "-":
+                handles[f"{label(family)}, β = {beta:g}"] = artist
+                for steps, interval in points.items():
+                    ax.plot([steps] * 2, interval[1:], color=look["color"], alpha=shade, linewidth=0.7)
+            for steps, interval in points.items():
+                row = {"dataset": dataset, "quantity": column, "family": family, "beta": beta, "steps": steps}
+                style.page_of(ax).rows.append(row | {"models": len(own)} | interval._asdict())
+    ax.set(xscale="log", yscale="log", xlabel="steps of training", ylabel="Δ₀, nats", title=dataset)
+    steps = sorted(rows["steps"].unique())
+    ax.set_xticks(steps, [f"{step:,.0f}" for step in steps])
+    ax.minorticks_off()
+    style.log_ticks(ax)
+    return handles

@@ -9,8 +9,8 @@ import scipy.special
 import torch
 
 from vaepipe.models.distributions import DiagonalNormal
+from vaepipe.models.estimators import AS_RELEASED
 from vaepipe.models.total_correlation import (
-    AS_RELEASED,
     log_aggregate_posterior,
     log_weights,
     total_correlation,

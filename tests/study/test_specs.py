@@ -5,6 +5,7 @@ import yaml
 from conftest import ROOT
 
 from vaepipe.storage.errors import DataError
+from vaepipe.study.caveats import caveat
 from vaepipe.study.settings import ExternalOptions, Model, TrainOptions
 from vaepipe.study.specs import (
     AttackSpec,
@@ -124,3 +125,12 @@ def test_the_batch_size_of_attacks_is_a_number_in_their_specs(dataset, device, a
     specs += [study.measure_spec(cell, "latent-kl")]
     specs += [study.attack_spec(cell, "latent-kl", block) for block in study.blocks(dataset)]
     assert {spec.batch_size for spec in specs} == {rows}
+
+
+def test_models_that_reproduce_wrong_code_have_a_caveat():
+    released = {"study": ["digits"], "grid": {"families": ["vae", "beta-tcvae"], "d_z": [4], "betas": [1, 2]}}
+    study = Study(released | {"train": {"estimator": "mss-released"}})
+    found = {(cell.family, cell.beta): caveat(study.model_spec(cell).model_dump()) for cell in study.cells}
+    assert found == {("vae", 1): "", ("beta-tcvae", 2): "estimator mss-released: as released, not correct"}
+    assert study.figure_spec().caveats == {"digits": "estimator mss-released: as released, not correct"}
+    assert Study(released | {"train": {"estimator": "mws"}}).caveats() == {}

@@ -34,6 +34,7 @@ class Data:
             where a figure does not read them.
         arrays: of the models that a figure shows in pictures.
         things: data set → plural of what its rows are, "images" or "points".
+        caveats: data set → why its models are not correct, where they reproduce published code.
     """
 
     models: pd.DataFrame | None = None
@@ -44,6 +45,7 @@ class Data:
     robustness: pd.DataFrame | None = None
     arrays: list[CellArrays] = field(default_factory=list)
     things: Mapping[str, str] = field(default_factory=dict)
+    caveats: Mapping[str, str] = field(default_factory=dict)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a table that the figure needs.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from vaepipe.analysis.answer import answers
 from vaepipe.analysis.families import at_beta_one, label, ordered, varying_with_beta
 from vaepipe.analysis.formatting import count, short
 from vaepipe.analysis.intervals import Interval
@@ -17,6 +16,7 @@ from vaepipe.analysis.robustness import UNMOVED
 from vaepipe.analysis.trials import change, is_flagged
 from vaepipe.attacks.loss import find_loss
 from vaepipe.figures import adversarial_loss, notes
+from vaepipe.figures.answer import answers
 from vaepipe.figures.data import Data
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def draw(data: Data, options: Plot) -> str:
     lines: list[str] = []
     for (dataset, loss), frame in groups:
         lines += _attack(dataset, loss, frame, options.resamples, max(2, room))
+        lines += [f"  {data.caveats[dataset]}"] if dataset in data.caveats else []
         lines += [*_flags(data, dataset, loss), ""]
     if not groups:
         lines += ["No image data set of this study was attacked.", ""]

@@ -28,10 +28,8 @@ import torch
 from torch import Tensor
 
 from vaepipe.models.distributions import LOG_2PI
+from vaepipe.models.estimators import AS_RELEASED, CORRECT
 from vaepipe.models.logsumexp import exp_in_place, logsumexp
-
-AS_RELEASED = ("mss-released", "mss-joint-weighted")
-"""Estimators that are not correct, named to reproduce published code."""
 
 
 def log_weights(batch_size: int, dataset_size: int, estimator: str) -> Tensor:
@@ -57,9 +55,7 @@ def log_weights(batch_size: int, dataset_size: int, estimator: str) -> Tensor:
         weights[:, 0], weights[:, 1] = 1 / N, (N - M) / (N * M)
         weights[M - 1, 0] = (N - M) / (N * M)
     else:
-        raise ValueError(
-            f"estimator: {estimator!r} is not one of mss, mss-chen, mws, {', '.join(AS_RELEASED)}"
-        )
+        raise ValueError(f"estimator: {estimator!r} is not one of {', '.join(CORRECT + AS_RELEASED)}")
     return weights.log()
 
 

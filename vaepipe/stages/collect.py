@@ -8,6 +8,7 @@ python -m vaepipe.stages.collect --config config.json --models M.csv --images I.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import run_stage
 from vaepipe.storage.h5 import open_h5, read_text
 from vaepipe.storage.tables import write_table
+from vaepipe.study.caveats import caveat
 from vaepipe.study.cells import Cell
 from vaepipe.study.jobs import Job, of_stage, read_jobs
 from vaepipe.trust.quantities import CHECKS
@@ -56,6 +58,7 @@ def model_row(images: pd.DataFrame, file: h5py.File) -> pd.DataFrame:
     for name in names(LATENT):
         row |= {name: float(file[name][0]), f"{name}_se": float(file[name][1])}
     row["steps"] = int(read_text(file, "steps") or 0) or None
+    row["caveat"] = caveat(json.loads(read_text(file, "model")))
     row["state"] = read_text(file, "state")
     for name, values in zip((KL_LAYERS.name, f"{KL_LAYERS.name}_se"), file[KL_LAYERS.name][:]):
         row[name] = " ".join(f"{value:.6g}" for value in values)

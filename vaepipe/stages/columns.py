@@ -54,6 +54,8 @@ def _image_columns() -> Columns:
 def _model_columns() -> Columns:
     columns = [Quantity("images", "number of held-out images that were measured")]
     columns.append(Quantity("steps", "steps of training; empty for a model trained elsewhere"))
+    caveat = "why the model reproduces published code and is not correct; empty for all others"
+    columns.append(Quantity("caveat", caveat))
     columns.append(Quantity("state", "state of the latent space: ok, collapsed or exploded"))
     for quantity in PER_IMAGE:
         name, unit = quantity.name, quantity.unit

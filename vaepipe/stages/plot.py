@@ -51,7 +51,9 @@ def read(
     Raises:
         DataError: a file is missing, damaged, or lacks a column or an array.
     """
-    data = Data(**inputs.read_tables(entry.tables, tables, entry.snapshots), things=spec.things)
+    data = Data(
+        **inputs.read_tables(entry.tables, tables, entry.snapshots), things=spec.things, caveats=spec.caveats
+    )
     files = inputs.matched("--arrays", arrays, spec.cells)
     if "evaluation" in entry.arrays:
         axes = entry.arrays["evaluation"]

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue
 from vaepipe.study.types import (
     Count,
     Effort,
+    EstimatorName,
     FamilyName,
     Lambdas,
     LossNames,
@@ -92,7 +93,7 @@ class TrainOptions(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     """Learning-rate schedule: `constant`, or `cosine`, which decays to zero over the whole training.
     Assumption."""
-    estimator: Literal["mss", "mss-chen", "mws", "mss-released", "mss-joint-weighted"] = "mss"
+    estimator: EstimatorName = "mss"
     """Minibatch estimator of log q(z) for β-TCVAE: `mss` (stratified, symmetric weights), `mss-chen` (the
     published weights, with the correct matrix) or `mws`. `mss-released` and `mss-joint-weighted` are not
     correct: they reproduce what published code computes, and tables and figures say so. Assumption; see

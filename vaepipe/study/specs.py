@@ -176,12 +176,14 @@ class MeasureSpec(Spec):
 class FigureSpec(Spec):
     """The settings of a figure and the cells whose files it reads, one cell for each file.
 
-    ``things``: what a row of a data set is called, images or points.
+    ``things``: what a row of a data set is called, images or points. ``caveats``: of data sets whose models
+    reproduce published code that is not correct.
     """
 
     plot: Plot = Plot()
     cells: tuple[Cell, ...] = ()
     things: dict[str, str] = Field(default={})
+    caveats: dict[str, str] = Field(default={})
 
 
 @cache

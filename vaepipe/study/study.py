@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.study import cells
+from vaepipe.study.caveats import caveat
 from vaepipe.study.cells import CELL, Cell
 from vaepipe.study.settings import DatasetSettings, External, Plot, Section, Settings
 from vaepipe.study.specs import (
@@ -201,6 +202,11 @@ class Study:
         fitting = CACHED_PIXELS // math.prod(DATASETS[own.kind].shape)
         return next(rows for rows in (256, 128, 64) if rows <= max(fitting, 64))
 
+    def caveats(self) -> dict[str, str]:
+        """Return data set → caveat, where models reproduce published code that is not correct."""
+        texts = [(cell.dataset, caveat(self.model_spec(cell).model_dump())) for cell in self.cells]
+        return {dataset: text for dataset, text in texts if text}
+
     def figure_spec(self, shown: Iterable[Cell] = (), datasets: Iterable[str] | None = None) -> FigureSpec:
         """Return the spec of a figure.
 
@@ -210,7 +216,8 @@ class Study:
         """
         names = self.names if datasets is None else sorted(set(datasets))
         things = {name: "images" if DATASETS[self.settings[name].kind].images else "points" for name in names}
-        return FigureSpec(plot=self.plot, cells=tuple(shown), things=things)
+        caveats = {name: text for name, text in self.caveats().items() if name in names}
+        return FigureSpec(plot=self.plot, cells=tuple(shown), things=things, caveats=caveats)
 
 
 def _take(spec: type[S], *sections: Section, **given: Any) -> S:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchem
 from pydantic_core import CoreSchema, core_schema
 
 from vaepipe.attacks.registry import LOSSES
+from vaepipe.models.estimators import AS_RELEASED, CORRECT
 from vaepipe.models.registry import FAMILIES, NETWORKS
 from vaepipe.trust.registry import PURIFIERS
 
@@ -52,6 +53,7 @@ NetworkName = Annotated[str, OneOf(NETWORKS)]
 LossName = Annotated[str, OneOf(LOSSES)]
 LossNames = Annotated[tuple[LossName, ...], Unique()]
 PurifierNames = Annotated[tuple[Annotated[str, OneOf(PURIFIERS)], ...], Unique()]
+EstimatorName = Annotated[str, OneOf(CORRECT + AS_RELEASED)]
 Solver = Literal["lbfgs", "scipy"]
 Effort = Literal["fast", "default", "thorough"]
 Precision = Literal["float32", "float64"]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from vaepipe.compute import hand_over, job_server
 from vaepipe.compute.device import count_visible_gpus
-from vaepipe.figures.captions import captions
-from vaepipe.figures.registry import FIGURES
+from vaepipe.figures.registry import entries
 from vaepipe.storage.errors import DataError
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
@@ -50,7 +49,7 @@ if not os.access(STATE, os.W_OK):
         f"error: {STATE.resolve()}: cannot be written by you; choose a folder of your own with --directory"
     )
 config.clear()
-config.update(study.effective(), captions=captions(study.effective()))  # the report shows both
+config.update(study.effective())  # the report shows it
 
 # jobs run with the interpreter that runs snakemake, unless a conda environment is asked for; envs/vaepipe.post-deploy.sh
 # installs the package there from VAEPIPE_SOURCE
@@ -84,7 +83,7 @@ wildcard_constraints:
     seed=constraint(cell.wildcards["seed"] for cell in study.all_cells),
     loss=constraint(job.loss for job in jobs.of_stage(ALL_JOBS, "measure")),
     block=constraint(job.block for job in jobs.of_stage(ALL_JOBS, "attack_block")),
-    figure=constraint(FIGURES),
+    figure=constraint(entries(study.plot)),
 
 
 # what jobs load, some of it only inside functions
@@ -272,10 +271,14 @@ def in_report(figure, show):
     return {"category": category, "labels": {"figure": name, "show": show}}
 
 
-def figure_outputs(stage, name, caption):
+def figure_outputs(stage, name):
     """Return the outputs of a stage that draws a figure, with the picture's place in the report."""
-    outputs = STAGES[stage].outputs
-    return outputs | {"png": report(outputs["png"], caption=caption, **in_report(name, "picture"))}
+    outputs = dict(STAGES[stage].outputs)
+    if study.plot.svg:
+        outputs["svg"] = f"results/figures/{name}.svg"
+    return outputs | {
+        "png": report(outputs["png"], caption="report/figures.rst", **in_report(name, "picture"))
+    }
 
 
 SUMMARY = [Path("results/headline.txt"), Path("results/claims.txt")]
@@ -289,3 +292,5 @@ def print_summary():
             if path.exists():
                 print(path.read_text(encoding="utf-8"))
         print(f"Figures: {SUMMARY[0].parent.resolve() / 'figures'}")
+        for figure, need in drawings.absent_figures(study).items():
+            print(f"  not drawn: {figure}, which needs {need}")

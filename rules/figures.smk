@@ -1,5 +1,5 @@
 # INPUT   results/tables/*, and the arrays of a few models
-# OUTPUT  results/figures/*.{pdf,png,csv}, results/headline.txt, results/claims.txt, results/tables/claims.{csv,md}
+# OUTPUT  results/figures/*.{pdf,png,csv,md,txt}, results/headline.txt, results/claims.txt, results/tables/claims.{csv,md}
 localrules:
     plot,
     plot_swissroll,
@@ -24,8 +24,9 @@ rule plot:
         ball=TABLES["ball"],
         robustness=TABLES["robustness"],
         sums=TABLES["sums"],
+        config=ancient(CONFIG),
     output:
-        **figure_outputs("plot", "{figure}", "report/figures.rst"),
+        **figure_outputs("plot", "{figure}"),
     log:
         STAGES["plot"].log,
     conda:
@@ -40,15 +41,16 @@ rule plot:
     shell:
         "python -m vaepipe.stages.plot {wildcards.figure:q} --spec {params.spec:q} --models {input.models:q}"
         " --images {input.images:q} --dimensions {input.dimensions:q} --attacks {input.attacks:q} --ball {input.ball:q}"
-        " --robustness {input.robustness:q} --out {output:q} > {log:q} 2>&1"
+        " --robustness {input.robustness:q} --config {input.config:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_swissroll:
     """Draw the swiss roll: aggregate posteriors and reconstructions."""
     input:
         arrays=SWISSROLL_EVALUATIONS,
+        config=ancient(CONFIG),
     output:
-        **figure_outputs("plot_swissroll", "swissroll", "report/swissroll.rst"),
+        **figure_outputs("plot_swissroll", "swissroll"),
     log:
         STAGES["plot_swissroll"].log,
     conda:
@@ -61,7 +63,8 @@ rule plot_swissroll:
     message:
         "plot the swiss roll"
     shell:
-        "python -m vaepipe.stages.plot swissroll --spec {params.spec:q} --arrays {input.arrays:q} --out {output:q} > {log:q} 2>&1"
+        "python -m vaepipe.stages.plot swissroll --spec {params.spec:q} --arrays {input.arrays:q}"
+        " --config {input.config:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_montage:
@@ -70,8 +73,9 @@ rule plot_montage:
         arrays=montage_files("attack"),
         measures=montage_files("measure"),
         balls=montage_files("ball"),
+        config=ancient(CONFIG),
     output:
-        **figure_outputs("plot_montage", "montage/{dataset}", "report/montage.rst"),
+        **figure_outputs("plot_montage", "montage/{dataset}"),
     log:
         STAGES["plot_montage"].log,
     conda:
@@ -85,7 +89,7 @@ rule plot_montage:
         "plot attacks on {wildcards.dataset}"
     shell:
         "python -m vaepipe.stages.plot montage --spec {params.spec:q} --arrays {input.arrays:q} --measures {input.measures:q}"
-        " --balls {input.balls:q} --out {output:q} > {log:q} 2>&1"
+        " --balls {input.balls:q} --config {input.config:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule headline:

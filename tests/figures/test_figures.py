@@ -3,167 +3,29 @@
 import subprocess
 import sys
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
+from synthetic import CELLS, FAMILIES, GRID, LAMBDAS, OPTIONS, PAIRS, THINGS
 
 from vaepipe.analysis import formatting
 from vaepipe.analysis.intervals import clustered_interval
 from vaepipe.analysis.selection import nearest, representatives
 from vaepipe.analysis.trials import best_lambda
 from vaepipe.analysis.verdict import verdict
-from vaepipe.figures import curves, montage, sigma_density, style
+from vaepipe.figures import curves, montage, sigma_density
 from vaepipe.figures import headline as headlines
-from vaepipe.figures.captions import captions
+from vaepipe.figures.captions import Caption, power_of_two
 from vaepipe.figures.data import CellArrays, Data
 from vaepipe.figures.registry import FIGURES, cells_for
-from vaepipe.stages import inputs, plot
+from vaepipe.stages import plot
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5, write_h5
 from vaepipe.storage.tables import write_table
-from vaepipe.study.cells import Cell, cells
-from vaepipe.study.settings import Grid, Plot
+from vaepipe.study.cells import cells
 from vaepipe.study.specs import FigureSpec
 
-OPTIONS = Plot(beta=10, d_z=16, pairs=3, resamples=200)
-THINGS = {"swissroll": "points", "digits": "images"}
-GRID = Grid(families=("beta-vae", "beta-tcvae"), betas=(1, 4, 8), d_z=(8, 16), seeds=(0, 1))
-ROLL = GRID.model_copy(update={"betas": (1, 32), "d_z": (2,)})
-CELLS = [*cells("swissroll", ROLL), *cells("digits", GRID)]
-FAMILIES = ("beta-vae", "beta-tcvae")
-PAIRS, LAMBDAS, IMAGES = 5, [0.01, 0.1, 1.0, 10.0], 30
-
-
-@pytest.fixture(scope="module")
-def tables():
-    """Losses grow with β for the β-TCVAE and fall for the β-VAE."""
-    rng = np.random.default_rng(0)
-    images, attacks = [], []
-    for cell in CELLS:
-        size = rng.normal(np.sqrt(cell.d_z), 0.2, IMAGES) ** 2
-        ll, kl = rng.normal(-20 - cell.beta, 3, IMAGES), rng.gamma(4, 1, IMAGES)
-        rows = {
-            "image": np.arange(IMAGES),
-            "log_likelihood": ll,
-            "kl": kl,
-            "elbo": ll - kl,
-            "sigma_norm": size,
-        }
-        images.append(pd.DataFrame(vars(cell) | rows))
-        if cell.dataset == "digits":
-            grow = {"vae": 0, "beta-vae": -1, "beta-tcvae": 1}[cell.family] * np.log(cell.beta)
-            start = np.exp(
-                4 + grow + np.random.default_rng(1).normal(0, 0.3, PAIRS)
-            )  # pairs are alike for all models
-            weight = np.array(LAMBDAS)[:, None]
-            norm = np.where(weight > 5, 0, rng.gamma(5, 1, (4, PAIRS)))
-            rows = {
-                "loss": "latent-kl",
-                "lambda": np.repeat(LAMBDAS, PAIRS),
-                "pair": np.tile(np.arange(PAIRS), 4),
-            }
-            rows |= {"objective": np.minimum(start, start / 3 + weight * norm + start * (norm == 0)).ravel()}
-            rows |= {
-                "initial_divergence": np.tile(start, 4),
-                "norm": norm.ravel(),
-                "converged": rng.random(4 * PAIRS) < 0.9,
-            }
-            adversarial = (
-                4 - 0.3 * norm + 0.1 * rng.random(norm.shape)
-            )  # the farther, the nearer to the target
-            rows |= {
-                "adversarial_distance": adversarial.ravel(),
-                "target_distance": 1.0,
-                "original_distance": 4.05,
-            }
-            rows |= {"input_distance": 12.0, "target_nll": 20 + cell.beta - norm.ravel()}
-            attacks.append(pd.DataFrame(vars(cell) | rows))
-    images, attacks = pd.concat(images, ignore_index=True), pd.concat(attacks, ignore_index=True)
-    models = (
-        images.groupby([*Cell.__dataclass_fields__], sort=False).mean().drop(columns="image").reset_index()
-    )
-    n = len(models)
-    models = models.assign(
-        active_units=models["d_z"] // 2, total_correlation=rng.random(n), state="ok", mean_norm=3.0
-    )
-    models = models.assign(mig=np.where(models["dataset"] == "digits", rng.random(n), np.nan))
-    start = 100 * np.where(models["family"] == "beta-tcvae", models["beta"], 1.0)
-    models = models.assign(
-        pair_divergence=start, pair_divergence_median=start / 2, squared_precision=0.8 * start, steps=100
-    )
-    dimensions = pd.concat(
-        [
-            pd.DataFrame(
-                vars(cell) | {"rank": np.arange(1, cell.d_z + 1), "precision": np.linspace(3, 0, cell.d_z)}
-            )
-            for cell in CELLS
-        ],
-        ignore_index=True,
-    )
-    balls = attacks.assign(ball="l2", radius=attacks["lambda"], divergence=attacks["objective"])
-    robust = models[list(Cell.__dataclass_fields__)].assign(loss="latent-kl", noise_gain=np.nan, masked="")
-    tables = {"models": models, "images": images, "attacks": attacks, "ball": balls, "robustness": robust}
-    return tables | {"dimensions": dimensions}
-
-
-@pytest.fixture(scope="module")
-def attack_files(tmp_path_factory):
-    """(cell, attack, measure) of the montage of ``digits``."""
-    rng, folder, files = np.random.default_rng(2), tmp_path_factory.mktemp("attacks"), []
-    for cell in cells_for("montage", "digits", CELLS, OPTIONS):
-        numbers = {name: rng.random((4, PAIRS)) for name in ("objective", "norm", "divergence")}
-        solved = numbers | {
-            name: rng.integers(0, 256, (PAIRS, 1, 8, 8)).astype("uint8") for name in ("x", "target")
-        }
-        solved |= {"lambdas": np.array(LAMBDAS), "initial_divergence": np.full((4, PAIRS), 2.0)}
-        solved |= {"distortion": rng.normal(0, 0.1, (4, PAIRS, 1, 8, 8)).astype("float32")}
-        distance = rng.random((4, PAIRS))
-        distance[:, 1] = 0.5  # all λ are equal: the first is shown
-        stills = ("reconstruction", "target_reconstruction")
-        measured = {name: rng.integers(0, 256, (PAIRS, 1, 8, 8)).astype("uint8") for name in stills}
-        measured |= {"adversarial_distance": distance, "input_distance": np.full(PAIRS, 3.0)}
-        measured |= {"adversarial_reconstruction": rng.integers(0, 256, (4, PAIRS, 1, 8, 8)).astype("uint8")}
-        attributes = {**vars(cell), "loss": "latent-kl"}
-        paths = [str(folder / f"{cell.family}-{kind}.h5") for kind in ("attack", "measure")]
-        for path, kind, arrays in zip(paths, ("attack", "measure"), (solved, measured)):
-            write_h5(path, kind, {k: (a, k) for k, a in arrays.items()}, attributes)
-        files.append((cell, *paths))
-    return files
-
-
-@pytest.fixture(scope="module")
-def roll_files(tmp_path_factory):
-    rng, folder, files = np.random.default_rng(3), tmp_path_factory.mktemp("roll"), []
-    x = rng.normal(0, 5, (60, 3)).astype("float32")
-    for cell in cells_for("swissroll", "swissroll", CELLS, OPTIONS):
-        z = rng.normal(0, 1, (60, 2)).astype("float32")
-        arrays = {"x": x, "sample": z, "reconstruction": x + cell.beta / 100}
-        path = str(folder / f"{cell.family}{cell.beta:g}.h5")
-        write_h5(path, "evaluation", {k: (a, k) for k, a in arrays.items()}, {})
-        files.append((cell, path))
-    return files
-
-
-@pytest.fixture(scope="module")
-def data(tables, attack_files, roll_files):
-    """Name of the figure → what it reads, as the stage reads the arrays."""
-    attacked = plot.read(
-        FIGURES["montage"],
-        FigureSpec(plot=OPTIONS, cells=tuple(cell for cell, *_ in attack_files)),
-        {},
-        [attack for _, attack, _ in attack_files],
-        [measure for _, _, measure in attack_files],
-    ).arrays
-    axes = FIGURES["swissroll"].arrays["evaluation"]
-    rolls = [inputs.read_evaluation(cell, path, axes) for cell, path in roll_files]
-    arrays = {"montage": attacked, "swissroll": rolls}
-    found = {name: Data(**tables, arrays=arrays.get(name, []), things=THINGS) for name in FIGURES}
-    models = tables["models"]
-    kept = models.assign(snapshot=50, steps=50, pair_divergence=2 * models["pair_divergence"])
-    found["path"].models = pd.concat([kept, models], ignore_index=True)
-    return found
+pytest_plugins = ["synthetic"]
 
 
 def make(name, data, **options):
@@ -176,16 +38,7 @@ def part(figure, gid, panel=0):
 
 
 def notes(figure):
-    return "\n".join(
-        " ".join(text.get_text().split()) for text in figure.findobj(Text) if text.get_gid() == "note"
-    )
-
-
-def nothing_is_cut_off(figure):
-    figure.draw_without_rendering()
-    box = figure.get_tightbbox()
-    width, height = figure.get_size_inches()
-    return box.x0 > -0.01 and box.y0 > -0.01 and box.x1 < width + 0.01 and box.y1 < height + 0.01
+    return figure.caption.plain()
 
 
 def pick(frame, families, **equal):
@@ -230,31 +83,13 @@ def test_representatives_and_cells_for():
     assert [c.family for c in representatives(one_family, 10, 16)] == ["vae"]
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name != "headline"])
-def test_nothing_is_cut_off(name, data):
-    assert nothing_is_cut_off(make(name, data[name]))
-
-
-@pytest.mark.parametrize("lines, grown", [(1, False), (16, True)])
-def test_long_notes_make_the_page_higher_and_not_the_panels_flat(lines, grown, tmp_path):
-    with matplotlib.rc_context(style.RC):
-        page, axes = style.panels(4, 2.9)
-    for ax in axes:
-        style.note(ax, "\n".join("so many words" for _ in range(lines)))
-    before = page.get_figheight()
-    for suffix in (".pdf", ".png"):
-        style.save(page, tmp_path / f"page{suffix}", suffix)
-    assert (page.get_figheight() > before) == grown
-    assert min(ax.get_position().height for ax in axes) * page.get_figheight() > 2.9 / 2 - 0.02
-
-
 # --- curves against β -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_adversarial_loss_is_the_plain_mean_with_its_interval(family, data, tables):
     figure = make("adversarial_loss", data["adversarial_loss"])
-    assert [ax.get_title() for ax in figure.axes] == ["digits, attack latent-kl"]
+    assert [ax.get_title() for ax in figure.axes] == ["digits, latent KL attack"]
     line, band, start = (part(figure, gid) for gid in (family, f"band {family}", f"start {family}"))
     assert list(line.get_xdata()) == [1, 4, 8] == list(start.get_xdata()) == list(figure.axes[0].get_xticks())
     assert figure.axes[0].get_yscale() == "log"
@@ -272,34 +107,31 @@ def test_adversarial_loss_is_the_plain_mean_with_its_interval(family, data, tabl
 
 def test_adversarial_loss_says_what_its_band_is(data, tables):
     text = notes(make("adversarial_loss", data["adversarial_loss"]))
-    assert "n = 80 trials per point (5 pairs × 4 λ × 2 $d_z$ × 2 seeds)" in text
+    assert "mean of 80 trials (5 pairs × 4 λ × 2 d_z × 2 seeds)" in text
     assert (
-        "bootstrap over 5 pairs and 2 training seeds, 200 resamples, Student's t" in text
-        and "make it wide" in text
+        "bootstrap of 5 pairs and 2 training seeds, 200 resamples, Student's t" in text
+        and "make them wide" in text
     )
-    assert "in 25 % of trials" in text
+    assert "25 % of the trials have no distortion" in text
     single = Data(attacks=tables["attacks"][tables["attacks"]["seed"] == 0])
-    assert "one training seed: variation between trainings is not in it" in notes(
+    assert "one training seed: the variation between trainings is not in them" in notes(
         make("adversarial_loss", single)
     )
 
 
-@pytest.mark.parametrize(("name", "column"), [("likelihood", "log_likelihood"), ("elbo", "elbo")])
-def test_quality(name, column, data, tables):
-    figure = make(name, data[name])
-    assert [ax.get_title() for ax in figure.axes] == ["swissroll", "digits"]
-    assert figure.axes[0].get_ylabel().endswith("nats per point") and figure.axes[1].get_ylabel().endswith(
-        "nats per image"
-    )
-    assert "60 rows" in notes(figure) and "120 rows per point (30 images × 2 $d_z$ × 2 seeds)" in notes(
-        figure
-    )
-    for panel, dataset in enumerate(("swissroll", "digits")):
+def test_quality(data, tables):
+    figure = make("elbo", data["elbo"])
+    columns = ("elbo", "log_likelihood", "kl")
+    titles = [f"{dataset}, {term}" for dataset in THINGS for term in ("ELBO", "log p(x|z)", "KL")]
+    assert [ax.get_title() for ax in figure.axes] == titles
+    assert figure.axes[0].get_ylabel() == "nats per point" and figure.axes[3].get_ylabel() == "nats per image"
+    assert "mean of 60 rows" in notes(figure) and "120 rows (30 images × 2 d_z × 2 seeds)" in notes(figure)
+    for panel, (dataset, column) in enumerate((dataset, column) for dataset in THINGS for column in columns):
         line = part(figure, "beta-tcvae", panel)
         frame = tables["images"][tables["images"]["dataset"] == dataset]
         expected = [pick(frame, ("vae", "beta-tcvae"), beta=beta)[column].mean() for beta in line.get_xdata()]
         assert line.get_ydata() == pytest.approx(expected)
-    assert part(figure, "vae", 1).get_ydata() == pytest.approx([pick(frame, ("vae",))[column].mean()])
+        assert part(figure, "vae", panel).get_ydata() == pytest.approx([pick(frame, ("vae",))[column].mean()])
 
 
 def test_missing_parts_are_said(tables):
@@ -309,18 +141,16 @@ def test_missing_parts_are_said(tables):
     )
     no_vae = Data(attacks=pick(tables["attacks"], ("beta-tcvae",), beta=4, seed=0, pair=0))
     text = notes(make("adversarial_loss", no_vae))
-    assert "No band" in text and "one pair" in text and "Not in this study: β-VAE, β = 1." in text
+    assert "Bands are missing" in text and "one pair" in text and "Not in this study: β-VAE, β = 1." in text
     lonely = Data(
         attacks=pick(tables["attacks"], ("vae",)),
         models=pick(tables["models"], ("vae",)),
         images=pick(tables["images"], ("vae",)),
     )
-    for name in ("adversarial_loss", "likelihood", "sigma_density", "headline"):
+    for name in ("adversarial_loss", "elbo", "sigma_density", "headline"):
         assert make(name, lonely)
     uneven = tables["attacks"].drop(pick(tables["attacks"], ("beta-vae",), beta=4, d_z=8).index)
-    assert "n = 40 to 80 trials per point (at most 5 pairs" in notes(
-        make("adversarial_loss", Data(attacks=uneven))
-    )
+    assert "mean of 40 to 80 trials (at most 5 pairs" in notes(make("adversarial_loss", Data(attacks=uneven)))
 
 
 def test_nothing_to_show_is_said(tables):
@@ -389,7 +219,7 @@ def test_a_collapsed_model_is_a_visible_spike(tables):
     assert np.trapezoid(y, x) == pytest.approx(1, abs=0.01) and x[y.argmax()] == pytest.approx(4, abs=0.05)
     assert np.ptp(x[y > y.max() / 2]) > np.ptp(x) / 200  # wide enough to be seen
     assert top <= sigma_density.CUT * lowest * 1.13 < y.max()
-    assert f"{y.max():.3g}" in [text.get_text() for text in figure.axes[0].texts]
+    assert f"β-VAE {y.max():.3g}" in notes(figure)
 
 
 # --- pictures ---------------------------------------------------------------------------------------
@@ -426,8 +256,8 @@ def test_montage_shows_the_chosen_lambda(data, attack_files):
         for p, label in enumerate(labels):
             row = brute_best(list(distance[:, p]))
             numbers = [formatting.short(value) for value in (LAMBDAS[row], norm[row, p], objective[row, p])]
-            assert label == "λ {}\n‖d‖ {}\nΔ {}".format(*numbers)
-    assert "Δ = divergence + λ‖d‖₂ in nats" in notes(figure)
+            assert label.startswith("λ {}\n‖d‖ {}\nΔ {}\n‖d‖ ".format(*numbers))
+    assert "Δ in nats" in notes(figure)
 
 
 def test_montage_marks_the_models_whose_attacks_the_checks_flag(data, attack_files):
@@ -435,40 +265,42 @@ def test_montage_marks_the_models_whose_attacks_the_checks_flag(data, attack_fil
     weak = frame.assign(masked=["", "noise of the same norm does 95 % as well", np.nan])
     figure = make("montage", Data(robustness=weak, arrays=data["montage"].arrays))
     assert [ax.get_title() for ax in figure.axes] == ["VAE, β = 1", "β-VAE, β = 8 †", "β-TCVAE, β = 8"]
-    said = "† Attack too weak by its checks, do not call robust (models): β-VAE β = 8 (1 of 1)."
-    assert notes(figure).endswith(said) and nothing_is_cut_off(figure)
+    said = "† The checks call the attack too weak to call these robust (models): β-VAE β = 8 (1 of 1)."
+    assert said in notes(figure)
     for clean in (Data(robustness=frame, arrays=data["montage"].arrays), data["montage"]):
         figure = make("montage", clean)
         assert "†" not in notes(figure) and not any("†" in ax.get_title() for ax in figure.axes)
 
 
-def test_montage_scales_the_distortion_about_grey(data, attack_files):
-    first = [
-        item._replace(
-            arrays={k: a[..., :1, :, :, :] if a.ndim > 3 else a[..., :1] for k, a in item.arrays.items()}
-            | {"lambdas": item.arrays["lambdas"]}
+def test_montage_scales_the_distortion_about_white():
+    d = np.array([[[0.0, 0.5], [-0.5, 0.25]]])
+    shown = montage._distortion(d, 0.5).transpose(1, 2, 0).astype(int)
+    assert shown.shape == (2, 2, 3) and (shown[0, 0] > 240).all()
+    red, blue, half = shown[0, 1], shown[1, 0], shown[1, 1]
+    assert red[0] > 2 * red[2] and blue[2] > 2 * blue[0] and red[0] < half[0] and half[0] > half[2]
+    assert (montage._distortion(np.zeros((3, 2, 2)), 0.0) > 240).all()
+
+
+def test_the_lower_block_of_the_montage_is_at_one_norm(data):
+    models = [item.arrays for item in data["montage"].arrays]
+    norms = montage.common_norms(models)
+    for p in range(OPTIONS.pairs):
+        chosen = sorted(
+            arrays["norm"][brute_best(list(arrays["adversarial_distance"][:, p])), p] for arrays in models
         )
-        for item in data["montage"].arrays
-    ]
-    figure = make("montage", Data(arrays=first))
-    tile = figure.axes[0].images[0].get_array()
-    side = tile.shape[1]
-    assert tile.shape == (7 * side, side, 3)
-    shown = [montage.columns(item.arrays)[0] for item in data["montage"].arrays]
-    reach = max(np.abs(column.pictures[3]).max() for column in shown)
-    assert f"±{reach:.2g}" in figure.axes[0].get_yticklabels()[3].get_text()
-    d = shown[0].pictures[3][0]
-    middle = tile[3 * side : 4 * side]
-    gap = (side - 66) // 2 + 1  # gap and frame around 64 pixels, eight for each of the image's
-    assert (
-        middle[gap + 4 : gap + 64 : 8, gap + 4 : gap + 64 : 8, 0] == np.round((0.5 + 0.5 * d / reach) * 255)
-    ).all()
-    assert montage._distortion(np.zeros((1, 2, 2)), 0.0).tolist() == [[[128, 128], [128, 128]]]
+        assert norms[p] == chosen[1]  # the median of three
+        for arrays in models:
+            shown = montage.columns(arrays, norms)[p]
+            away = abs(arrays["norm"][:, p] - norms[p])
+            assert abs(shown.equal_norm - norms[p]) == min(away)
+            picture = shown.pictures[montage.ROWS.index("x + d, equal ‖d‖")]
+            distorted = arrays["x"][p] / 255 + arrays["distortion"][away.argmin(), p]
+            assert np.array_equal(picture, (distorted.clip(0, 1) * 255).round())
 
 
 def test_colour_pictures():
     picture = np.random.default_rng(5).integers(0, 256, (3, 32, 32)).astype("uint8")
-    tile = montage._tile(picture)
+    tile = montage.tile(picture)
     edge = (len(tile) - 64) // 2
     assert (tile[edge : edge + 64 : 2, edge : edge + 64 : 2] == picture.transpose(1, 2, 0)).all()
 
@@ -479,8 +311,16 @@ def test_swissroll_layout(data, roll_files):
     deep = [ax for ax in figure.axes if ax.name == "3d"]
     assert [ax.get_title() for ax in flat] == ["VAE, q(z)", "β-VAE, q(z)", "β-TCVAE, q(z)"]
     assert [ax.get_ylabel() for ax in flat if ax.get_ylabel()] == ["β = 1", "β = 32"]
-    assert len({ax.get_xlim() + ax.get_ylim() for ax in flat}) == 1
     assert len({ax.get_xlim() + ax.get_ylim() + ax.get_zlim() for ax in deep}) == 1
+    for item, ax in zip(data["swissroll"].arrays, flat):
+        z = np.abs(item.arrays["sample"])
+        assert ax.get_xlim()[1] == ax.get_ylim()[1] == pytest.approx(max(1.25, 1.1 * np.quantile(z, 0.998)))
+    x, rebuilt = (data["swissroll"].arrays[-1].arrays[name] for name in ("x", "reconstruction"))
+    kept = [
+        1 - ((x - rebuilt)[:, axes] ** 2).sum() / ((x - x.mean(0))[:, axes] ** 2).sum()
+        for axes in ([1], [0, 2])
+    ]
+    assert deep[-2].get_title() == f"rebuilt, {min(kept):.2f}"
     with open_h5(roll_files[0][1], "evaluation") as file:
         x, z = file["x"][:], file["sample"][:]
     points = flat[0].collections[0]
@@ -493,7 +333,7 @@ def test_swissroll_without_a_model(data):
         item for item in data["swissroll"].arrays if (item.cell.family, item.cell.beta) != ("beta-vae", 32)
     ]
     figure = make("swissroll", Data(arrays=others))
-    assert any("not in" in text.get_text() for text in figure.findobj(Text))
+    assert "Not in this study: β-VAE β = 32" in notes(figure)
 
 
 def test_swissroll_on_a_line(roll_files):
@@ -604,6 +444,9 @@ def arguments(tables, attack_files, roll_files, tmp_path):
     return build
 
 
+STARTS = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml", ".csv": b"", ".md": b"**", ".txt": b""}
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_same_input_same_bytes(name, arguments):
     argv, outs = arguments(name)
@@ -613,12 +456,7 @@ def test_same_input_same_bytes(name, arguments):
     plot.main([*again[: again.index("--out") + 1], *map(str, kept)])
     for out in outs:
         content = out.read_bytes()
-        assert (
-            content.startswith(
-                {".pdf": b"%PDF", ".png": b"\x89PNG", ".txt": b"digits", ".csv": b""}[out.suffix]
-            )
-            and content
-        )
+        assert content.startswith(STARTS[out.suffix]) and content
         assert b"CreationDate" not in content and b"Software" not in content
     for other in kept:
         assert other.read_bytes() == other.parent.parent.joinpath("a", other.name).read_bytes()
@@ -630,8 +468,8 @@ def test_wrong_input_is_one_line(arguments, tmp_path):
         plot.main([*argv[:3], *argv[5:]])
     with pytest.raises(DataError, match="nowhere: no such file"):
         plot.main([*argv[:4], "nowhere", *argv[5:]])
-    with pytest.raises(DataError, match=r"written as \.pdf or \.png or \.csv"):
-        plot.main([*argv, "x.svg"])
+    with pytest.raises(DataError, match=r"written as \.pdf or \.png or \.svg or \.csv"):
+        plot.main([*argv, "x.jpg"])
     (tmp_path / "images.parquet").write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"images\.parquet: not a readable table"):
         plot.main(argv)
@@ -688,14 +526,16 @@ def test_the_montage_is_flagged_by_the_files_of_its_attacks(attack_files, tmp_pa
     assert row["masked"].startswith(reason) and bool(row["masked"]) == bool(reason)
 
 
-def test_captions_are_found_without_importing_the_figures():
-    attack = {"losses": ["latent-kl"], "pairs": 20, "lambdas": [0.25, 1, 4]}
-    section = {"attack": attack, "evaluate": {"max_images": 1000}, "grid": {"betas": [1, 8]}}
-    texts = captions(
-        {"plot": vars(OPTIONS), "datasets": {"digits": section, "roll": section | {"kind": "swissroll"}}}
+def test_a_caption_says_once_what_holds_for_all_panels():
+    caption = Caption(title="Loss", text="What\nit is, z* of x_t and d_z.")
+    caption.say("a", "n = 3.\nOnly a.")
+    caption.say("b", "n = 3.")
+    caption.say("c", "n = 3.\nOnly c, with pooled_z.")
+    assert caption.plain() == (
+        "Loss. What it is, z* of x_t and d_z.\n\nn = 3.\n\na: Only a.\n\nc: Only c, with pooled_z.\n"
     )
-    pictures = {entry.module for entry in FIGURES.values() if ".png" in entry.suffixes}
-    assert texts.keys() == pictures - {"montage"} | {"montage/digits", "montage/roll"}
-    assert "Attacks: 20 pairs × 3 λ from 0.25 to 4 (digits)" in texts["heatmap"]
-    assert "The first 3 of 20 pairs" in texts["montage/digits"] and "β = 1, 8" in texts["swissroll"]
-    assert not any("{" in text or "}" in text for text in texts.values())
+    assert caption.markdown() == (
+        "**Loss.** What it is, z\\* of x<sub>t</sub> and d<sub>z</sub>.\n\nn = 3.\n\n- a: Only a.\n"
+        "- c: Only c, with pooled_z.\n"
+    )
+    assert [power_of_two(value) for value in (2.0**-20, 1, 8, 3)] == ["2⁻²⁰", "2⁰", "2³", "3"]

@@ -32,13 +32,13 @@ def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline
         for path in (folder / "results/figures").rglob("*.*")
     }
     names = [
-        *(name for name, entry in FIGURES.items() if entry.tables and ".png" in entry.suffixes),
-        "swissroll",
-        "montage/digits",
+        *(name for name, entry in FIGURES.items() if ".png" in entry.suffixes and not entry.per_dataset),
+        *(f"{name}/digits" for name, entry in FIGURES.items() if entry.per_dataset),
     ]
-    assert (
-        figures == {f"{name}.{end}" for name in names for end in ("pdf", "png", "csv")} and len(names) == 16
-    )
+    unfilled = {"disentanglement", "part2"}  # without factors and without a Seatbelt-VAE
+    ends = ("pdf", "png", "csv", "md", "txt")
+    assert figures == {f"{name}.{end}" for name in names if name not in unfilled for end in ends}
+    assert "not drawn: part2, which needs" in said
     attacks = pd.read_parquet(folder / "results/tables/attacks.parquet")
     assert len(attacks) == 3 * 3 * 4 and attacks["objective"].gt(0).all()
     assert sorted(attacks["lambda"].unique()) == [0.01, 1, 100]

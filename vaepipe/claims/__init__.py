@@ -181,7 +181,7 @@ def _quality() -> list[Claim]:
     from vaepipe.claims import latents
 
     found = []
-    for column, name, figure in (("log_likelihood", "log p(x|z)", "likelihood"), ("elbo", "ELBO", "elbo")):
+    for column, name, figure in (("log_likelihood", "log p(x|z)", "elbo"), ("elbo", "ELBO", "elbo")):
         judge = partial(latents.degrades_less, column=column, families=("beta-tcvae", "beta-vae"))
         text = f"{name} degrades less for the β-TCVAE than for the β-VAE"
         found.append(Claim(1, text, figure, judge, "both above β = 1"))

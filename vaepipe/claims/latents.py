@@ -11,6 +11,7 @@ import pandas as pd
 from vaepipe.analysis.families import at_beta_one, label
 from vaepipe.analysis.formatting import interval_text, singular
 from vaepipe.analysis.intervals import Interval, clustered_interval
+from vaepipe.analysis.roll import DIRECTIONS, errors
 from vaepipe.claims import Evidence, Finding, above, below, counted
 
 SATURATED = 0.9
@@ -176,11 +177,8 @@ def roll_kept(evidence: Evidence, family: str, kept: bool) -> Iterator[Finding]:
     if not betas:
         return
     parts = evidence.roll[family, max(betas)]
-    x, picture = parts["x"].astype(float), parts["reconstruction"].astype(float)
-    shares = {
-        "height": _explained(x, picture, [1], evidence),
-        "spiral": _explained(x, picture, [0, 2], evidence),
-    }
+    x, picture = parts["x"], parts["reconstruction"]
+    shares = {name: _explained(x, picture, name, evidence) for name in DIRECTIONS}
     worse = min(shares, key=lambda name: shares[name].estimate)
     interval = shares[worse]
     note = "; ".join(f"{name} {share.estimate:.2f}" for name, share in shares.items()) + "; one training seed"
@@ -190,10 +188,9 @@ def roll_kept(evidence: Evidence, family: str, kept: bool) -> Iterator[Finding]:
     yield Finding(evidence.roll_dataset, statistic, interval, n, verdict, note=note)
 
 
-def _explained(x: np.ndarray, picture: np.ndarray, axes: list[int], evidence: Evidence) -> Interval:
-    """1 − error / variance over some coordinates, with an interval over points."""
-    error = ((x - picture)[:, axes] ** 2).sum(1)
-    spread = ((x - x.mean(0))[:, axes] ** 2).sum(1)
+def _explained(x: np.ndarray, picture: np.ndarray, direction: str, evidence: Evidence) -> Interval:
+    """1 − error / variance in one direction, with an interval over points."""
+    error, spread = errors(x, picture, direction)
     lost = clustered_interval(
         error, [np.arange(len(x))], against=spread, compare="ratio", resamples=evidence.resamples
     )

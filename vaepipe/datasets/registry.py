@@ -43,6 +43,8 @@ class Dataset:
     """Whether it needs a file of the user's."""
     reads_images: bool = False
     """Whether a folder of it holds image files, so that other files there do not matter."""
+    factors: bool = False
+    """Whether its generating factors are known."""
     options: tuple[str, ...] = ()
     """Keys of the config that it takes beside ``path``."""
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -107,6 +109,7 @@ DATASETS: dict[str, Dataset] = {
     ),
     "sprites": Dataset(
         module="sprites",
+        factors=True,
         content="sprites, generated: 3 shapes × scale × orientation × x × y",
         count=11_520,
         shape=(1, 64, 64),
@@ -121,6 +124,7 @@ DATASETS: dict[str, Dataset] = {
     ),
     "dsprites": Dataset(
         module="dsprites",
+        factors=True,
         content="sprites",
         count=737_280,
         shape=(1, 64, 64),
@@ -166,6 +170,7 @@ DATASETS: dict[str, Dataset] = {
     ),
     "chairs": Dataset(
         module="chairs",
+        factors=True,
         reads_images=True,
         content="renders of chairs",
         count=86_366,
@@ -176,6 +181,7 @@ DATASETS: dict[str, Dataset] = {
     ),
     "faces": Dataset(
         module="faces",
+        factors=True,
         content="renders of faces",
         count=127_050,
         shape=(1, 64, 64),

@@ -21,15 +21,13 @@ from vaepipe.models.family import find_family
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
-Divergence that attacks of bounded size leave, as a share of that without distortion (a ratio of means; for
-losses without a zero, the mean), against the bound ε on ‖d‖\ :sub:`2` or on the largest change of a pixel,
-at the β nearest to {beta}. Lower: easier to fool.
-
-{flags} {intervals}
+TITLE = "What attacks of bounded size leave of the divergence"
+CAPTION = """
+Mean divergence after the best distortion found within the bound ε on ‖d‖₂ (L₂ ball) or on the largest
+change of a pixel (L∞ ball), as a share of the mean divergence without distortion; 1 means that nothing
+changed, lower that the model is easier to fool. For a loss without a zero it is the mean itself.
 """
-NAMES = {"l2": "L₂", "linf": "L∞"}
-XLABEL = {"l2": "bound ε on ‖d‖₂, pixels in [0,1]", "linf": "bound ε on the largest |d| of a pixel"}
+XLABEL = {"l2": "bound ε on ‖d‖₂", "linf": "bound ε on every pixel's |d|"}
 EMPTY = "No model of this study was attacked in balls: `ball.losses` is empty."
 
 
@@ -40,12 +38,11 @@ def draw(data: Data, options: Plot) -> style.Page:
     It is a share of the mean without distortion. For a loss without a zero (`output` of a density,
     `max-damage`) it is the mean itself.
     """
-    return curves.by_attack(data.table("ball"), _panel, options, 2.8, EMPTY, by=("dataset", "loss", "ball"))
+    by = ("dataset", "loss", "ball")
+    return curves.by_attack(data.table("ball"), _panel, options, EMPTY, by).describe(TITLE, CAPTION)
 
 
-def _panel(
-    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Plot
-) -> dict[str, Artist]:
+def _panel(ax: Axes, frame: pd.DataFrame, where: dict[str, str], options: Plot) -> dict[str, Artist]:
     share = find_loss(where["loss"]).has_target and frame["initial_divergence"].min() >= 0
     handles: dict[str, Artist] = {}
     for family in ordered(frame["family"]):
@@ -63,15 +60,12 @@ def _panel(
     if share and frame["divergence"].min() > 0:
         ax.set_yscale("log")
         style.log_ticks(ax)
-    ax.set_xlabel(XLABEL[where["ball"]])
+    style.label_x(ax, XLABEL[where["ball"]])
     if where["ball"] == "linf" and in_levels(frame["radius"]):
         ax.xaxis.set_major_formatter(lambda radius, _: f"{255 * radius:.3g}/255")
-    curves.label_y(ax, "share of divergence left" if share else curves.with_unit("divergence", where["loss"]))
-    ax.set_title(f"{curves.title(where | {'ball': NAMES[where['ball']]})}, β = {beta:g}")
-    scale = "1: nothing changed. Ratio of means." if share else "At ε = 0: without distortion."
-    lines = [f"Lower: easier to fool. {scale}", notes.trials_of_pairs(frame)]
-    lines += [notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "band"), flags.note(frame)]
-    style.note(ax, notes.joined(lines))
+    style.label_y(ax, "share of divergence left" if share else curves.with_unit("divergence", where["loss"]))
+    resampled = notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "Bands")
+    curves.say(ax, where, notes.trials_of_pairs(frame), resampled, flags.note(frame))
     return handles
 
 

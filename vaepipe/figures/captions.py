@@ -1,87 +1,79 @@
-"""Captions of the report: each stands as ``CAPTION`` in its figure's module, and is read without importing
-that.
-
-A caption is reStructuredText. It may name the fields of `_fields` and of `_pair_fields` in braces.
-"""
+"""Captions: one text per figure, composed of what the figure shows and of what its panels have to say."""
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
-FLAGS = (
-    "†, where there is one: the checks of docs/robustness.md call this attack too weak to call the "
-    "model robust."
-)
+import re
+from dataclasses import dataclass, field
 
 
-def captions(config: dict) -> dict[str, str]:
-    """Return the captions of a study: module of the figure → text, and "montage/<data set>" → text.
+@dataclass
+class Caption:
+    """The caption of a figure.
 
-    Args:
-        config: the effective configuration.
+    A caption is written in plain letters: ``d_z`` and ``x_t`` get their subscripts in Markdown.
+
+    Attributes:
+        title: what is shown, a few words.
+        text: what that is and how to read it, for readers who know VAEs.
+        said: (panel, sentence) in the order of the panels; the panel is empty for a sentence about all.
+        panels: names of all panels.
     """
-    fields = _fields(config)
-    templates = {
-        path.stem: text for path in sorted(Path(__file__).parent.glob("*.py")) if (text := read_caption(path))
-    }
-    montage = templates.pop("montage")
-    texts = {name: _filled(template, fields) for name, template in templates.items()}
-    for dataset, section in config["datasets"].items():
-        texts[f"montage/{dataset}"] = _filled(montage, fields | _pair_fields(config, section))
-    return texts
+
+    title: str = ""
+    text: str = ""
+    said: list[tuple[str, str]] = field(default_factory=list)
+    panels: list[str] = field(default_factory=list)
+
+    def say(self, panel: str, text: str) -> None:
+        """Add the lines of a text about one panel."""
+        if panel not in self.panels:
+            self.panels.append(panel)
+        self.said += [(panel, line) for line in text.splitlines() if line]
+
+    def paragraphs(self) -> tuple[str, list[str], list[tuple[str, str]]]:
+        """Return the text, the sentences that hold for all panels, and (panels, sentences) of some."""
+        of: dict[str, list[str]] = {}
+        for panel, sentence in self.said:
+            of.setdefault(sentence, []).append(panel)
+        shared = [
+            sentence for sentence, panels in of.items() if set(panels) >= set(self.panels) or "" in panels
+        ]
+        rest: dict[tuple[str, ...], list[str]] = {}
+        for sentence, panels in of.items():
+            if sentence not in shared:
+                rest.setdefault(tuple(dict.fromkeys(panels)), []).append(sentence)
+        parts = [("; ".join(panels), " ".join(sentences)) for panels, sentences in rest.items()]
+        return " ".join(self.text.split()), shared, parts
+
+    def markdown(self) -> str:
+        """Return the caption in Markdown."""
+        text, shared, parts = self.paragraphs()
+        blocks = [f"**{self.title}.** {text}", " ".join(shared)]
+        blocks.append("\n".join(f"- {panels}: {sentences}" for panels, sentences in parts))
+        joined = "\n\n".join(block for block in blocks if block.strip()) + "\n"
+        joined = re.sub(r"(?<!\w)([dx])_([zt])\b", r"\1<sub>\2</sub>", joined)
+        return re.sub(r"(?<=z)\*", r"\\*", joined)
+
+    def plain(self) -> str:
+        """Return the caption in plain letters, a paragraph per line."""
+        text, shared, parts = self.paragraphs()
+        blocks = [f"{self.title}. {text}", " ".join(shared)]
+        blocks += [f"{panels}: {sentences}" for panels, sentences in parts]
+        return "\n\n".join(block for block in blocks if block.strip()) + "\n"
 
 
-def _filled(template: str, fields: dict[str, object]) -> str:
-    """Return a caption with its fields filled in, each paragraph as one line without double blanks."""
-    paragraphs = template.format(**fields).split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs).strip()
+def power_of_two(value: float) -> str:
+    """Return a number as a power of two in plain letters where it is a whole one: 0.25 → "2⁻²"."""
+    mantissa, exponent = _mantissa(value)
+    if mantissa != 0.5:
+        return f"{value:.3g}"
+    return "2" + str(exponent - 1).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def read_caption(path: Path) -> str:
-    """Return the text that a module assigns to ``CAPTION``; empty where it assigns none."""
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "CAPTION":
-            return ast.literal_eval(statement.value)
-    return ""
+def _mantissa(value: float) -> tuple[float, int]:
+    import math
 
-
-def _fields(config: dict) -> dict[str, object]:
-    """Return what every caption may name."""
-    plot, attacks, images = config["plot"], [], []
-    roll_betas: list[str] = []
-    for name, section in config["datasets"].items():
-        images.append(f"at most {section['evaluate']['max_images']:,} ({name})")
-        attack = section["attack"]
-        if attack["losses"]:
-            first, last = attack["lambdas"][0], attack["lambdas"][-1]
-            size = f"{_number(attack['pairs'])} pairs × {len(attack['lambdas'])} λ"
-            attacks.append(f"{size} from {first:.3g} to {last:.3g} ({name})")
-        if (section.get("kind") or name) == "swissroll" and not roll_betas:
-            roll_betas = [f"{beta:g}" for beta in section["grid"]["betas"]]
-    intervals = (
-        f"Bands and bars are 95 % intervals from {plot['resamples']:,} resamples of what is "
-        "independent, image pairs "
-        "(or images) and training seeds, not of the rows."
-    )
-    return {
-        "beta": f"{plot['beta']:g}",
-        "d_z": plot["d_z"],
-        "images": ", ".join(images),
-        "attacks": f"Attacks: {'; '.join(attacks)}." if attacks else "",
-        "roll_betas": ", ".join(roll_betas),
-        "flags": FLAGS,
-        "intervals": intervals,
-    }
-
-
-def _pair_fields(config: dict, section: dict) -> dict[str, object]:
-    """Return what the caption of one data set's montage may name besides."""
-    attack = section["attack"]
-    shown = {"shown_pairs": config["plot"]["pairs"], "pairs": _number(attack["pairs"])}
-    return shown | {"lambdas": len(attack["lambdas"])}
-
-
-def _number(pairs: int | list) -> int:
-    """Return how many pairs the setting ``pairs`` means: a number, or a list of pairs."""
-    return pairs if isinstance(pairs, int) else len(pairs)
+    mantissa, exponent = math.frexp(value)
+    if abs(mantissa - 1) < 1e-9:
+        return 0.5, exponent + 1
+    return (0.5 if abs(mantissa - 0.5) < 1e-9 else mantissa), exponent

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,25 +24,50 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
 Value = TypeVar("Value")
+Where = Mapping[str, Any]
+"""Columns and values that name a panel, first of all ``dataset``; they start its rows of the page's table."""
 More = Callable[[Axes, pd.DataFrame], tuple[dict[str, Artist], str]]
-"""(axes, rows of the panel) → further artists by legend label, and a line for the note."""
+"""(axes, rows of the panel) → further artists by legend label, and sentences for the caption."""
+BALLS = {"l2": "L₂ ball", "linf": "L∞ ball"}
 
 
-def panel(
-    ax: Axes,
-    frame: pd.DataFrame,
-    measure: Measure,
-    resamples: int,
-    where: Mapping[str, str],
-    quantity: str = "",
-    more: More | None = None,
-) -> dict[str, Artist]:
-    """Draw a measure of one panel's rows against β and write its note; return artists by legend label.
+class Panel(NamedTuple):
+    """One panel against β: its name, its rows, what is averaged, and the published quantity behind it."""
 
-    Args:
-        where: columns that name the panel, first of all ``dataset``; they start its rows of the page's table.
-        quantity: of `published`, whose values for this data set and loss stand behind ours in grey.
-    """
+    where: Where
+    rows: pd.DataFrame
+    measure: Measure
+    quantity: str = ""
+    more: More | None = None
+
+
+def page(panels: Sequence[Panel], options: Plot, share_y: bool = True) -> style.Page:
+    """Return a page of panels against β; with ``share_y`` those of a row that have one label share their y
+    axis."""
+    page, axes = style.panels([panel.where for panel in panels], options)
+    handles: dict[str, Artist] = {}
+    betas = {}
+    for ax, panel in zip(axes, panels):
+        means, artists = _draw(ax, panel, options.resamples)
+        handles |= artists
+        betas[ax] = sorted({beta for _, beta in means if beta})
+        style.label_y(ax, panel.measure.label)
+    style.beta_axes(betas)
+    write_titles(axes, [panel.where for panel in panels])
+    style.share(axes, y=share_y)
+    style.legend(page, handles)
+    first = panels[0]
+    same = all(panel.measure.rows == first.measure.rows for panel in panels)
+    size = notes.n_per_point((panel.rows for panel in panels), first.measure.rows) if same else ""
+    bands = {notes.band_over(panel.rows, panel.measure.clusters) for panel in panels}
+    band = bands.pop() if len(bands) == 1 else "bands: 95 % intervals"
+    page.line(shared_name([panel.where for panel in panels]), size, band)
+    return page
+
+
+def _draw(ax: Axes, panel: Panel, resamples: int) -> tuple[Means, dict[str, Artist]]:
+    """Draw a panel and write its sentences; return the means and artists by legend label."""
+    where, frame, measure, quantity, more = panel
     means = measure.means(frame, resamples)
     if measure.log and any(interval.estimate > 0 for interval in means.values()):
         ax.set_yscale("log")
@@ -62,7 +88,7 @@ def panel(
         }
     reference = published.note(quantity, where, means) if quantity else ""
     text = notes.describe(frame, means, measure, resamples, log)
-    style.note(ax, notes.joined([text, notes.pooling(means, pooled), line, reference, flags.note(frame)]))
+    say(ax, where, text, notes.pooling(means, pooled), line, reference, flags.note(frame))
     sizes = frame.groupby(["family", "beta"]).size()
     for (family, beta), interval in means.items():
         row = {
@@ -75,7 +101,7 @@ def panel(
         ends = dict(zip(("pooled_low", "pooled_high"), pooled.get((family, beta), ())[1:]))
         count = flagged.get((family, beta), (0, 0))[0]
         style.page_of(ax).rows.append(row | interval._asdict() | ends | {"flagged": count})
-    return handles | artists
+    return means, handles | artists
 
 
 def line_over_beta(points: Mapping[tuple[str, float], Value], family: str) -> tuple[list[float], list[Value]]:
@@ -99,12 +125,10 @@ def draw_curves(ax: Axes, means: Means) -> dict[str, Artist]:
         estimate, low, high = means["vae", 1.0]
         vae = find_family("vae")
         (artist,) = ax.plot([1.0], [estimate], vae.marker, color=vae.colour, gid="vae", zorder=3)
-        ax.vlines([1.0], low, high, color=vae.colour, linewidth=1.2, zorder=3)
+        ax.vlines([1.0], low, high, color=vae.colour, linewidth=style.size(1.2), zorder=3)
         handles[f"{vae.label} (β = 1)"] = artist
     for family in (family for family, beta in means if beta == 0):
         handles[f"{label(family)} (no β)"] = _across(ax, family, means[family, 0.0])
-    if betas := sorted({beta for _, beta in means if beta}):
-        style.beta_axis(ax, betas)
     return handles
 
 
@@ -123,7 +147,7 @@ def _line(ax: Axes, family: str, betas: list[float], intervals: list[Interval]) 
     band = ax.fill_between(betas, *ends, color=colour, alpha=0.2, linewidth=0)
     band.set_gid(f"band {family}")
     if len(betas) == 1:
-        ax.vlines(betas, *ends, color=colour, linewidth=1.2)
+        ax.vlines(betas, *ends, color=colour, linewidth=style.size(1.2))
     return artist
 
 
@@ -151,49 +175,63 @@ def against_beta(
     Args:
         measure: the same for all panels, or a function of (values of ``by``, rows) that returns the panel's.
         empty: text of the page where there is no row.
-        quantity, more: as in `panel`.
+        quantity, more: as in `Panel`.
     """
-    groups = list(frame.groupby(by, sort=False))
-    if not groups:
-        return style.message(empty)
-    page, axes = style.panels(len(groups), 2.9)
-    handles: dict[str, Artist] = {}
-    for ax, (key, rows) in zip(axes, groups):
+    panels = []
+    for key, rows in frame.groupby(by, sort=False):
         where = dict(zip(by, key))
-        chosen = measure(where, rows) if callable(measure) else measure
-        handles |= panel(ax, rows, chosen, options.resamples, where, quantity, more)
-        ax.set_title(title(where))
-        label_y(ax, chosen.label)
-    style.legend(page, handles)
-    return page
+        panels.append(
+            Panel(where, rows, measure(where, rows) if callable(measure) else measure, quantity, more)
+        )
+    return page(panels, options) if panels else style.message(empty, options)
 
 
-def label_y(ax: Axes, text: str) -> None:
-    """Label the y axis, and name its scale if it is logarithmic: in the first line, as the unit in a second
-    one is long."""
-    if ax.get_yscale() == "log":
-        first, comma, unit = text.partition(",\n")
-        text = f"{first} (log scale){comma}{unit}"
-    ax.set_ylabel(text)
+def words(column: str, value: Any) -> str:
+    """Return the value of a column that names a panel, as people write it."""
+    if column == "loss":
+        return find_loss(value).title
+    if column == "ball":
+        return BALLS[value]
+    return {"beta": "β = {:g}", "d_z": "d_z = {}"}.get(column, "{}").format(value)
 
 
-def title(where: Mapping[str, str]) -> str:
-    """Return the title of a panel from its data set, and its loss and ball if it has them."""
-    words = {"loss": "attack {}", "ball": "{} ball"}
-    return ", ".join(words.get(name, "{}").format(value) for name, value in where.items())
+def name_of(where: Where) -> str:
+    """Return the name of a panel: "digits, latent KL attack"."""
+    return ", ".join(words(*item) for item in where.items())
+
+
+def shared_name(wheres: Sequence[Where]) -> str:
+    """Return what several panels have in common: "digits"; empty for one panel, which names itself."""
+    same = {c: v for c, v in wheres[0].items() if all(where.get(c) == v for where in wheres)}
+    return name_of(same) if len(wheres) > 1 else ""
+
+
+def write_titles(axes: Sequence[Axes], wheres: Sequence[Where]) -> None:
+    """Write over each panel what tells it from the others; over a single one all that names it."""
+    alone = len(wheres) == 1
+    for ax, where in zip(axes, wheres):
+        own = {c: v for c, v in where.items() if alone or any(other.get(c) != v for other in wheres)}
+        text = name_of(own).replace("d_z", "$d_z$")
+        place = ax.get_subplotspec()
+        inches = style.page_of(ax).get_figwidth() / (place.get_gridspec().ncols if place else 1)
+        room = 72 * inches / (0.6 * style.size(8))
+        ax.set_title(textwrap.fill(text, max(int(room), 12)))
+
+
+def say(ax: Axes, where: Where, *texts: str) -> None:
+    """Add sentences about a panel to the page's caption."""
+    style.page_of(ax).caption.say(name_of(where), notes.joined(texts))
 
 
 def with_unit(text: str, loss: str) -> str:
-    """Return the label of an axis with the unit of a loss; a long unit takes a line of its own."""
-    unit = find_loss(loss).unit
-    return f"{text}, {unit}" if len(unit) < 10 else f"{text},\n{unit}"
+    """Return the label of an axis with the unit of a loss."""
+    return f"{text}, {find_loss(loss).unit}"
 
 
 def by_attack(
     trials: pd.DataFrame,
-    draw_panel: Callable[[Axes, pd.DataFrame, dict[str, str], float, Plot], dict[str, Artist]],
+    draw_panel: Callable[[Axes, pd.DataFrame, dict[str, str], Plot], dict[str, Artist]],
     options: Plot,
-    height: float,
     empty: str,
     by: Sequence[str] = ("dataset", "loss"),
 ) -> style.Page:
@@ -203,19 +241,36 @@ def by_attack(
     without β.
 
     Args:
-        draw_panel: (axes, rows, values of ``by``, β, options) → artists by legend label.
-        height: of a panel, inches.
+        draw_panel: (axes, rows, values of ``by``, options) → artists by legend label.
         empty: text of the page where there is no row.
     """
-    groups = list(trials.groupby(list(by), sort=False))
+    groups = [(dict(zip(by, key)), rows) for key, rows in trials.groupby(list(by), sort=False)]
     if not groups:
-        return style.message(empty)
-    page, axes = style.panels(len(groups), height)
+        return style.message(empty, options)
+    page, axes = style.panels([where for where, _ in groups], options)
     handles: dict[str, Artist] = {}
-    for ax, (key, rows) in zip(axes, groups):
-        betas = set(rows.loc[rows["family"] != "vae", "beta"].unique()) - {0}
-        beta = nearest(betas or {1.0}, options.beta)
-        rows = rows[rows["beta"].isin((0, beta)) | (rows["family"] == "vae")]
-        handles |= draw_panel(ax, rows, dict(zip(by, key)), beta, options)
+    names: list[Where] = []
+    for ax, (where, rows) in zip(axes, groups):
+        shown = at_one_beta(rows, options.beta)
+        handles |= draw_panel(ax, shown, where, options)
+        names.append(where | {"beta": beta_of(shown)})
+    write_titles(axes, names)
+    style.share(axes, y=True)
     style.legend(page, handles)
+    page.line(shared_name(names), *notes.in_short(at_one_beta(groups[0][1], options.beta)))
     return page
+
+
+def at_one_beta(rows: pd.DataFrame, wanted: float) -> pd.DataFrame:
+    """Return the rows of the models at the β nearest to the one that is wanted, and of those without β."""
+    beta = nearest(set(_betas(rows)) or {1.0}, wanted)
+    return rows[rows["beta"].isin((0, beta)) | (rows["family"] == "vae")]
+
+
+def beta_of(rows: pd.DataFrame) -> float:
+    """Return the β of the models that have one, among the rows of `at_one_beta`."""
+    return max(_betas(rows), default=1.0)
+
+
+def _betas(rows: pd.DataFrame) -> Iterable[float]:
+    return (float(beta) for beta in rows.loc[rows["family"] != "vae", "beta"].unique() if beta)

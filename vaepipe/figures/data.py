@@ -39,10 +39,10 @@ class Data:
 
     models: pd.DataFrame | None = None
     images: pd.DataFrame | None = None
-    dimensions: pd.DataFrame | None = None
     attacks: pd.DataFrame | None = None
     ball: pd.DataFrame | None = None
     robustness: pd.DataFrame | None = None
+    dimensions: pd.DataFrame | None = None
     arrays: list[CellArrays] = field(default_factory=list)
     things: Mapping[str, str] = field(default_factory=dict)
     caveats: Mapping[str, str] = field(default_factory=dict)

@@ -19,11 +19,11 @@ from vaepipe.models.family import find_family
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
-Robustness (AUDDC) of each model against its mutual information gap (MIG), where the data's factors are
-known, with Spearman's rank correlation and its interval.
-
-{attacks} {flags}
+TITLE = "Robustness (AUDDC) against disentanglement (MIG)"
+CAPTION = """
+One point per model: AUDDC, the area under the distortion curve (larger is more robust), against the mutual
+information gap of Chen et al. 2018, by which each factor of the data is told by one latent, where the
+factors are known. ρ is Spearman's rank correlation.
 """
 EMPTY = (
     "No attacked data set of this study has known factors: the mutual information gap cannot be measured. "
@@ -39,15 +39,19 @@ def draw(data: Data, options: Plot) -> style.Page:
     attacks = data.targeted_attacks
     groups = list(attacks[attacks["dataset"].isin(known)].groupby(["dataset", "loss"], sort=False))
     if not groups:
-        return style.message(EMPTY)
-    page, axes = style.panels(len(groups), 2.7)
+        return style.message(EMPTY, options).describe(TITLE, CAPTION)
+    names = [{"dataset": dataset, "loss": loss} for (dataset, loss), _ in groups]
+    page, axes = style.panels(names, options)
     handles: dict[str, Artist] = {}
     for ax, ((dataset, loss), frame) in zip(axes, groups):
         models = robustness_and_disentanglement(frame, data.table("models"))
         handles |= _panel(ax, models, {"dataset": dataset, "loss": loss})
-        style.note(ax, _note(models, frame))
+        curves.say(ax, {"dataset": dataset, "loss": loss}, _note(models, frame))
+    curves.write_titles(axes, names)
+    style.share(axes, y=True)
     style.legend(page, handles)
-    return page
+    page.line(curves.shared_name(names), "one point per model")
+    return page.describe(TITLE, CAPTION)
 
 
 def _panel(ax: Axes, models: pd.DataFrame, where: dict[str, str]) -> dict[str, Artist]:
@@ -64,7 +68,8 @@ def _panel(ax: Axes, models: pd.DataFrame, where: dict[str, str]) -> dict[str, A
         )
     for row in models[models["flagged"]].itertuples():
         flags.mark(ax, (row.family, row.beta), row.mig, row.auddc)
-    ax.set(xlabel="mutual information gap (MIG)", ylabel="AUDDC", title=curves.title(where))
+    style.label_x(ax, "mutual information gap (MIG)")
+    ax.set_ylabel("AUDDC")
     style.page_of(ax).rows.extend(where | row for row in models.drop(columns="dataset").to_dict("records"))
     return handles
 
@@ -76,5 +81,5 @@ def _note(models: pd.DataFrame, frame: pd.DataFrame) -> str:
     if np.isfinite(correlation.estimate):
         ends = f"[{correlation.low:.2f}, {correlation.high:.2f}]"
         text = f"Spearman's ρ {correlation.estimate:.2f}, 95 % {ends}, n = {n}."
-    interval = "Interval: Fisher's with Fieller's variance, models taken for independent."
-    return notes.joined([text, f"{interval} {notes.lambda_range(frame)}", flags.note(frame)])
+    interval = "The interval is Fisher's with Fieller's variance; models are taken for independent."
+    return notes.joined([text, interval, notes.lambda_range(frame), flags.note(frame)])

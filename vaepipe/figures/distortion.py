@@ -4,7 +4,7 @@ distortion it takes."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,12 @@ from vaepipe.models.family import find_family
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
-Distance of the reconstruction to the target, from 1 (that of x) to 0 (that of the target itself), against
-‖d‖\ :sub:`2` / ‖x − x\ :sub:`t`\ ‖\ :sub:`2`, at the β nearest to {beta}. The area under the curve is AUDDC
-(Gondim-Ribeiro et al. 2018): larger is more robust, in image space.
-
-{attacks} {flags} {intervals}
+TITLE = "Distance of the reconstruction to the target against the distortion"
+CAPTION = """
+A, O and T are the distances to the target x_t of the reconstructions of x + d, of x and of x_t itself. (A −
+T)/(O − T) is 1 where the attack did nothing and 0 where it did all it could; the other axis is ‖d‖₂ as a
+share of ‖x − x_t‖₂. The area under the curve is AUDDC (Gondim-Ribeiro et al. 2018): larger is more robust,
+and neither the scale of the latent space nor the attack's loss enters.
 """
 GRID = np.linspace(0, 1, 41)
 EMPTY = "No image data set of this study was attacked: there is no distortion to show."
@@ -43,12 +43,10 @@ def draw(data: Data, options: Plot) -> style.Page:
         curve is its
     AUDDC.
     """
-    return curves.by_attack(data.targeted_attacks, _panel, options, 2.9, EMPTY)
+    return curves.by_attack(data.targeted_attacks, _panel, options, EMPTY).describe(TITLE, CAPTION)
 
 
-def _panel(
-    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Plot
-) -> dict[str, Artist]:
+def _panel(ax: Axes, frame: pd.DataFrame, where: dict[str, str], options: Plot) -> dict[str, Artist]:
     handles, texts = {}, []
     area_of_pairs, trials = areas(frame), relative(frame)
     for family in ordered(frame["family"]):
@@ -64,17 +62,17 @@ def _panel(
         style.page_of(ax).rows.extend(ratio | {"h": h} | i._asdict() for h, i in means.items())
         style.page_of(ax).rows.append(auddc | area._asdict())
     _label(ax)
-    ax.set_title(f"{curves.title(where)}, β = {beta:g}")
     without_curve = int(area_of_pairs["auddc"].isna().sum())
     lines = [
-        f"AUDDC, larger is more robust: {'; '.join(texts)}.",
-        f"{notes.trials_of_pairs(frame)} {notes.lambda_range(frame)}",
-        notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "band and brackets"),
+        f"AUDDC: {'; '.join(texts)}.",
+        notes.trials_of_pairs(frame),
+        notes.lambda_range(frame),
+        notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "Bands and brackets"),
     ]
     if without_curve:
         curves_left_out = count(without_curve, "curves")
-        lines.append(f"{curves_left_out} left out: O ≤ T, the model rebuilds x as near to $x_t$ as $x_t$.")
-    style.note(ax, notes.joined([*lines, flags.note(frame)]))
+        lines.append(f"{curves_left_out} left out: O ≤ T, the model rebuilds x as near to x_t as x_t itself.")
+    curves.say(ax, where, *lines, flags.note(frame))
     return handles
 
 
@@ -92,8 +90,8 @@ def _curve(ax: Axes, family: str, rows: pd.DataFrame, means: Mapping[float, Inte
 
 
 def _label(ax: Axes) -> None:
-    for y, text in ((1, "original's"), (0, "target's")):
-        ax.axhline(y, color=style.GREY, linestyle=":", linewidth=0.7)
-        look: dict[str, Any] = {"ha": "right", "fontsize": 5.5, "color": style.GREY}
-        ax.annotate(f"{text} rec.", (1, y), (-2, 1), textcoords="offset points", **look)
-    ax.set(xlim=(0, 1), xlabel="distortion ‖d‖₂ / ‖x − $x_t$‖₂", ylabel="distance to target (A − T)/(O − T)")
+    for y in (0, 1):
+        ax.axhline(y, color=style.GREY, linestyle=":", linewidth=style.size(0.7))
+    ax.set_xlim(0, 1)
+    style.label_x(ax, "‖d‖₂\u00a0/ ‖x\u00a0−\u00a0$x_t$‖₂")
+    style.label_y(ax, "(A − T)/(O − T)")

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from vaepipe.analysis.families import label
 from vaepipe.analysis.trials import is_flagged
+from vaepipe.figures.style import size
 from vaepipe.models.family import find_family
 
 SIGN = "†"
@@ -33,7 +34,7 @@ def mark(ax: Axes, key: tuple[str, float], x: float, y: float) -> None:
         look: dict[str, Any] = {
             "ha": "center",
             "color": colour,
-            "fontsize": 9,
+            "fontsize": size(9),
             "zorder": 4,
             "annotation_clip": False,
         }
@@ -49,6 +50,6 @@ def note(frame: pd.DataFrame) -> str:
         return ""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return (
-        f"{SIGN} Attack too weak by its checks, do not call robust (models): "
+        f"{SIGN} The checks call the attack too weak to call these robust (models): "
         f"{', '.join(names[:NAMED])}{more}."
     )

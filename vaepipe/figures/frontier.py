@@ -21,11 +21,11 @@ from vaepipe.models.family import find_family
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
-Robustness (AUDDC) against quality (β = 1 ELBO), a point for each family and β, joined in the order of β. Up
-and to the right is better; filled points are beaten in both by none.
-
-{attacks} {flags} {intervals}
+TITLE = "Robustness (AUDDC) against quality (ELBO)"
+CAPTION = """
+One point for each family and β, joined in the order of β and larger for larger β: AUDDC, the area under the
+distortion curve (larger is more robust), against the ELBO at β = 1. Up and to the right is better. A filled
+point is one that no other point beats in both.
 """
 Point = tuple[Interval, Interval]
 """Mean ELBO over images, and mean AUDDC over pairs."""
@@ -43,8 +43,9 @@ def draw(data: Data, options: Plot) -> style.Page:
     attacks = with_posterior_width(data.targeted_attacks)
     groups = list(attacks.groupby(["dataset", "loss"], sort=False))
     if not groups:
-        return style.message(EMPTY)
-    page, axes = style.panels(len(groups), 2.9)
+        return style.message(EMPTY, options).describe(TITLE, CAPTION)
+    names = [{"dataset": dataset, "loss": loss} for (dataset, loss), _ in groups]
+    page, axes = style.panels(names, options)
     handles: dict[str, Artist] = {}
     images = data.table("images")
     images = with_posterior_width(images[images["dataset"].isin(attacks["dataset"].unique())])
@@ -59,9 +60,12 @@ def draw(data: Data, options: Plot) -> style.Page:
             if key in points:
                 flags.mark(ax, key, *(interval.estimate for interval in points[key]))
         n_images = images["image"][images["dataset"] == dataset].nunique()
-        style.note(ax, _note(frame, points, n_images, options.resamples))
+        curves.say(ax, {"dataset": dataset, "loss": loss}, _note(frame, points, n_images, options.resamples))
+    curves.write_titles(axes, names)
+    style.share(axes, y=True)
     style.legend(page, handles)
-    return page
+    page.line(curves.shared_name(names), "larger markers: larger β", "bars: 95 % intervals")
+    return page.describe(TITLE, CAPTION)
 
 
 def means(rows: pd.DataFrame, by: list[str], column: str, kind: str, resamples: int) -> dict[tuple, Interval]:
@@ -90,36 +94,41 @@ def _panel(ax: Axes, points: Mapping[tuple[str, float], Point], where: dict[str,
         look: dict[str, Any] = {"color": find_family(family).colour, "linewidth": 0.9}
         ax.plot([x.estimate for x, _ in line], [y.estimate for _, y in line], gid=f"line {family}", **look)
     order = ordered(family for family, _ in points)
+    betas = sorted({beta for _, beta in points})
     for (family, beta), (x, y) in sorted(points.items(), key=lambda item: order.index(item[0][0])):
-        handles[label(family)] = _point(ax, family, beta, (x, y), filled=(family, beta) in best)
+        look = {"filled": (family, beta) in best, "rank": betas.index(beta) / max(len(betas) - 1, 1)}
+        handles[label(family)] = _point(ax, family, beta, (x, y), **look)
         row = {**where, "family": family, "beta": beta, "undominated": (family, beta) in best}
         row |= {f"elbo_{name}": value for name, value in x._asdict().items()}
         row |= {f"auddc_{name}": value for name, value in y._asdict().items()}
         style.page_of(ax).rows.append(row)
-    ax.set(xlabel="ELBO (at β = 1), nats per image", ylabel="AUDDC", title=curves.title(where))
+    style.label_x(ax, "ELBO, nats per image")
+    ax.set_ylabel("AUDDC")
     return handles
 
 
-def _point(ax: Axes, family: str, beta: float, point: Point, filled: bool) -> Artist:
-    """Draw a point with the bars of both intervals and its β; return the artist of the legend."""
+def _point(ax: Axes, family: str, beta: float, point: Point, filled: bool, rank: float) -> Artist:
+    """Draw a point with the bars of both intervals; return the artist of the legend.
+
+    Args:
+        rank: of its β, 0 to 1; a higher one has a larger marker.
+    """
     x, y = point
     colour, marker = find_family(family).colour, find_family(family).marker
     ax.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=0.6, alpha=0.7)
     ax.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=0.6, alpha=0.7)
     look: dict[str, Any] = {"color": colour, "markerfacecolor": colour if filled else "white"}
+    look |= {"markersize": style.size(3 + 3 * rank)}
     ax.plot(x.estimate, y.estimate, marker, gid=f"{family} {beta:g}", **look)
-    position = (x.estimate, y.estimate)
-    ax.annotate(f"{beta:g}", position, (3, 3), textcoords="offset points", fontsize=6, color=colour)
     return Line2D([], [], linestyle="", marker=marker, color=colour)
 
 
 def _note(
     frame: pd.DataFrame, points: Mapping[tuple[str, float], Point], n_images: int, resamples: int
 ) -> str:
-    scale = "AUDDC: larger is more robust, on the scale of the model's own reconstructions."
     lines = [
-        f"{scale} Numbers: β. Filled: none is better in both.",
-        f"n = {n_images:,} images; {frame['pair'].nunique()} pairs. {notes.lambda_range(frame)}",
-        notes.resampling(frame, TRIAL_CLUSTERS, resamples, "bars (ELBO: images for pairs)"),
+        f"ELBO: {n_images:,} held-out images; AUDDC: {frame['pair'].nunique()} pairs.",
+        notes.lambda_range(frame),
+        notes.resampling(frame, TRIAL_CLUSTERS, resamples, "Bars (of the ELBO over images)"),
     ]
     return notes.joined([*lines, notes.missing(frame, points), flags.note(frame)])

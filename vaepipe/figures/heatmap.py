@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 
 from vaepipe.analysis.families import at_beta_one, label, varying_with_beta
 from vaepipe.analysis.formatting import count, short
@@ -21,13 +24,17 @@ from vaepipe.figures.data import Data
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
-Adversarial loss over the grid β × d\ :sub:`z`, a panel for each family, in the unit of the attack's loss.
-
-{attacks} {flags} {intervals}
+TITLE = "Adversarial loss Δ over the grid β × d_z"
+CAPTION = """
+Mean Δ over pairs, λ and seeds of each model, in the unit of the attack's loss. β = 1 is the VAE, the same
+for all families that share it. The colours of a row have one scale, which begins at 0 where no value is
+negative. Compare along a row of cells and not between rows: Δ grows with the number of latents and with
+their scale. A dash stands where the study has no such model.
 """
 CellOfGrid = tuple[str, float, int]
 """(family, β, d_z) of a model."""
+STEEP = 100
+"""Largest mean / smallest from which on the colours are logarithmic."""
 
 
 @style.styled
@@ -38,37 +45,51 @@ def draw(data: Data, options: Plot) -> style.Page:
     frame = frame[frame["beta"] > 0]
     groups = list(frame.groupby(["dataset", "loss"], sort=False))
     if not groups:
-        return style.message(EMPTY)
+        return style.message(EMPTY, options).describe(TITLE, CAPTION)
     families = varying_with_beta(frame["family"]) or ["vae"]
     sizes = [rows["d_z"].nunique() for _, rows in groups]
-    width = style.COLUMN * (2 if len(families) > 1 else 1)
-    page = style.Page(figsize=(width, 0.6 + sum(0.95 + 0.26 * n for n in sizes)))
-    ratios = {"height_ratios": [n + 2 for n in sizes]}
+    unit = style.LOOKS[options.style].text / 8
+    height = 0.55 + sum(0.5 + 0.28 * n for n in sizes)
+    page = style.Page(figsize=(style.width_of(options), height * unit), options=options)
+    ratios = {"height_ratios": [n + 0.4 for n in sizes]}
     axes = page.subplots(len(groups), len(families), squeeze=False, gridspec_kw=ratios)
     for row, ((dataset, loss), rows) in zip(axes, groups):
         _row(row, families, rows, {"dataset": dataset, "loss": loss})
-    page.supxlabel(_note(frame), gid="note", x=0.01, ha="left", **style.SMALL)
-    return page
+    for ax, family in zip(axes[0], families):
+        ax.set_title(label(family))
+    for ax in axes[-1]:
+        ax.set_xlabel("β")
+    page.line("mean Δ in each cell, in the unit of its row")
+    return page.describe(TITLE, CAPTION)
 
 
 def _row(axes: np.ndarray, families: list[str], frame: pd.DataFrame, where: dict[str, str]) -> None:
-    """Draw the panels of one data set and loss, with one scale of colours."""
+    """Draw the panels of one data set and loss, with one scale of colours and its bar."""
     groups = frame.assign(flagged=is_flagged(frame)).groupby(["family", "beta", "d_z"])
     means, flagged = groups["objective"].mean().to_dict(), groups["flagged"].any().to_dict()
     values = np.array([value for value in means.values() if np.isfinite(value)])
-    norm = Normalize()
-    if len(values):
-        scale = LogNorm if values.min() > 0 else Normalize
-        norm = scale(values.min(), values.max())
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    norm = Normalize(min(low, 0.0), high if high > 0 else 0.0)
+    if low > 0 and high / low > STEEP:
+        norm = LogNorm(low, high)
+    image = None
     for ax, family in zip(axes, families):
-        _panel(ax, family, frame, means, flagged, norm)
-        ax.set(title=f"{curves.title(where)}\n{label(family)}", xlabel="β")
+        image = _panel(ax, family, frame, means, flagged, norm)
         for beta in _betas(frame, family):
             for d_z in _d_zs(frame):
                 row = {**where, "family": family, "beta": beta, "d_z": d_z}
                 row |= {"objective": means.get(_model(family, beta, d_z), np.nan)}
                 style.page_of(ax).rows.append(row)
-    axes[0].set_ylabel("$d_z$")
+    axes[0].set_ylabel(f"{where['dataset']}, $d_z$")
+    bar = axes[0].figure.colorbar(image, ax=list(axes), pad=0.01, aspect=12)
+    bar.ax.tick_params(labelsize=style.size(6))
+    bar.outline.set_visible(False)
+    bar.locator = MaxNLocator(3)
+    title = textwrap.fill(f"{curves.words('loss', where['loss'])}, {find_loss(where['loss']).unit}", 18)
+    bar.set_label(title, fontsize=style.size(6.5))
+    pairs, seeds = count(frame["pair"].nunique(), "pairs"), count(frame["seed"].nunique(), "seeds")
+    sizes = f"Each cell: {pairs} × {frame['lambda'].nunique()} λ × {seeds}."
+    curves.say(axes[0], where, sizes, notes.lambda_range(frame), flags.note(frame))
 
 
 def _panel(
@@ -78,24 +99,27 @@ def _panel(
     means: Mapping[CellOfGrid, float],
     flagged: Mapping[CellOfGrid, bool],
     norm: Normalize,
-) -> None:
+) -> AxesImage:
     """Draw the means of one family as colours and numbers."""
     betas, d_zs = _betas(frame, family), _d_zs(frame)
     models = [[_model(family, beta, d_z) for beta in betas] for d_z in d_zs]
     table = np.array([[means.get(model, np.nan) for model in row] for row in models]).reshape(
         len(d_zs), len(betas)
     )
-    ax.imshow(table, norm=norm, cmap="cividis", aspect="auto")
+    image = ax.imshow(table, norm=norm, cmap="cividis", aspect="auto")
     for (i, j), value in np.ndenumerate(table):
         dark = np.isfinite(value) and float(norm(value)) < 0.55
         text = short(value) if np.isfinite(value) else "–"
         if flagged.get(models[i][j], False):
             text += flags.SIGN
-        ax.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")
+        ax.text(
+            j, i, text, ha="center", va="center", fontsize=style.size(6.5), color="white" if dark else "black"
+        )
     ax.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
     ax.set_yticks(range(len(d_zs)), [str(d_z) for d_z in d_zs])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+    return image
 
 
 def _betas(frame: pd.DataFrame, family: str) -> list[float]:
@@ -111,22 +135,3 @@ def _d_zs(frame: pd.DataFrame) -> list[int]:
 
 def _model(family: str, beta: float, d_z: int) -> CellOfGrid:
     return (at_beta_one(family) if beta == 1 else family, beta, d_z)
-
-
-def _note(frame: pd.DataFrame) -> str:
-    units = {loss: find_loss(loss).unit for loss in frame["loss"].unique()}
-    unit = ", ".join(dict.fromkeys(units.values()))
-    if len(set(units.values())) > 1:
-        unit = "; ".join(f"{loss} in {unit}" for loss, unit in units.items())
-    pairs, seeds = count(frame["pair"].nunique(), "pairs"), count(frame["seed"].nunique(), "seeds")
-    lines = [
-        f"Mean Δ over {pairs}, {frame['lambda'].nunique()} λ and {seeds}. {notes.lambda_range(frame)}",
-        f"Unit: {unit}.",
-        "Colours: cividis, one scale per row; –: no such model."
-        + (f" {flags.SIGN}: too weak by its checks, do not call robust." if is_flagged(frame).any() else ""),
-    ]
-    scale = (
-        "Δ grows with the number of latents and their scale: compare along β, not along $d_z$. β = 1 "
-        "is the VAE."
-    )
-    return notes.joined([f"{lines[0]} {lines[2]}", lines[1], scale])

@@ -1,4 +1,4 @@
-"""The sentences under the panels: n, λ, intervals, and what is missing, left out or off the axis."""
+"""The sentences of captions: n, λ, intervals, and what is missing, left out or off the axis."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import pandas as pd
 
 from vaepipe.analysis.families import label
 from vaepipe.analysis.formatting import count, singular
-from vaepipe.analysis.means import Means, Measure
+from vaepipe.analysis.means import TRIAL_CLUSTERS, Means, Measure
+from vaepipe.figures.captions import power_of_two
 
 ORIGINAL = ("vae", "beta-vae", "beta-tcvae")
-"""Families of the original paper; a note names those that the study lacks."""
+"""Families of the original paper; a caption names those that the study lacks."""
 BETWEEN = {"training seeds": "trainings"}
 """Kind of clusters → what varies between them, where the words differ."""
 FEW = 4
 """With fewer clusters than this Student's t makes an interval very wide."""
 NAMED = 3
-"""Things that a note names; it counts the others."""
+"""Things that a caption names; it counts the others."""
 
 
 def describe(frame: pd.DataFrame, means: Means, measure: Measure, resamples: int, log: bool = False) -> str:
-    """Return the note of a panel against β: n, λ, the band, what is missing and what is off a logarithmic
-    axis."""
+    """Return what a caption says of a panel against β: n, λ, the band, what is missing and what is off a
+    logarithmic axis."""
     lines = [sample_size(frame, measure)]
     if "lambda" in measure.averaged:
         lines.append(lambda_range(frame))
-    lines.append(resampling(frame, measure.clusters, resamples, "band"))
+    lines.append(resampling(frame, measure.clusters, resamples, "Bands"))
     lines += [missing(frame, means), without_number(frame, measure.column), off_axis(means, log)]
     return joined(lines)
 
@@ -39,24 +40,40 @@ def sample_size(frame: pd.DataFrame, measure: Measure) -> str:
     n = f"{sizes.max():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
     product = " × ".join(count(counts[name], plural) for name, plural in measure.averaged.items())
     full = np.prod([counts[name] for name in measure.averaged]) == sizes.min()
-    return f"n = {n} {measure.rows} per point ({'' if full else 'at most '}{product})."
+    return f"Each point is the mean of {n} {measure.rows} ({'' if full else 'at most '}{product})."
+
+
+def n_per_point(frames: Iterable[pd.DataFrame], what: str) -> str:
+    """Return the number of rows of each (family, β) in short, over all panels; empty where they differ."""
+    sizes = {n for frame in frames for n in frame.groupby(["family", "beta"]).size()}
+    return f"n = {sizes.pop():,} {what} per point" if len(sizes) == 1 else ""
+
+
+def band_over(frame: pd.DataFrame, clusters: Mapping[str, str], shown: str = "bands") -> str:
+    """Return in short what the intervals are taken over; empty without any."""
+    moved = [count(frame[name].nunique(), plural) for name, plural in clusters.items()]
+    moved = [text for text in moved if not text.startswith("1 ")]
+    return f"{shown}: 95 % over {' and '.join(moved)}" if moved else ""
 
 
 def trials_of_pairs(frame: pd.DataFrame) -> str:
-    """Return the numbers of pairs, d_z and seeds behind a curve of pairs, and the range of λ."""
+    """Return the numbers of pairs, d_z and seeds behind a curve of pairs."""
     pairs, d_z, seeds = (frame[name].nunique() for name in ("pair", "d_z", "seed"))
-    return f"n = {count(pairs, 'pairs')} × {count(d_z, '$d_z$')} × {count(seeds, 'seeds')}."
+    size = f"{count(pairs, 'pairs')} × {count(d_z, 'd_z')} × {count(seeds, 'seeds')}"
+    return f"Each curve is of {pairs * d_z * seeds:,} attacked pairs ({size})."
+
+
+def in_short(frame: pd.DataFrame, clusters: Mapping[str, str] = TRIAL_CLUSTERS) -> list[str]:
+    """Return the parts of the one line in a picture of curves of pairs."""
+    pairs = frame[["pair", "d_z", "seed"]].drop_duplicates().shape[0]
+    return [f"n = {pairs:,} attacked pairs per curve", band_over(frame, clusters)]
 
 
 def lambda_range(frame: pd.DataFrame) -> str:
     """Return the range of λ of a table of trials, in powers of two where these are whole."""
-    low, high = frame["lambda"].min(), frame["lambda"].max()
-
-    def power(value: float) -> str:
-        exponent = np.log2(value)
-        return f"$2^{{{exponent:.0f}}}$" if abs(exponent - round(exponent)) < 1e-6 else f"{value:.3g}"
-
-    return f"λ from {power(low)} to {power(high)}." if high > low else f"λ = {power(low)} alone."
+    low, high, n = frame["lambda"].min(), frame["lambda"].max(), frame["lambda"].nunique()
+    ends = power_of_two(low), power_of_two(high)
+    return f"λ takes {n} values from {ends[0]} to {ends[1]}." if high > low else f"λ = {ends[0]} alone."
 
 
 def resampling(frame: pd.DataFrame, clusters: Mapping[str, str], resamples: int, shown: str) -> str:
@@ -64,17 +81,20 @@ def resampling(frame: pd.DataFrame, clusters: Mapping[str, str], resamples: int,
 
     Args:
         clusters: column → plural of what it names.
-        shown: what the figure draws: "band", "interval" or the like.
+        shown: what the figure draws: "Bands", "Bars" or the like.
     """
     counts = {plural: frame[name].nunique() for name, plural in clusters.items()}
     moved = [count(n, plural) for plural, n in counts.items() if n > 1]
-    text = f"No {shown}"
     if moved:
-        text = f"95 % {shown}: bootstrap over {' and '.join(moved)}, {resamples:,} resamples, Student's t"
+        text = f"{shown} are 95 % intervals (bootstrap of {' and '.join(moved)}, {resamples:,} resamples,"
+        text += " Student's t)."
+    else:
+        text = f"{shown} are missing: there is nothing to resample."
     for plural in (plural for plural, n in counts.items() if n == 1):
-        text += f"; one {singular(plural)}: variation between {BETWEEN.get(plural, plural)} is not in it"
+        text += f" There is one {singular(plural)}: the variation between {BETWEEN.get(plural, plural)}"
+        text += " is not in them."
     few = [plural for plural, n in counts.items() if 1 < n < FEW]
-    return text + (f"; so few {' and '.join(few)} make it wide." if few else ".")
+    return text + (f" So few {' and '.join(few)} make them wide." if few else "")
 
 
 def missing(frame: pd.DataFrame, points: Iterable[tuple[str, float]]) -> str:
@@ -92,7 +112,7 @@ def missing(frame: pd.DataFrame, points: Iterable[tuple[str, float]]) -> str:
     d_zs, seeds = frame["d_z"].unique(), frame["seed"].unique()
     cells = [(family, beta, d_z, seed) for family, beta in points if beta for d_z in d_zs for seed in seeds]
     gaps = [
-        f"{label(family)} β = {beta:g}, $d_z$ = {d_z}, seed {seed}"
+        f"{label(family)} β = {beta:g}, d_z = {d_z}, seed {seed}"
         for family, beta, d_z, seed in cells
         if (family, beta, d_z, seed) not in there
     ]
@@ -110,7 +130,7 @@ def first_few(names: list[str]) -> str:
 def without_number(frame: pd.DataFrame, column: str) -> str:
     """Return how many rows have no number, and are left out."""
     empty = int(frame[column].isna().sum())
-    return f"Left out: {count(empty, 'rows')} without a number." if empty else ""
+    return f"{count(empty, 'rows')} without a number left out." if empty else ""
 
 
 def off_axis(means: Means, log: bool) -> str:
@@ -124,17 +144,16 @@ def off_axis(means: Means, log: bool) -> str:
 
 
 def pooling(means: Means, pooled: Means) -> str:
-    """Return how much narrower the intervals of pooled rows are, the median over the points; empty where
-    there are none."""
+    """Return that the intervals of pooled rows are narrower; empty where they are not."""
     widths = [
         (pooled[key].high - pooled[key].low, i.high - i.low) for key, i in means.items() if key in pooled
     ]
     shares = [narrow / wide for narrow, wide in widths if wide > 0 and np.isfinite(narrow)]
-    if not shares:
+    if not shares or np.median(shares) >= 1:
         return ""
     return (
-        f"Pooled rows, as in the original paper, would make it {np.median(shares):.2g} × as wide (in "
-        "the table)."
+        "Pooling all rows, as in the original paper, would make them narrower than the data allow (columns "
+        "pooled_low and pooled_high of the table)."
     )
 
 

@@ -2,60 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pandas as pd
-from matplotlib.artist import Artist
-
-from vaepipe.analysis.means import Measure
-from vaepipe.figures import adversarial_loss, curves, elbo, quality, style, target_nll
+from vaepipe.figures import adversarial_loss, curves, elbo, style, target_nll
 from vaepipe.figures.data import Data
 
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
-Seatbelt-VAE against β-TCVAE for every attack: adversarial loss, −log p(x\ :sub:`t`\ \|z*) and β = 1 ELBO,
-against β.
-
-{attacks} {flags} {intervals}
+TITLE = "Seatbelt-VAE against β-TCVAE"
+CAPTION = """
+The panels of the second post of the original paper's authors: adversarial loss Δ and −log p(x_t|z*) of each
+attack, and the ELBO at β = 1, against β. A Seatbelt-VAE has several stochastic layers, and Δ sums over
+them, so compare along β and not between the two families.
 """
 FAMILIES = ("vae", "beta-tcvae", "seatbelt")
 EMPTY = "No Seatbelt-VAE is in this study: there is nothing to compare with the β-TCVAE."
-Panel = tuple[pd.DataFrame, Measure, dict[str, str], str]
-"""Rows, what is averaged, data set (and loss), and the published quantity."""
 
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
-    """A row per data set and loss: adversarial loss and −log p(x_t|z*) against β; then per data set the β = 1
-    ELBO."""
-    if not (data.table("images")["family"] == "seatbelt").any():
-        return style.message(EMPTY)
-    panels = _panels(data)
-    page, axes = style.panels(len(panels), 2.75)
-    handles: dict[str, Artist] = {}
-    for ax, (rows, measure, where, quantity) in zip(axes, panels):
-        handles |= curves.panel(ax, rows, measure, options.resamples, where, quantity)
-        ax.set_title(curves.title(where))
-        curves.label_y(ax, measure.label)
-    style.legend(page, handles)
-    return page
+    """Per data set and loss the adversarial loss and −log p(x_t|z*), then per data set the β = 1 ELBO."""
+    shown = (data.table("images")["family"] == "seatbelt").any()
+    page = curves.page(_panels(data), options) if shown else style.message(EMPTY, options)
+    return page.describe(TITLE, CAPTION)
 
 
-def _panels(data: Data) -> list[Panel]:
+def _panels(data: Data) -> list[curves.Panel]:
     attacks = data.targeted_attacks
     attacks = attacks[attacks["family"].isin(FAMILIES)]
     images = data.table("images")
     images = images[images["family"].isin(FAMILIES)]
     attacked = images["dataset"].isin(attacks["dataset"].unique())
-    panels: list[Panel] = []
+    panels: list[curves.Panel] = []
     for (dataset, loss), rows in attacks.groupby(["dataset", "loss"], sort=False):
         where = {"dataset": dataset, "loss": loss}
-        panels.append((rows, adversarial_loss.measure(where, rows), where, "adversarial_loss"))
-        panels.append((rows, target_nll.MEASURE, where, "target_nll"))
+        measure = adversarial_loss.measure(where, rows)
+        panels.append(curves.Panel(where, rows, measure, "adversarial_loss"))
+        panels.append(curves.Panel(where, rows, target_nll.MEASURE, "target_nll"))
     shown = images[attacked] if attacked.any() else images
     for dataset, rows in shown.groupby("dataset", sort=False):
-        measure = quality.measure(data.rows_called(dataset), "elbo", elbo.LABEL)
-        panels.append((rows, measure, {"dataset": dataset}, "elbo"))
+        measure = replace(elbo.measure(data.rows_called(dataset), "elbo"), label="ELBO, nats")
+        panels.append(curves.Panel({"dataset": dataset}, rows, measure, "elbo"))
     return panels

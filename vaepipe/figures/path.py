@@ -9,19 +9,22 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from vaepipe.analysis.families import label, ordered, with_posterior_width
+from vaepipe.analysis.formatting import count
 from vaepipe.analysis.intervals import clustered_interval
-from vaepipe.figures import style
+from vaepipe.figures import curves, notes, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
+TITLE = "Δ₀ in the course of training"
+CAPTION = """
 Δ₀, the KL divergence between the posteriors of two held-out images, against the steps of training: the mean
-over all pairs (lines with markers) and the median over random pairs (dotted), a line per family and β, mean
-over models. Bars are 95 % intervals over training seeds where there are several.
+over all pairs (lines with markers) and the median over random pairs (dotted), a line per family and β
+(darker: larger β), the mean over models.
 """
+EMPTY = "This study keeps no snapshots of its trainings: train.snapshots is []."
 LINES = {"pair_divergence": "-", "pair_divergence_median": ":"}
 """Column → style of its line."""
 
@@ -36,13 +39,19 @@ def draw(data: Data, options: Plot) -> style.Page:
         if rows["snapshot"].gt(0).any()
     ]
     if not groups:
-        return style.message("This study keeps no snapshots of its trainings: train.snapshots is [].")
-    page, axes = style.panels(len(groups), 2.4)
+        return style.message(EMPTY, options).describe(TITLE, CAPTION)
+    page, axes = style.panels([{"dataset": dataset} for dataset, _ in groups], options)
     handles: dict[str, Artist] = {}
     for ax, (dataset, rows) in zip(axes, groups):
         handles |= _panel(ax, str(dataset), rows, options.resamples)
+        resampled = notes.resampling(rows, {"seed": "training seeds"}, options.resamples, "Bars")
+        curves.say(
+            ax, {"dataset": dataset}, f"{count(len(rows), 'models')}, snapshots among them.", resampled
+        )
+    style.share(axes, y=True)
     style.legend(page, handles)
-    return page
+    page.line("mean: lines with markers; median: dotted")
+    return page.describe(TITLE, CAPTION)
 
 
 def _panel(ax: Axes, dataset: str, rows: pd.DataFrame, resamples: int) -> dict[str, Artist]:
@@ -68,7 +77,9 @@ def _panel(ax: Axes, dataset: str, rows: pd.DataFrame, resamples: int) -> dict[s
             if line == "-":
                 handles[f"{label(family)}, β = {beta:g}"] = artist
                 for steps, interval in points.items():
-                    ax.plot([steps] * 2, interval[1:], color=look["color"], alpha=shade, linewidth=0.7)
+                    ax.plot(
+                        [steps] * 2, interval[1:], color=look["color"], alpha=shade, linewidth=style.size(0.7)
+                    )
             for steps, interval in points.items():
                 row = {"dataset": dataset, "quantity": column, "family": family, "beta": beta, "steps": steps}
                 style.page_of(ax).rows.append(row | {"models": len(own)} | interval._asdict())

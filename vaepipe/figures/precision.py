@@ -10,19 +10,22 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
 from vaepipe.analysis.families import label, ordered, with_posterior_width
-from vaepipe.figures import style
+from vaepipe.analysis.formatting import count
+from vaepipe.figures import curves, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
+TITLE = "Why Δ₀ is large: the precision of the latent code"
+CAPTION = """
 Left: Δ₀, the mean KL(q(z|x) ‖ q(z|x')) over all pairs of held-out images, against Σ (exp(2 I) − 1), a point
 per model; on the line the two are equal, as they are where each dimension has one σ for all images. Right:
-the precision I = ½ ln Var q(z) − E ln σ of each latent dimension, the most precise first, a line per β, the
-mean over models. A few precise dimensions make a large Δ₀.
+the precision I = ½ ln Var q(z) − E ln σ of each latent dimension, the most precise first, a line per β
+(darker: larger β), the mean over models. A few precise dimensions make a large Δ₀.
 """
+EMPTY = "No model with posteriors of two images apart was evaluated in this study."
 
 
 @style.styled
@@ -32,15 +35,18 @@ def draw(data: Data, options: Plot) -> style.Page:
     models = models[models["pair_divergence"].gt(0) & models["squared_precision"].gt(0)]
     groups = list(models.groupby("dataset", sort=False))
     if not groups:
-        return style.message("No model with posteriors of two images apart was evaluated in this study.")
-    page, axes = style.panels(2 * len(groups), 2.6)
+        return style.message(EMPTY, options).describe(TITLE, CAPTION)
+    names = [{"dataset": dataset} for dataset, _ in groups for _ in range(2)]
+    page, axes = style.panels(names, options)
     handles: dict[str, Artist] = {}
     dimensions = with_posterior_width(data.table("dimensions"))
     for row, (dataset, rows) in enumerate(groups):
         handles |= _scatter(axes[2 * row], str(dataset), rows)
         _spectrum(axes[2 * row + 1], str(dataset), dimensions[dimensions["dataset"] == dataset])
+        curves.say(axes[2 * row], {"dataset": dataset}, f"{count(len(rows), 'models')}.")
     style.legend(page, handles)
-    return page
+    page.line("one point per model", "right: means over models")
+    return page.describe(TITLE, CAPTION)
 
 
 def _scatter(ax: Axes, dataset: str, rows: pd.DataFrame) -> dict[str, Artist]:
@@ -51,14 +57,14 @@ def _scatter(ax: Axes, dataset: str, rows: pd.DataFrame) -> dict[str, Artist]:
         look: dict[str, Any] = {
             "color": find_family(family).colour,
             "marker": find_family(family).marker,
-            "s": 14,
+            "s": style.size(14),
         }
         handles[label(family)] = ax.scatter(
             own["squared_precision"], own["pair_divergence"], gid=f"models {family}", **look
         )
     both = rows[["squared_precision", "pair_divergence"]].to_numpy()
     ends = [both.min() / 1.3, both.max() * 1.3]
-    ax.plot(ends, ends, color=style.GREY, linewidth=0.7, zorder=0, gid="equal")
+    ax.plot(ends, ends, color=style.GREY, linewidth=style.size(0.7), zorder=0, gid="equal")
     ax.set(xscale="log", yscale="log", title=dataset)
     ax.set(xlabel="Σ (exp(2 I) − 1)", ylabel="Δ₀, nats")
     for row in rows.itertuples():
@@ -80,6 +86,7 @@ def _spectrum(ax: Axes, dataset: str, rows: pd.DataFrame) -> None:
         for rank, value in mean.items():
             cell = {"dataset": dataset, "quantity": "precision", "family": family, "beta": beta}
             style.page_of(ax).rows.append(cell | {"rank": rank, "estimate": value})
-    ax.set(xlabel="latent dimension, most precise first", ylabel="precision I, nats", title=dataset)
+    style.label_x(ax, "latent dimension, most precise first")
+    ax.set(ylabel="precision I, nats", title=dataset)
     if rows["rank"].max() > 32:
         ax.set_xscale("log", base=2)

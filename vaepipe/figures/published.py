@@ -20,9 +20,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from vaepipe.analysis.families import at_beta_one
+from vaepipe.figures.style import size
 from vaepipe.models.family import find_family
 
-GREY = "#9a9a9a"
+GREY = "#b0b0b0"
 STYLES = {"part 1": "-", "part 2": (0, (3, 1.5))}
 
 
@@ -61,7 +62,7 @@ def draw(
     for (source, family), rows in matching(quantity, where, drawn).groupby(["source", "family"]):
         look: dict[str, Any] = {
             "color": GREY,
-            "linewidth": 0.7,
+            "linewidth": size(0.7),
             "linestyle": STYLES[source],
             "zorder": 0.5,
             "markersize": 2.5,
@@ -71,9 +72,9 @@ def draw(
         ends = rows.dropna(subset=["low", "high"])
         error = np.abs(ends[["low", "high"]].to_numpy().T - ends["value"].to_numpy())
         if len(ends):
-            bars: dict[str, Any] = {"fmt": "none", "ecolor": GREY, "elinewidth": 0.5, "zorder": 0.5}
+            bars: dict[str, Any] = {"fmt": "none", "ecolor": GREY, "elinewidth": size(0.5), "zorder": 0.5}
             ax.errorbar(ends["beta"], ends["value"], error, **bars)
-        handles[f"published, {source}"] = artist
+        handles[f"published ({source})"] = artist
     return handles
 
 
@@ -82,4 +83,6 @@ def note(quantity: str, where: Mapping[str, str], drawn: Iterable[tuple[str, flo
     if matching(quantity, where, drawn).empty:
         return ""
     exact = "0.05 in log10" if quantity == "adversarial_loss" else "10 %"
-    return f"Grey: published means (95 % band where legible), read by eye, ±{exact}; other training."
+    return (
+        f"Grey: means that the original paper's authors published, read by eye (±{exact}); other trainings."
+    )

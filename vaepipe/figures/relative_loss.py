@@ -17,13 +17,15 @@ from vaepipe.figures.data import Data
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
-Δ / Δ\ :sub:`0`, the share of the loss without distortion that the attack left, against β. It does not
-change when the latent space is stretched. 1: the attack changed nothing.
-
-{attacks} {flags} {intervals}
+TITLE = "Share of the loss that attacking leaves, Δ/Δ₀, against β"
+CAPTION = """
+Mean adversarial loss over the mean loss without distortion, a ratio of means. At 1 the attack changed
+nothing at any λ; lower means easier to fool. The scale of the latent space, which inflates Δ, cancels.
+Losses that can be negative have no such share and are left out.
 """
 MEASURE = Measure("objective", "Δ / Δ₀, ratio of means", over="initial_divergence", log=True)
+NARROW = 3
+"""Largest mean / smallest below which a linear axis shows more than a logarithmic one."""
 EMPTY = "No attack of this study has a loss that is a divergence: there is no share of Δ₀ to show."
 
 
@@ -36,10 +38,14 @@ def draw(data: Data, options: Plot) -> style.Page:
     attacks = data.table("attacks")
     start = attacks.groupby(["dataset", "loss"])["initial_divergence"].transform("min")
     frame = with_posterior_width(attacks[start >= 0])
-    return curves.against_beta(frame, ["dataset", "loss"], MEASURE, options, empty=EMPTY, more=_line_at_one)
+    page = curves.against_beta(frame, ["dataset", "loss"], MEASURE, options, empty=EMPTY, more=_axis)
+    return page.describe(TITLE, CAPTION)
 
 
-def _line_at_one(ax: Axes, _frame: pd.DataFrame) -> tuple[dict[str, Artist], str]:
-    if ax.get_ylim()[1] > 0.5:
-        ax.axhline(1, color=style.GREY, linestyle=":", linewidth=0.7)
-    return {}, "1: the attack changed nothing, at any λ. The latent scale, which inflates Δ, drops out."
+def _axis(ax: Axes, _frame: pd.DataFrame) -> tuple[dict[str, Artist], str]:
+    low, high = ax.get_ylim()
+    if low > 0 and high / low < NARROW:
+        ax.set_yscale("linear")
+    if high > 0.5:
+        ax.axhline(1, color=style.GREY, linestyle=":", linewidth=style.size(0.7))
+    return {}, ""

@@ -1,142 +1,233 @@
-"""Style of the figures: sizes, notes, legends, axes. It does without pyplot, which keeps global state."""
+"""Style of the figures: sizes, panels, legends, axes. It does without pyplot, which keeps global state."""
 
 from __future__ import annotations
 
 import functools
+import math
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+from vaepipe.figures.captions import Caption
 
 GREY = "#666666"
-SMALL: dict[str, Any] = {"fontsize": 5.8, "color": GREY, "linespacing": 1.25}
-"""Look of notes."""
-COLUMN = 3.4
-"""Width of a column of a printed page, inches."""
+
+
+class Look(NamedTuple):
+    """Sizes of a figure: text in points, widths in inches."""
+
+    text: float
+    column: float
+    page: float
+
+
+LOOKS = {"paper": Look(8, 3.4, 7.0), "slides": Look(15, 6.0, 12.0)}
+"""``plot.style`` → sizes. A printed column is 3.4 inches wide, a page of two columns 7."""
+MOST_COLUMNS = {"column": 2, "page": 4}
+LOG_HEADS = ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
+"""First digits of the ticks of a logarithmic axis, from a short one to a long one."""
+ASPECT = 0.95
+"""Height of a panel / its width, where that is neither flat nor tall."""
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
+    "axes.titlesize": "medium",
+    "axes.labelsize": "medium",
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "grid.color": "#dddddd",
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,  # text stays text
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vaepipe",  # else identifiers are random
+    "savefig.dpi": 300,
+}
+LINES = {
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
-    "grid.color": "#dddddd",
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
     "grid.linewidth": 0.4,
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
-    "figure.constrained_layout.use": True,
-    "pdf.fonttype": 42,  # text stays text
-    "savefig.dpi": 200,
+    "axes.titlepad": 4,
+    "axes.labelpad": 2.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "font.size": 8,
 }
+"""Sizes in points at text of 8 points; they grow with the text."""
 # no dates and no versions: the same input gives the same bytes
 METADATA: dict[str, dict[str, Any]] = {
     ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
     ".png": {"Software": None},
+    ".svg": {"Creator": None, "Date": None},
 }
+PROVENANCE = {".pdf": "Keywords", ".png": "Source", ".svg": "Source"}
+"""Field of a file's metadata that says what it was made from."""
 
 
 class Page(Figure):
-    """A figure that carries the numbers it shows.
+    """A figure with the numbers it shows and its caption.
 
     Attributes:
         rows: of the table that is written beside the figure.
-        least_height: of its axes, inches; long notes shrink them no further.
+        caption: text that is written beside it.
+        look, columns: sizes, and ``plot.width``.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, options: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rows: list[dict] = []
-        self.least_height = 0.0
+        self.caption = Caption()
+        self.style: str = options.style if options else "paper"
+        self.columns: str = options.width if options else "page"
+
+    @property
+    def look(self) -> Look:
+        return LOOKS[self.style]
+
+    def describe(self, title: str, text: str) -> Page:
+        """Write the caption's title and text; return the page."""
+        self.caption.title, self.caption.text = title, text
+        return self
+
+    def line(self, *parts: str) -> None:
+        """Write one short grey line at the bottom, of the first parts that fit in it."""
+        room, text = int(self.get_figwidth() / self.look.text * 8 * 21), ""
+        for part in filter(None, parts):
+            longer = f"{text}; {part}" if text else part
+            if len(longer.replace("$", "")) <= room:
+                text = longer
+        self.supxlabel(text, gid="line", x=0.01, ha="left", fontsize=size(6.2), color=GREY)
 
 
 def page_of(ax: Axes) -> Page:
     """Return the page that the axes are on."""
-    page = ax.figure
+    page = ax.get_figure(root=True)
     if not isinstance(page, Page):
         raise TypeError(f"axes of a figure that is no page: {page!r}")
     return page
 
 
+def size(points: float) -> float:
+    """Return a size in points, given for text of 8 points, at the text size in use."""
+    return points * float(matplotlib.rcParams["font.size"]) / 8
+
+
+def settings(style: str) -> dict[Any, Any]:
+    """Return matplotlib's settings for a value of ``plot.style``."""
+    return RC | {key: value * LOOKS[style].text / 8 for key, value in LINES.items()}
+
+
 def styled(draw: Callable) -> Callable:
-    """Decorate a function to run with `RC` on matplotlib's defaults, not with the user's matplotlibrc."""
+    """Decorate a function of (data, options) to run with our settings, not with the user's matplotlibrc."""
 
     @functools.wraps(draw)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(data: Any, options: Any) -> Any:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
-            matplotlib.rcParams.update(RC)
-            return draw(*args, **kwargs)
+            matplotlib.rcParams.update(settings(options.style))
+            return draw(data, options)
 
     return wrapped
 
 
-@styled
-def save(figure: Page, path: str | Path | BinaryIO, suffix: str) -> None:
-    """Write a figure, laid out once: the same figure gives the same bytes in every order of the formats."""
-    with matplotlib.rc_context(
-        {"figure.constrained_layout.use": False}
-    ):  # else saving creates a new layout engine
+def lay_out(figure: Figure) -> None:
+    """Give everything its place, once: later changes of the canvas move nothing."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings(getattr(figure, "style", "paper")))
         layout = figure.get_layout_engine()
         if layout and figure.axes:
-            layout.execute(figure)
-            if missing := _missing_height(figure):
-                figure.set_figheight(figure.get_figheight() + missing)
+            for _ in range(2):  # the first round may change the number of ticks
                 layout.execute(figure)
+        matplotlib.rcParams["figure.constrained_layout.use"] = False  # else None makes a new engine
         figure.set_layout_engine(None)
-        figure.savefig(path, format=suffix[1:], metadata=METADATA[suffix])
 
 
-def _missing_height(figure: Page) -> float:
-    """Return the inches that a page lacks for the least height of its axes."""
-    if not figure.least_height:
-        return 0.0
-    lowest = min(ax.get_position().height for ax in figure.axes) * figure.get_figheight()
-    grid = figure.axes[0].get_gridspec()
-    rows = grid.nrows if grid else 1
-    return max(0.0, figure.least_height - lowest) * rows
-
-
-def panels(n: int, height: float) -> tuple[Page, list[Axes]]:
-    """Return a page of n panels and its axes: each panel is a column wide, at most two stand beside each
-    other.
+def save(figure: Figure, path: str | Path | BinaryIO, suffix: str, provenance: str = "") -> None:
+    """Write a figure; the same figure gives the same bytes in every order of the formats.
 
     Args:
-        height: of a panel, inches.
+        provenance: what it was made from, for the metadata of the file.
     """
-    columns = min(n, 2)
-    rows = -(-n // columns)
-    figure = Page(figsize=(COLUMN * columns, height * rows + 0.25))
-    figure.least_height = height / 2
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[n:]:
-        ax.remove()
-    return figure, list(axes[:n])
+    lay_out(figure)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings(getattr(figure, "style", "paper")))
+        matplotlib.rcParams["figure.constrained_layout.use"] = False
+        metadata = METADATA[suffix] | ({PROVENANCE[suffix]: provenance} if provenance else {})
+        figure.savefig(path, format=suffix[1:], metadata=metadata)
 
 
-def note(ax: Axes, text: str, *, below: float = 31, width: int = 63) -> None:
-    """Write small grey text under the axes, ``below`` points under the axis line, wrapped at ``width``
-    characters."""
-    text = "\n".join(textwrap.fill(line, width) for line in text.splitlines())
-    ax.annotate(text, (0, 0), (0, -below), "axes fraction", "offset points", va="top", gid="note", **SMALL)
+def width_of(options: Any) -> float:
+    """Return the width of a page, inches."""
+    return float(getattr(LOOKS[options.style], options.width))
 
 
-def legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
-    """Draw one legend above all panels, from label → artist."""
-    columns = min(len(handles), 5) if figure.get_figwidth() > COLUMN or len(handles) < 4 else 2
+def panels(
+    names: Sequence[Mapping[str, Any]], options: Any, aspect: float = ASPECT
+) -> tuple[Page, list[Axes]]:
+    """Return a page with one panel for each name, and its axes: a row for each data set where all have as
+    many panels, otherwise rows as full as possible.
+
+    Args:
+        names: column → value that names the panel; ``dataset`` decides the row.
+        aspect: height of a panel / its width.
+    """
+    columns = _columns([str(name.get("dataset", "")) for name in names], MOST_COLUMNS[options.width])
+    rows = -(-len(names) // columns)
+    width, unit = width_of(options), LOOKS[options.style].text / 8
+    each = width / columns
+    height = min(max(aspect * each, 1.75 * unit), 2.6 * unit)
+    page = Page(figsize=(width, rows * height + 0.5 * unit), options=options)
+    axes = page.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(names) :]:
+        ax.set_axis_off()
+        ax.set_gid("hole")
+    return page, list(axes[: len(names)])
+
+
+def _columns(datasets: Sequence[str], most: int) -> int:
+    """Return the number of columns for panels of these data sets."""
+    counts = {datasets.count(name) for name in datasets}
+    if len(counts) == 1 and counts != {1} and max(counts) <= most:
+        return max(counts)
+    fitting = range(min(len(datasets), most), 1, -1)
+    return min(fitting, key=lambda columns: -len(datasets) % columns, default=1)
+
+
+def legend(figure: Page, handles: Mapping[str, Artist]) -> None:
+    """Draw one legend, from label → artist: in an empty place of the grid, else above all panels."""
+    handles = {name: artist for name, artist in handles.items() if name}
+    if not handles:
+        return
+    holes = [ax for ax in figure.axes if ax.get_gid() == "hole"]
+    if holes:
+        holes[0].legend(list(handles.values()), handles.keys(), loc="center", handlelength=1.8)
+        return
+    lengths = sorted((len(name) + 7 for name in handles), reverse=True)
+    room = figure.get_figwidth() * 15.5 * 8 / figure.look.text
+    columns = max(
+        n
+        for n in range(1, len(handles) + 1)
+        if n == 1 or n * lengths[0] <= room or (sum(lengths[:n]) <= room and n == len(handles))
+    )
     figure.legend(
         list(handles.values()),
         handles.keys(),
@@ -147,31 +238,106 @@ def legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
     )
 
 
-def message(text: str) -> Page:
-    """Return a page with a text in place of a figure: why there is nothing to show."""
-    figure = Page(figsize=(COLUMN, 1))
+def share(axes: Sequence[Axes], *, y: bool = False) -> None:
+    """Write labels that neighbours share once, at the left and at the bottom; with ``y`` the panels of a row
+    share their y axis, too."""
+    places = {ax: place for ax in axes if (place := ax.get_subplotspec())}
+    rows: dict[int, list[Axes]] = {}
+    columns: dict[int, list[Axes]] = {}
+    for ax, place in places.items():
+        rows.setdefault(place.rowspan.start, []).append(ax)
+        columns.setdefault(place.colspan.start, []).append(ax)
+    for row in rows.values():
+        if y and len(row) > 1 and len({ax.get_ylabel() for ax in row}) == 1:
+            _share_y(row)
+        for ax, left in list(zip(row[1:], row))[::-1]:
+            if ax.get_ylabel() == left.get_ylabel():
+                ax.set_ylabel("")
+    for column in columns.values():
+        if len({ax.get_xlabel() for ax in column}) == 1:
+            for ax in column[:-1]:
+                ax.set_xlabel("")
+
+
+def _share_y(row: Sequence[Axes]) -> None:
+    """Give the axes of a row one range and one scale; only the first one has numbers."""
+    log = all(ax.get_yscale() == "log" for ax in row)
+    for ax in row[1:]:
+        if not log:
+            ax.set_yscale("linear")
+    if not log:
+        row[0].set_yscale("linear")
+    ends = [ax.get_ylim() for ax in row]
+    for ax in row:
+        ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+        if log:
+            log_ticks(ax)
+    for ax in row[1:]:
+        ax.tick_params(axis="y", which="both", labelleft=False)
+
+
+def label_y(ax: Axes, text: str) -> None:
+    """Label the y axis in lines that are no longer than the axis is high, and say if it is logarithmic."""
+    text += " (log)" if ax.get_yscale() == "log" else ""
+    ax.set_ylabel(_wrapped(text, ax.get_position().height * page_of(ax).get_figheight()))
+
+
+def label_x(ax: Axes, text: str) -> None:
+    """Label the x axis in lines that are no longer than the axis is wide."""
+    ax.set_xlabel(_wrapped(text, ax.get_position().width * page_of(ax).get_figwidth()))
+
+
+def _wrapped(text: str, inches: float) -> str:
+    """Return a text in lines of about the given length."""
+    return textwrap.fill(text, max(int(72 * inches / size(8) * 1.35), 12), break_long_words=False)
+
+
+def message(text: str, options: Any) -> Page:
+    """Return a page with a text in place of a figure: what the data lack, which no configuration tells."""
+    figure = Page(figsize=(LOOKS[options.style].column, 0.6 * LOOKS[options.style].text / 8), options=options)
     figure.rows.append({"note": text})
-    figure.text(0.5, 0.5, textwrap.fill(text, 56), ha="center", va="center", color=GREY, gid="note")
+    figure.caption.say("", text)
+    figure.text(0.5, 0.5, "Nothing to show: see the caption", ha="center", va="center", color=GREY)
     return figure
 
 
-def beta_axis(ax: Axes, betas: list[float]) -> None:
-    """Put ticks at the β of the grid; the axis is logarithmic where a linear one would crowd the small β."""
-    log = bool(betas) and max(betas) / min(betas) > 20
-    if log:
-        ax.set_xscale("log", base=2)
-    ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel("β (log scale)" if log else "β")
+def beta_axes(axes: Mapping[Axes, Sequence[float]]) -> None:
+    """Put ticks at the β of each panel's grid, with one scale for all panels: logarithmic where a linear one
+    would crowd the small β.
+
+    Args:
+        axes: panel → its β.
+    """
+    log = any(betas and max(betas) / min(betas) > 6 for betas in axes.values())
+    for ax, betas in axes.items():
+        if not betas:
+            continue
+        if log:
+            ax.set_xscale("log", base=2)
+        ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("β (log scale)" if log else "β")
 
 
 def log_ticks(ax: Axes) -> None:
-    """Label 1, 2, 5 in plain numbers on a short logarithmic y axis, powers of ten on a long one; call it
-    after plotting."""
+    """Put at most six ticks on a logarithmic y axis, plain numbers on a short one; call it after plotting."""
     low, high = ax.get_ylim()
-    if high / low < 100:
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:g}")
-        )
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for step, heads in [(1, heads) for heads in LOG_HEADS] + [(step, (1,)) for step in (2, 3, 5, 10, 20)]:
+        every = [head * 10.0**power for power in decades[::step] for head in heads]
+        ticks = [tick for tick in every if low <= tick <= high]
+        if len(ticks) <= 6:
+            break
+    if len(ticks) < 2:
+        ticks = [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+    plain = high / low < 1e4 and low > 1e-3 and high < 1e6
+    text = "{:,.6g}".format if plain else _power_of_ten
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _power_of_ten(value: float) -> str:
+    exponent = math.floor(math.log10(value) + 1e-9)
+    head = value / 10.0**exponent
+    return f"$10^{{{exponent}}}$" if abs(head - 1) < 1e-6 else f"${head:.3g}\\cdot 10^{{{exponent}}}$"

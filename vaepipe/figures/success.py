@@ -21,11 +21,12 @@ from vaepipe.models.family import find_family
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
-Share of pairs that were fooled by a distortion of at most ‖d‖\ :sub:`2`: the reconstruction came nearer to
-the target's than to the original's. At the β nearest to {beta}.
-
-{attacks} {flags} {intervals}
+TITLE = "Share of pairs fooled against the distortion it takes"
+CAPTION = f"""
+A pair counts as fooled by a distortion d if the reconstruction of x + d is nearer to the target's
+reconstruction than to the original's, (A − T)/(O − T) < {SUCCESS:g}; the curve is the share of pairs that
+some λ fooled with at most this ‖d‖₂ (pixels in [0,1]). A curve farther to the right or lower is more
+robust. The axis ends where no curve rises any more.
 """
 POINTS = 60
 EMPTY = "No image data set of this study was attacked: there is no success to show."
@@ -34,14 +35,12 @@ EMPTY = "No image data set of this study was attacked: there is no success to sh
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: share of pairs that some λ fooled with at most this ‖d‖₂."""
-    return curves.by_attack(data.targeted_attacks, _panel, options, 2.8, EMPTY)
+    return curves.by_attack(data.targeted_attacks, _panel, options, EMPTY).describe(TITLE, CAPTION)
 
 
-def _panel(
-    ax: Axes, frame: pd.DataFrame, where: dict[str, str], beta: float, options: Plot
-) -> dict[str, Artist]:
+def _panel(ax: Axes, frame: pd.DataFrame, where: dict[str, str], options: Plot) -> dict[str, Artist]:
     pairs = areas(frame).dropna(subset=["fooling_norm"])
-    norms = np.linspace(0, float(frame["norm"].max()) * 1.02 or 1.0, POINTS)
+    norms = np.linspace(0, _end(pairs["fooling_norm"]), POINTS)
     handles: dict[str, Artist] = {}
     for family in ordered(pairs["family"]):
         rows = pairs[pairs["family"] == family]
@@ -55,17 +54,18 @@ def _panel(
         row = {**where, "quantity": "success", "family": family, "beta": rows["beta"].iloc[0]}
         points = zip(norms, shares)
         style.page_of(ax).rows.extend(row | {"norm": norm} | share._asdict() for norm, share in points)
-    ax.set(xlim=(0, norms[-1]), xlabel="distortion ‖d‖₂, pixels in [0,1]")
+    ax.set(xlim=(0, norms[-1]), xlabel="distortion ‖d‖₂")
     ax.set(ylim=(-0.02, 1.02), ylabel="share of pairs fooled")
-    ax.set_title(f"{curves.title(where)}, β = {beta:g}")
-    rule = (
-        f"Fooled: (A − T)/(O − T) < {SUCCESS:g}, nearer to the target's reconstruction than to the "
-        "original's, at any λ."
-    )
-    size = f"{notes.trials_of_pairs(frame)} {notes.lambda_range(frame)}"
-    resampled = notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "band")
-    style.note(ax, notes.joined([rule, size, resampled, flags.note(frame)]))
+    sizes = notes.trials_of_pairs(frame), notes.lambda_range(frame)
+    resampled = notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "Bands")
+    curves.say(ax, where, *sizes, resampled, flags.note(frame))
     return handles
+
+
+def _end(fooling_norms: pd.Series) -> float:
+    """Return the end of the axis: a little beyond the largest distortion that a fooled pair took."""
+    least = fooling_norms[np.isfinite(fooling_norms)]
+    return 1.06 * float(least.max()) if len(least) and least.max() > 0 else 1.0
 
 
 def _share_fooled(pairs: pd.DataFrame, norm: float, resamples: int) -> Interval:

@@ -10,18 +10,28 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.patches import Circle
 
 from vaepipe.analysis.families import label
+from vaepipe.analysis.roll import explained
 from vaepipe.figures import style
 from vaepipe.figures.data import Data
 
 if TYPE_CHECKING:
     from vaepipe.study.settings import Plot
 
-CAPTION = r"""
-Aggregate posterior q(z) and reconstructions on the swiss roll at d\ :sub:`z` = 2, a row for each of β =
-{roll_betas}. Where the posterior collapses towards a curve, a dimension of the data is lost.
+TITLE = "Swiss roll: aggregate posterior q(z) and reconstructions"
+CAPTION = """
+Models with d_z = 2, a row for each β, coloured by where the data point lies along the roll. Left of each
+pair: one sample z ~ q(z|x) of each held-out point, with contours of their density that hold 95, 80, 60, 40
+and 20 % of q(z) (Gaussian kernel, Scott's bandwidth). Right ("rebuilt"): the mean of p(x|z) at that sample,
+and the share of the roll that it keeps: 1 − squared error / variance of the height or of the place in the
+spiral, whichever is kept worse. Where contours of different colours merge, posteriors overlap; where q(z)
+is small beside the prior, or a curve, or the reconstructions lose the roll's height or its turns, a
+dimension of the data is lost. Each q(z) has axes of its own, whose ends are printed; the grey circle is the
+prior at one standard deviation. Reconstructions share their axes; outliers beyond them are not drawn.
 """
+EMPTY = "The swiss roll with d_z = 2 is not in this study."
 Arrays = Mapping[str, np.ndarray]
 """Points ``x`` (K, 3), a posterior ``sample`` (K, 2) of each and its ``reconstruction`` (K, 3), of one model.
 """
@@ -31,10 +41,8 @@ MASS = (0.95, 0.8, 0.6, 0.4, 0.2)
 
 @dataclass(frozen=True)
 class Shared:
-    """What all panels have in common: ±reach of the latent axes, (3, 2) limits of the data's axes, ends of
-    the colours along the roll."""
+    """What all panels share: (3, 2) limits of the data's axes, ends of the colours along the roll."""
 
-    reach: float
     limits: np.ndarray
     start: float
     end: float
@@ -42,19 +50,21 @@ class Shared:
 
 @style.styled
 def draw(data: Data, options: Plot) -> style.Page:
-    """A row for the VAE, then one for each β: q(z) and reconstructions of the β-VAE and of the β-TCVAE."""
+    """A row for each β: q(z) and reconstructions of each family; at β = 1 the VAE and the data."""
     models = {(item.cell.family, item.cell.beta): item.arrays for item in data.arrays}
     if not models:
-        return style.message("The swiss roll with d_z = 2 is not in this study.")
+        return style.message(EMPTY, options).describe(TITLE, CAPTION)
     betas = sorted({beta for family, beta in models if family != "vae"})
     shared, x = _shared(list(models.values())), next(iter(models.values()))["x"]
-    figure = style.Page(figsize=(2 * style.COLUMN, 1.72 * (1 + len(betas))))
+    unit, width = style.LOOKS[options.style].text / 8, style.width_of(options)
+    figure = style.Page(figsize=(width, 0.235 * width * (1 + len(betas)) + 0.35 * unit), options=options)
+    figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.02, wspace=0.0, hspace=0.03)
     grid = figure.add_gridspec(1 + len(betas), 4)
     _model(figure, grid[0, 0], grid[0, 1], models.get(("vae", 1.0)), "vae", shared).set_ylabel("β = 1")
     for i, beta in enumerate(betas, 1):
         for j, family in enumerate(("beta-vae", "beta-tcvae")):
             places = grid[i, 2 * j], grid[i, 2 * j + 1]
-            left = _model(figure, *places, models.get((family, beta)), family, shared)
+            left = _model(figure, *places, models.get((family, beta)), family, shared, i == 1)
             left.set_ylabel("" if j else f"β = {beta:g}")
     names = ("x0", "x1", "x2", "z0", "z1", "rec0", "rec1", "rec2")
     for (family, beta), arrays in models.items():
@@ -62,20 +72,30 @@ def draw(data: Data, options: Plot) -> style.Page:
         figure.rows.extend(
             {"family": family, "beta": beta} | dict(zip(names, row)) for row in points.tolist()
         )
-    scatter = _roll(figure.add_subplot(grid[0, 2], projection="3d"), "held-out points x", x, x, shared)
-    _legend(figure.add_subplot(grid[0, 3]), scatter, len(x), data.arrays[0].cell.seed)
-    return figure
+    scatter = _roll(figure.add_subplot(grid[0, 3], projection="3d"), "data x", x, x, shared)
+    _legend(figure.add_subplot(grid[0, 2]), scatter)
+    figure.line(f"{len(x):,} held-out points; prior: grey circle of radius 1")
+    said = f"{len(x):,} held-out points, training seed {data.arrays[0].cell.seed}."
+    absent = [
+        f"{label(f)} β = {b:g}" for b in betas for f in ("beta-vae", "beta-tcvae") if (f, b) not in models
+    ]
+    figure.caption.say("", said + (f" Not in this study: {', '.join(absent)}." if absent else ""))
+    return figure.describe(TITLE, CAPTION)
 
 
 def _shared(models: list[Arrays]) -> Shared:
-    finite = [arrays["sample"][np.isfinite(arrays["sample"]).all(1)] for arrays in models]
-    reach = 1.15 * max(np.quantile(np.abs(z), 0.998) for z in finite if len(z))
     x = models[0]["x"]
     # the data, and all but the outliers of the reconstructions
     inner = [np.nanquantile(arrays["reconstruction"], (0.005, 0.995), axis=0) for arrays in models]
     low = np.min([x.min(0), *(quantiles[0] for quantiles in inner)], axis=0)
     high = np.max([x.max(0), *(quantiles[1] for quantiles in inner)], axis=0)
-    return Shared(reach, np.array([low, high]).T, _along(x).min(), _along(x).max())
+    return Shared(np.array([low, high]).T, _along(x).min(), _along(x).max())
+
+
+def _reach(sample: np.ndarray) -> float:
+    """Return the end of the axes of one q(z): all but its outliers, and the prior's circle."""
+    finite = np.abs(sample[np.isfinite(sample).all(1)])
+    return max(1.25, 1.1 * float(np.quantile(finite, 0.998))) if len(finite) else 1.25
 
 
 def _model(
@@ -85,19 +105,35 @@ def _model(
     arrays: Arrays | None,
     family: str,
     shared: Shared,
+    titled: bool = True,
 ) -> Axes:
     """Draw q(z) and, beside it, the reconstructions of one model; return the axes of q(z)."""
     left = figure.add_subplot(left_place)
-    limits = (-shared.reach, shared.reach)
-    left.set(xlim=limits, ylim=limits, aspect="equal", title=f"{label(family)}, q(z)")
-    left.tick_params(labelsize=6)
+    left.set_title(f"{label(family)}, q(z)" if titled else "", fontsize=title_size(figure))
+    left.tick_params(labelsize=style.size(6), length=2, pad=1)
+    reach = 1.0 if arrays is None else _reach(arrays["sample"])
+    end = round(0.8 * reach) or 1
+    left.set(
+        xlim=(-reach, reach),
+        ylim=(-reach, reach),
+        aspect="equal",
+        xticks=(-end, 0, end),
+        yticks=(-end, 0, end),
+    )
     if arrays is None:
         left.text(0, 0, "not in\nthis study", ha="center", va="center", color=style.GREY)
-    else:
-        _contours(left, arrays, shared)
-        right = figure.add_subplot(right_place, projection="3d")
-        _roll(right, "reconstructions", arrays["reconstruction"], arrays["x"], shared)
+        return left
+    left.add_patch(Circle((0, 0), 1, fill=False, edgecolor="#555555", linewidth=style.size(0.8), zorder=4))
+    _contours(left, arrays, shared)
+    right = figure.add_subplot(right_place, projection="3d")
+    kept = min(explained(arrays["x"], arrays["reconstruction"]).values())
+    _roll(right, f"rebuilt, {kept:.2f}", arrays["reconstruction"], arrays["x"], shared)
     return left
+
+
+def title_size(figure: Figure) -> float:
+    """Return the size of the titles, in points: narrow pages have smaller ones."""
+    return style.size(8 if style.page_of(figure.axes[0]).columns == "page" else 6)
 
 
 def _contours(ax: Axes, arrays: Arrays, shared: Shared) -> None:
@@ -134,7 +170,7 @@ def _roll(ax: Any, title: str, points: np.ndarray, x: np.ndarray, shared: Shared
     ax.view_init(elev=8, azim=-82)
     limits = dict(zip(("xlim", "ylim", "zlim"), shared.limits))
     ax.set(**limits, xticklabels=[], yticklabels=[], zticklabels=[])
-    ax.set_title(title, pad=7)
+    ax.set_title(title, fontsize=title_size(ax.figure))
     ax.tick_params(color="none")
     for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
         axis.line.set_color("#bbbbbb")
@@ -151,16 +187,10 @@ def _roll(ax: Any, title: str, points: np.ndarray, x: np.ndarray, shared: Shared
     return ax.scatter(*points.T, c=_along(x), **look)
 
 
-def _legend(ax: Axes, scatter: Any, n: int, seed: int) -> None:
-    """Draw the colour bar and the note, in the empty cell of the first row."""
+def _legend(ax: Axes, scatter: Any) -> None:
+    """Draw the colour bar, in the empty cell of the first row."""
     ax.axis("off")
-    bar = ax.figure.colorbar(scatter, cax=ax.inset_axes((0.0, 0.86, 0.9, 0.07)), orientation="horizontal")
-    bar.ax.tick_params(labelsize=6)
-    bar.set_label("along the roll: √(x₀² + x₂²) of x", fontsize=6)
-    text = (
-        f"{n:,} held-out points; one sample z ~ q(z|x)\nand the mean of p(x|z) at it for each.\n"
-        f"Contours hold {', '.join(f'{100 * m:.0f} %' for m in MASS[:2])} … {100 * MASS[-1]:.0f} % of q(z)\n"
-        f"(Gaussian kernel, Scott's bandwidth).\nSame axes in all panels of a kind; outliers\n"
-        f"beyond them are not drawn. Training seed {seed}."
-    )
-    ax.text(0, 0.5, text, va="top", gid="note", transform=ax.transAxes, **style.SMALL)
+    place = ax.inset_axes((0.1, 0.5, 0.9, 0.08))
+    bar = ax.figure.colorbar(scatter, cax=place, orientation="horizontal")
+    bar.ax.tick_params(labelsize=style.size(6))
+    bar.set_label("along the roll", fontsize=style.size(7))

@@ -2,7 +2,7 @@
 
 python -m vaepipe.stages.plot NAME --spec JSON [--models F] [--images F] [--attacks F] [--ball F]
 [--robustness F]
-                          [--arrays F …] [--measures F …] [--balls F …] --out A.pdf B.png C.csv
+    [--arrays F …] [--measures F …] [--balls F …] [--config F] --out A.pdf B.png C.csv D.md
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ import numpy as np
 import pandas as pd
 
 from vaepipe.analysis import verdict
+from vaepipe.figures.captions import Caption
 from vaepipe.figures.data import CellArrays, Data
-from vaepipe.figures.registry import FIGURES, Entry
+from vaepipe.figures.registry import FIGURES, Entry, entries
 from vaepipe.stages import inputs
 from vaepipe.storage.atomic import atomic
+from vaepipe.storage.digests import file_digest
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.h5 import open_h5, read_text
+from vaepipe.storage.provenance import record
 from vaepipe.study.cells import Cell
 from vaepipe.study.specs import FigureSpec
 
 if TYPE_CHECKING:
-    from vaepipe.figures.style import Page
+    from matplotlib.figure import Figure
 
 CHECKS = ("noise_divergence", "transfer_divergence", "transfer_norm", "restart_divergence", "restart_norm")
 """Arrays of a measure file that decide whether an attack is flagged."""
@@ -113,27 +116,47 @@ def _ball_checks(path: str) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
         return inputs.attack_key(file), checks if euclidean.any() else {}
 
 
-def write(figure: Page | str, outs: Sequence[Path]) -> None:
-    """Write a figure to every path, in the format of its suffix."""
+def write(figure: Figure | str, outs: Sequence[Path], provenance: str = "") -> None:
+    """Write a figure to every path, in the format of its suffix: picture, numbers, or caption."""
     for path in outs:
         # not straight to the disk: when that is full, matplotlib fails in closing and hides why
         content = io.BytesIO()
         if isinstance(figure, str):
             content.write(figure.encode())
         elif path.suffix == ".csv":
-            pd.DataFrame(figure.rows).to_csv(content, index=False)
+            pd.DataFrame(_rows(figure)).to_csv(content, index=False)
+        elif path.suffix in (".md", ".txt"):
+            caption = getattr(figure, "caption", None) or Caption(title=path.stem)
+            content.write((caption.markdown() if path.suffix == ".md" else caption.plain()).encode())
         else:
             from vaepipe.figures import style
 
-            style.save(figure, content, path.suffix)
+            style.save(figure, content, path.suffix, provenance)
         with atomic(path) as temporary:
             temporary.write_bytes(content.getbuffer())
+
+
+def _rows(figure: Figure) -> list[dict]:
+    """Return the numbers that a figure shows: its ``rows``, or the points of the lines of a user's figure."""
+    if rows := getattr(figure, "rows", None):
+        return rows
+    lines = [(panel, line) for panel, ax in enumerate(figure.axes) for line in ax.lines]
+    points = (
+        (panel, line.get_label(), x, y) for panel, line in lines for x, y in np.asarray(line.get_xydata())
+    )
+    return [dict(zip(("panel", "line", "x", "y"), point)) for point in points] or [{"note": "no lines"}]
+
+
+def provenance(config: Path | None) -> str:
+    """Return what the metadata of pictures say: the digest of the study's configuration, and the commit."""
+    digest = file_digest(config)[:16] if config else "unknown"
+    return f"vaepipe, configuration {digest}, commit {record()['git']}"
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage with command-line arguments."""
     parser = argparse.ArgumentParser(prog="python -m vaepipe.stages.plot", description="Make one figure.")
-    parser.add_argument("name", choices=FIGURES, metavar="NAME", help=", ".join(FIGURES))
+    parser.add_argument("name", help=f"{', '.join(FIGURES)}, or one of plot.figures")
     described = (
         "JSON: plot (settings), cells (one for each of --arrays), things (data set → images or points)"
     )
@@ -143,15 +166,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--arrays", nargs="*", default=[], help="HDF5 files, evaluations or attacks")
     parser.add_argument("--measures", nargs="*", default=[], help="HDF5 files that measure the attacks")
     parser.add_argument("--balls", nargs="*", default=[], help="HDF5 files of attacks of bounded size")
-    suffixes = "files to write: .pdf, .png and .csv (its numbers), or .txt for the headline"
+    parser.add_argument("--config", type=Path, help="effective configuration (.json), for the metadata")
+    suffixes = "files to write: .pdf, .png, .svg, .csv (its numbers), .md and .txt (its caption)"
     parser.add_argument("--out", required=True, nargs="+", type=Path, help=suffixes)
     args = parser.parse_args(argv)
-    entry, spec = FIGURES[args.name], FigureSpec.from_json(args.spec)
+    spec = FigureSpec.from_json(args.spec)
+    known = entries(spec.plot)
+    if args.name not in known:
+        raise DataError(f"{args.name}: no such figure; there are {', '.join(known)}")
+    entry = known[args.name]
     if wrong := [path for path in args.out if path.suffix not in entry.suffixes]:
         raise DataError(f"{wrong[0]}: {args.name} is written as {' or '.join(entry.suffixes)}")
     tables = {table: getattr(args, table) for table in inputs.TABLES}
     data = read(entry, spec, tables, args.arrays, args.measures, args.balls)
-    write(entry.load()(data, spec.plot), args.out)
+    write(entry.load()(data, spec.plot), args.out, provenance(args.config))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from vaepipe.datasets.registry import DATASETS
-from vaepipe.figures.registry import FIGURES
+from vaepipe.figures.registry import entries
 from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
 from vaepipe.models.adapter import split_entry
 from vaepipe.storage.code_digest import PACKAGE, code_digest
@@ -82,7 +82,10 @@ def collect_code() -> str:
 
 def figure_code(figure: str, study: Study, dataset: str = "") -> str:
     """Return the digest of `plot` for one figure, of all data sets or of one."""
-    return code_digest("stages.plot", f"figures.{FIGURES[figure].module}", *labelled_modules(study, dataset))
+    entry, labels = entries(study.plot)[figure], labelled_modules(study, dataset)
+    if entry.is_own:
+        return spec_digest([code_digest("stages.plot", "figures.curves", *labels), file_digest(entry.module)])
+    return code_digest("stages.plot", f"figures.{entry.module}", *labels)
 
 
 def claims_code(study: Study) -> str:

@@ -20,7 +20,8 @@ from vaepipe.study.cells import CELL, Cell
 if TYPE_CHECKING:
     from vaepipe.study.study import Study
 
-FIGURE_SUFFIXES = ("pdf", "csv", "png")
+FIGURE_SUFFIXES = ("pdf", "csv", "png", "md", "txt")
+"""The picture twice, the numbers it shows, and its caption in Markdown and in plain letters."""
 HANDED_OVER = 100
 """A benchmark file with less memory than this, in MB, is that of a job that `vaepipe.compute.job_server` did.
 It has the job's time, but not its memory and processor time: Snakemake watched the process that waits."""

@@ -261,6 +261,14 @@ class Plot(Section):
     """Number of pairs in the attack montage: the first ones."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of every interval."""
+    width: Literal["column", "page"] = "page"
+    """Width of the figures: `column` of a printed page, 3.4 inches, or the whole `page`, 7 inches."""
+    style: Literal["paper", "slides"] = "paper"
+    """`slides` draws larger pages with larger text and thicker lines."""
+    svg: bool = False
+    """Write each figure as SVG too, beside PDF and PNG."""
+    figures: dict[str, str] = Field(default={})
+    """Figures of your own: name → Python file, see docs/figures.md."""
     explorer_megabytes: float = Field(default=30, ge=6)
     """Bound on the size of the explorer page, in megabytes. If all pictures do not fit, the page keeps in
     turn every second λ and the first half of the pairs, then only the lowest training seed, then only the

@@ -19,6 +19,7 @@ import yaml
 
 from vaepipe.attacks.loss import find_loss
 from vaepipe.datasets.registry import DATASETS
+from vaepipe.figures.registry import FIGURES, own_entry
 from vaepipe.models.adapter import find_adapter, split_entry
 from vaepipe.models.network import find_network
 from vaepipe.models.registry import FAMILIES, NETWORKS
@@ -63,11 +64,25 @@ def read_settings(config: Config) -> Settings:
     top = {key: value for key, value in config.items() if key not in (*SECTIONS, "external", "datasets")}
     settings = Settings.model_validate(top)
     check_names(settings.study, config.get("datasets", {}))
+    check_own_figures(settings.plot.figures)
     datasets = {name: read_dataset(name, config) for name in settings.study}
     external = {
         name: read_external(name, given, datasets) for name, given in config.get("external", {}).items()
     }
     return settings.model_copy(update={"datasets": datasets, "external": external})
+
+
+def check_own_figures(figures: Mapping[str, str]) -> None:
+    """Raise `ConfigError` for a figure of the user's own that cannot be drawn."""
+    for name, path in figures.items():
+        if name in FIGURES:
+            raise ConfigError(f"plot.figures.{name}: a figure of this package has that name; choose another")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ConfigError(f"plot.figures.{name}: expected a name of letters, digits, _ and -")
+        try:
+            own_entry(path)
+        except ValueError as error:
+            raise ConfigError(f"plot.figures.{name}: {error}") from error
 
 
 # --- keys and values ---

@@ -8,6 +8,7 @@ from vaepipe.compute import hand_over, job_server
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.figures.registry import entries
 from vaepipe.storage.errors import DataError
+from vaepipe.storage.imported_files import imported_files
 from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
 from vaepipe.study.files import read_config
@@ -162,10 +163,10 @@ def data_digest(wildcards):
 
 
 def external_files(wildcards):
-    """Return the weights and, if it is a file, the code of a model trained elsewhere."""
+    """Return the weights of a model trained elsewhere and, if it is a file, its code with the neighbours it imports."""
     model = study.external[wildcards.family]
     code = model.entry.rpartition(":")[0]
-    return [model.weights, *([code] if code.endswith(".py") else [])]
+    return [model.weights, *(map(str, imported_files(code)) if code.endswith(".py") else [])]
 
 
 def model_spec(wildcards):

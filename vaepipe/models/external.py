@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vaepipe.models.distributions import Bernoulli, DiagonalNormal, Gaussian
+from vaepipe.models.plain import Plain
 from vaepipe.models.user_code import entry_point, user_code
 from vaepipe.storage.errors import DataError
 
@@ -165,6 +166,8 @@ def build(settings: ExternalSettings, weights: dict[str, Tensor], shape: Sequenc
     function = entry_point(entry)
     with user_code(entry, "failed"):
         inner = function(weights)
+    if not hasattr(inner, "posterior") and callable(getattr(inner, "encode", None)):
+        inner = Plain(inner, settings.likelihood, 0.1 * (settings.range[1] - settings.range[0]))
     if absent := [name for name in ("posterior", "decode") if not callable(getattr(inner, name, None))]:
         raise DataError(f"{entry}: gave {type(inner).__name__}, which has no {' and no '.join(absent)}")
     if getattr(inner, "training", False):
@@ -177,10 +180,33 @@ def build(settings: ExternalSettings, weights: dict[str, Tensor], shape: Sequenc
             sizes = [q.mean.shape[-1] for q in posteriors]
             model = External(inner, sizes, settings.range, entry).eval()
             _check_model(model, x, settings.d_z)
+            _check_repeatable(model, x, count)
     return model
 
 
-def _check_model(model: External, x: Tensor, d_z: int) -> None:
+def _check_repeatable(model: External, x: Tensor, count: int) -> None:
+    """Raise DataError if the same image has another posterior or picture when it is asked for again.
+
+    Random states differ, and so do the other images of the batch: dropout, batch statistics and posteriors
+    that are sampled show in what the model gives, wherever in the user's objects they sit.
+    """
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        company = torch.linspace(0, 1, x[0].numel()).view_as(x[:1])
+        answers = []
+        for seed, images in ((0, x), (1, x), (2, torch.cat([x[:1], *[company] * (count - 1)]))):
+            torch.manual_seed(seed)
+            posteriors, samples = model.infer(images.detach())
+            parts = [part[:1] for q in posteriors for part in q if part.isfinite().all()]
+            answers.append([*parts, model.decode(*samples).mean[:1]])
+    for method, numbers in (("posterior", slice(0, -1)), ("decode", slice(-1, None))):
+        for other in answers[1:]:
+            for a, b in zip(answers[0][numbers], other[numbers]):
+                if not torch.allclose(a, b, rtol=1e-2, atol=1e-3 * max(1.0, float(a.abs().max()))):
+                    rule = "call .eval() on every network in it, and give the posterior's own mean"
+                    raise DataError(f"{model.entry}: {method}: differs when asked twice; {rule}")
+
+
+def _check_model(model: External, x: Tensor, d_z: int | None) -> None:
     """Raise DataError unless shapes, values and gradients are what evaluation and attacks need."""
     posteriors, samples = model.infer(x)
     for q in posteriors:
@@ -188,7 +214,7 @@ def _check_model(model: External, x: Tensor, d_z: int) -> None:
             shapes = f"{tuple(q.mean.shape)} and {tuple(q.log_std.shape)}"
             expected = f"expected ({len(x)}, D) both"
             raise DataError(f"{model.entry}: posterior: mean and width of shapes {shapes}; {expected}")
-    if (total := sum(model.latent_sizes)) != d_z:
+    if d_z is not None and (total := sum(model.latent_sizes)) != d_z:
         raise DataError(f"{model.entry}: the model has {total} latent dimensions; external says d_z: {d_z}")
     likelihood = model.decode(*samples)
     _check_likelihood(likelihood, x)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +20,11 @@ from torch import Tensor
 from vaepipe.models.adapter import find_adapter, split_entry
 from vaepipe.storage.digests import file_digest, spec_digest
 from vaepipe.storage.errors import DataError
+from vaepipe.storage.imported_files import imported_files
 from vaepipe.storage.weights import read_weights
 
+OBJECTS: dict[str, Any] = {}
+"""Models of this process, by the name after ``object:`` of their entry."""
 MAX_MESSAGE_LENGTH = 300
 """Characters of an exception of the user's code that an error message repeats."""
 
@@ -43,8 +47,19 @@ def user_code(entry: str, failure: str) -> Iterator[None]:
     except (DataError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        reason = textwrap.shorten(f"{type(error).__name__}: {error}", MAX_MESSAGE_LENGTH).rstrip(": ")
+        text = _names_of_weights(str(error)) or f"{type(error).__name__}: {error}"
+        reason = textwrap.shorten(text, MAX_MESSAGE_LENGTH).rstrip(": ")
         raise DataError(f"{entry}: {failure} ({reason})") from error
+
+
+def _names_of_weights(text: str) -> str:
+    """Return what PyTorch says of weights of another model, with the first five names of each kind, or ""."""
+    kinds = re.findall(r"(Missing|Unexpected) key\(s\) in state_dict: (.*?)\. *$", text, re.MULTILINE)
+    parts = []
+    for kind, names in kinds:
+        listed = re.findall(r'"([^"]+)"', names)
+        parts.append(f"{kind.lower()} {', '.join(listed[:5])}{' …' if len(listed) > 5 else ''}")
+    return f"weights of another model: {'; '.join(parts)}" if parts else ""
 
 
 def read_checkpoint(path: str | Path, key: str | None) -> dict[str, Tensor]:
@@ -65,11 +80,15 @@ def read_checkpoint(path: str | Path, key: str | None) -> dict[str, Tensor]:
     except Exception as error:  # torch and pickle raise many kinds
         rule = "write them with torch.save(model.state_dict(), …) or as safetensors"
         raise DataError(f"{path}: damaged, or holds more than weights; {rule}") from error
-    for part in key.split(".") if key else ():
-        if not isinstance(content, dict) or part not in content:
-            names = ", ".join(map(str, content)) if isinstance(content, dict) else "no names"
-            raise DataError(f"{path}: has no {key!r}; it has {names}")
-        content = content[part]
+    rest = key or ""
+    while rest:
+        # a name may hold dots itself, such as model.ema
+        known = [str(name) for name in content] if isinstance(content, dict) else []
+        fitting = [name for name in known if f"{rest}.".startswith(f"{name}.")]
+        if not fitting:
+            raise DataError(f"{path}: has no {key!r}; it has {', '.join(known) or 'no names'}")
+        longest = max(fitting, key=len)
+        content, rest = content[longest], rest[len(longest) + 1 :]
     is_dict = isinstance(content, dict)
     if not is_dict or not content or not all(isinstance(t, Tensor) for t in content.values()):
         names = ", ".join(map(str, content)) if is_dict else type(content).__name__
@@ -89,12 +108,19 @@ def entry_point(entry: str) -> Callable:
     if (library := split_entry(entry)) is not None:
         return partial(find_adapter(library[0]).build, Path(library[1]))
     place, _, name = entry.rpartition(":")
+    if place == "object":
+        if name not in OBJECTS:
+            raise DataError(f"{entry}: lives in the Python process that audited it only")
+        return lambda weights: OBJECTS[name]
     with user_code(entry, "could not be imported"):
         if place.endswith(".py"):
             spec = importlib.util.spec_from_file_location(f"vaepipe_external_{Path(place).stem}", place)
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[spec.name] = module
+            folder = str(Path(place).resolve().parent)
+            if folder not in sys.path:  # the file may import its neighbours, also later, inside functions
+                sys.path.insert(0, folder)
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(place)
@@ -104,10 +130,15 @@ def entry_point(entry: str) -> Callable:
 
 
 def source_digest(entry: str) -> str:
-    """Digest of the file that holds an entry point; of ``library:path`` that of the settings at the path."""
+    """Digest of the file that holds an entry point and of the neighbours that it imports.
+
+    Of ``library:path`` it is that of the settings at the path.
+    """
     if (library := split_entry(entry)) is not None:
         settings = sorted(Path(library[1]).glob("*.json"))
         return spec_digest([(path.name, file_digest(path)) for path in settings])
+    if entry.startswith("object:"):
+        return ""
     source = inspect.getsourcefile(entry_point(entry))
     assert source is not None
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]
+    return spec_digest([(path.name, file_digest(path)) for path in imported_files(source)])

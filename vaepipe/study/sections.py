@@ -37,10 +37,10 @@ LAMBDAS: dict[str, JsonValue] = {"log2_min": -20, "log2_max": 20, "count": 50}
 class Grid(Section):
     """One model is trained for each family × β × d_z × seed. At β = 1 the families share one model."""
 
-    families: Annotated[tuple[FamilyName, ...], Field(min_length=1), Unique()] = ("beta-vae", "beta-tcvae")
-    """Model families. `vae` is β = 1, which β-VAE and β-TCVAE contain. `ae` is the deterministic autoencoder.
-    `seatbelt` is the hierarchical Seatbelt-VAE: its top layer has d_z dimensions, and each layer below has
-    twice as many."""
+    families: Annotated[tuple[FamilyName, ...], Unique()] = ("beta-vae", "beta-tcvae")
+    """Model families; an empty list trains none, for studies of `external` models. `vae` is β = 1, which
+    β-VAE and β-TCVAE contain. `ae` is the deterministic autoencoder. `seatbelt` is the hierarchical
+    Seatbelt-VAE: its top layer has d_z dimensions, and each layer below has twice as many."""
     betas: Annotated[tuple[Positive, ...], Field(min_length=1), Unique()] = (1, 2, 4, 6, 8, 10)
     """β of the objective: the weight of the KL divergence (β-VAE) or of the total correlation (β-TCVAE)."""
     d_z: Annotated[tuple[Count, ...], Field(min_length=1), Unique()] = (4, 8, 16, 32, 64, 128)

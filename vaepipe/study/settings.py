@@ -50,6 +50,9 @@ class ExternalOptions(Section):
     are scaled to this range."""
     d_z: Count
     """Number of latent dimensions of all layers together."""
+    likelihood: Literal["gaussian", "bernoulli", "probabilities"] = "gaussian"
+    """Of a module with `encode` in place of `posterior` whose `decode` gives pictures: means of a `gaussian`
+    with a σ of a tenth of the range, logits (`bernoulli`), or `probabilities`."""
 
 
 class External(ExternalOptions):

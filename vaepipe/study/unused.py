@@ -106,7 +106,7 @@ def _whole_section(section: str, keys: Iterable[str], reason: str) -> Iterator[t
 
 
 def _unused_of_grid(own: DatasetSettings) -> Iterator[tuple[str, str]]:
-    if not any(find_family(family).uses_beta for family in own.grid.families):
+    if own.grid.families and not any(find_family(family).uses_beta for family in own.grid.families):
         yield "grid.betas", f"β does not apply to {', '.join(own.grid.families)}"
 
 

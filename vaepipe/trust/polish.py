@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 
@@ -22,7 +24,9 @@ def check_polish(attacked: AttackedModel, lambdas: np.ndarray, count: int) -> di
     sample = moved[np.unique(np.linspace(0, len(moved) - 1, count).astype(int))] if len(moved) else moved
     row, pair = torch.from_numpy(sample).to(attacked.x.device).unbind(1)
     lambda_ = torch.from_numpy(lambdas).to(attacked.x)[row]
-    problem = PenalisedProblem(attacked.objective, solver="lbfgs", max_iterations=500, tolerance=1e-4)
+    problem_of = copy.copy(attacked.objective)
+    problem_of.batch_size = min(problem_of.batch_size, max(1, len(sample)))  # no rows that only fill a batch
+    problem = PenalisedProblem(problem_of, solver="lbfgs", max_iterations=500, tolerance=1e-4)
     d = attacked.distortion[row, pair].flatten(1)
     before = attacked.objective.value(attacked.objective.x[pair] + d, pair) + lambda_ * d.norm(dim=1)
     after = search_on(problem, pair, lambda_, d).objective if len(sample) else before

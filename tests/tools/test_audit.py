@@ -1,0 +1,191 @@
+"""`vaepipe audit`: a stranger's module and images to a scorecard, and one line for what cannot be."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import nn
+
+import vaepipe
+from vaepipe.storage.errors import DataError
+from vaepipe.tools import leaderboard
+from vaepipe.tools.audit import main
+
+CODE = """
+import torch
+from torch import nn
+from parts import width
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(64, 2 * width), nn.Linear(width, 64)
+
+    def encode(self, x):
+        return self.a(x.flatten(1)).chunk(2, 1)
+
+    def decode(self, z):
+        return self.b(z).unflatten(1, (1, 8, 8))
+
+
+def load(weights):
+    net = Net()
+    net.load_state_dict(weights)
+    return net.eval()
+
+
+def dropping(weights):
+    net = load(weights)
+
+    class Wrapper:
+        drop = nn.Dropout(0.5)
+
+        def encode(self, x):
+            return net.encode(self.drop(x))
+
+        decode = staticmethod(net.decode)
+
+    return Wrapper()
+"""
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """A folder with somebody's code in two files, weights of a linear VAE on [-1,1], and pictures."""
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "net.py").write_text(CODE)
+    (folder / "parts.py").write_text("width = 6\n")
+    (folder / "photos").mkdir()
+    x = load_digits().images
+    for number, image in enumerate(x[:40]):
+        Image.fromarray((image * 255 / 16).astype(np.uint8)).save(folder / "photos" / f"{number}.png")
+    points = torch.tensor(x / 8 - 1).float().flatten(1)
+    _, _, axes = torch.linalg.svd(points - points.mean(0), full_matrices=False)
+    encoder = torch.cat([axes[:6], torch.zeros(6, 64)])
+    bias = torch.cat([-axes[:6] @ points.mean(0), torch.full((6,), -2.0)])
+    weights = {
+        "a.weight": encoder,
+        "a.bias": bias,
+        "b.weight": axes[:6].T.contiguous(),
+        "b.bias": points.mean(0),
+    }
+    torch.save({"model.ema": weights}, folder / "w.pt")
+    return folder
+
+
+def command(mine, *options, model="net.py:load", images="photos", out="audit"):
+    return ["--model", f"{mine}/{model}", "--weights", f"{mine}/w.pt", "--key", "model.ema", "--images",
+            f"{mine}/{images}", "--out", f"{mine}/{out}", *options]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def audited(mine):
+    main(command(mine, "--who", "somebody"))
+    return mine / "audit"
+
+
+def test_everything_is_found_out_and_the_numbers_are_those_of_the_tables(audited):
+    card = json.loads((audited / "scorecard.json").read_text())
+    assert card["shape"] == [1, 8, 8] and card["d_z"] == 6 and card["range"] == [-1, 1]
+    assert card["likelihood"] == "gaussian" and card["name"] == "net" and card["images"] == 20
+    assert leaderboard.read_audit(audited) == card
+    import pandas as pd
+
+    attacks = pd.read_parquet(audited / "results/tables/attacks.parquet")
+    (lead,) = card["losses"]
+    known = attacks.dropna(subset=["ratio"])
+    h = known["norm"] / known["input_distance"]
+    for budget in ("0.1", "0.25", "0.5"):
+        fooled = known[(h <= float(budget)) & (known["ratio"] < 0.5)]["pair"].nunique()
+        success = lead["success"][budget]
+        assert success["fooled"] == fooled and success["low"] <= fooled / lead["pairs"] <= success["high"]
+    page = (audited / "index.html").read_text()
+    assert card["verdict"] in page and "http:" not in page and "https:" not in page
+
+
+def test_a_study_takes_the_files_of_an_audit_in(audited):
+    from vaepipe.study.study import Study
+
+    study = Study.read(audited / "results/config.json")
+    assert len(study.cells) == 1 and study.cells[0].family == "net"
+
+
+def test_in_python_any_module_is_audited_and_deterministic_ones_too(tmp_path, capsys):
+    class Autoencoder(nn.Module):
+        def encode(self, x):
+            return x.flatten(1)[:, ::2] * 2
+
+        def decode(self, z):
+            return (z / 2).repeat_interleave(2, 1).unflatten(1, (1, 8, 8))
+
+    images = load_digits().images[:30, None] / 16
+    report = vaepipe.audit(Autoencoder().eval(), images, out=tmp_path / "a", pairs=3)
+    assert [loss["loss"] for loss in report.scorecard["losses"]] == ["latent-mean", "output"]
+    assert "deterministic" in str(report) and report.scorecard["elbo"] is None
+    assert len(report.tables["attacks"]) == 2 * 3 * 8
+    assert len(report.figure().axes) == 2 and len(report.pictures().axes) == 14
+    report.save(tmp_path / "copy")
+    assert (tmp_path / "copy" / "index.html").is_file()
+    with pytest.raises(DataError, match=r"'latent-kl' is infinite for a posterior without width"):
+        vaepipe.audit(Autoencoder().eval(), images, losses=["latent-kl"], pairs=2, quiet=True)
+
+
+MISTAKES = [
+    ({"model": "net.py:dropping"}, "posterior: differs when asked twice; call .eval() on every network"),
+    ({"model": "nothing.py:load"}, "nothing.py is not a file"),
+    ({"model": "net.py:absent"}, "has no function 'absent'"),
+    ({"model": "net.py"}, "expected file.py:function, package.module:function, zoo:NAME"),
+    ({"images": "nowhere"}, "nowhere: no such folder or file"),
+    ({"images": "empty"}, "at least 4 are needed"),
+]
+
+
+@pytest.mark.parametrize(("where", "text"), MISTAKES)
+def test_what_cannot_be_is_one_line_and_nothing_is_written(mine, where, text):
+    (mine / "empty").mkdir(exist_ok=True)
+    Image.new("L", (8, 8)).save(mine / "empty" / "one.png")
+    before = sorted(mine.iterdir())
+    with pytest.raises(DataError) as error:
+        main(command(mine, out="refused", **where))
+    assert text in str(error.value) and "\n" not in str(error.value)
+    assert [path for path in sorted(mine.iterdir()) if path.name != "__pycache__"] == [
+        path for path in before if path.name != "__pycache__"
+    ]
+
+
+def test_weights_of_another_model_are_named(mine):
+    torch.save({"model.ema": {"c.weight": torch.zeros(2)}}, mine / "other.pt")
+    options = command(mine, out="refused")
+    options[options.index(f"{mine}/w.pt")] = f"{mine}/other.pt"
+    with pytest.raises(
+        DataError, match=r"missing a\.weight, a\.bias, b\.weight, b\.bias; unexpected c\.weight"
+    ):
+        main(options)
+
+
+def test_a_leaderboard_takes_audits_whose_files_are_theirs(audited, tmp_path, capsys):
+    import shutil
+
+    leaderboard.main([str(audited), "--out", str(tmp_path / "board")])
+    page = (tmp_path / "board" / "index.html").read_text()
+    assert "somebody" in page and "net" in page and "somebody" in capsys.readouterr().out
+    copy = tmp_path / "copy"
+    shutil.copytree(audited, copy)
+    card = json.loads((copy / "scorecard.json").read_text())
+    card["losses"][0]["success"]["0.25"]["fooled"] = (
+        0 if card["losses"][0]["success"]["0.25"]["fooled"] else 1
+    )
+    (copy / "scorecard.json").write_text(json.dumps(card))
+    with pytest.raises(DataError, match="its numbers are not those of the tables beside it"):
+        leaderboard.read_audit(copy)
+    (copy / "results/tables/robustness.csv").write_text("loss\n")
+    with pytest.raises(
+        DataError, match=r"robustness\.csv: is not the file that scorecard\.json was made from"
+    ):
+        leaderboard.read_audit(copy)
+    with pytest.raises(DataError, match="no readable scorecard"):
+        leaderboard.read_audit(tmp_path)

@@ -1,0 +1,274 @@
+"""How far can this VAE be fooled? One model and a folder of images, to a scorecard and a page.
+
+    vaepipe audit --model my_vae.py:load --weights w.pt --images photos/ --out audit/
+    vaepipe audit --model diffusers:sd-vae/ --images photos/ --out audit/
+    vaepipe audit --model zoo:digits-vae --out audit/
+
+In Python: ``from vaepipe import audit; report = audit(model, images)``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vaepipe.attacks.errors import Refused
+from vaepipe.compute.device import setup_device
+from vaepipe.datasets.prepared import read_split
+from vaepipe.datasets.registry import DATASETS
+from vaepipe.datasets.scale import to_unit_interval
+from vaepipe.datasets.sources.tree import ImageTree
+from vaepipe.models.adapter import split_entry
+from vaepipe.models.registry import FAMILIES
+from vaepipe.stages.prepare import prepare
+from vaepipe.storage.errors import DataError, run_stage
+from vaepipe.study.specs import PrepareSpec
+from vaepipe.tools import audit_model, audit_report, audit_run, zoo
+from vaepipe.tools.audit_model import Found
+from vaepipe.tools.audit_report import SCORECARD, Report
+
+NOTES = {
+    "tiny": "The posterior's width is below 1 % of the spread of its means, as after training with a small "
+    "KL weight. A KL divergence then measures that width; the audit leads with the distance of the means.",
+    "point": "The model is deterministic: its posteriors have no width, so a KL divergence is infinite. It "
+    "is attacked by the distance of latents and by the output.",
+}
+ARRAYS = (".npy", ".npz", ".h5", ".mat", ".safetensors")
+
+
+def audit(
+    model: Any,
+    images: Any = None,
+    *,
+    out: str | Path | None = None,
+    weights: str | None = None,
+    key: str | None = None,
+    budget: str = "quick",
+    losses: list[str] | None = None,
+    pairs: int | None = None,
+    shape: tuple[int, int, int] | None = None,
+    range: tuple[float, float] | None = None,
+    likelihood: str | None = None,
+    name: str | None = None,
+    who: str = "",
+    command: str = "",
+    quiet: bool = False,
+) -> Report:
+    """Attack a model and return what was found.
+
+    Args:
+        model: an object with ``posterior`` and ``decode``, or with ``encode`` and ``decode`` (see
+            `vaepipe.models.plain`), in eval mode; or a text as ``--model`` takes it.
+        images: (N, C, H, W) array or tensor in [0,1] or of bytes; a folder or file of images; or the name of
+            a generated data set. None takes the data set of a model of the zoo.
+        out: folder for all files; None takes a temporary one.
+        weights, key: of a model that is given as text.
+        budget: ``quick`` or ``full``.
+        losses: of the attacks, the leading one first; None chooses by the posterior.
+        pairs: attacked pairs; None takes those of the budget.
+        shape, range, likelihood: as of the section ``external``; None finds them out.
+        name: of the model in tables.
+        who: who made the audit, for the leaderboard.
+
+    Raises:
+        DataError: one line that says what is wrong; nothing is written then.
+    """
+    if budget not in audit_run.BUDGETS:
+        raise DataError(f"--budget {budget}: expected one of {', '.join(audit_run.BUDGETS)}")
+    start = time.monotonic()
+    target = Path(out).resolve() if out else Path(tempfile.mkdtemp(prefix="vaepipe-audit-"))
+    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / SCORECARD).is_file()):
+        raise DataError(f"--out {out}: is there and no audit; choose another folder")
+    if isinstance(model, str):
+        found = audit_model.find_model(model, weights, key)
+        title = name or _title(model)
+    else:
+        found, title = audit_model.adopt_object(model), name or type(model).__name__
+    title = f"my-{title}" if title in FAMILIES else title
+    found = replace(found, shape=shape or found.shape, range=range or found.range)
+    found = replace(found, likelihood=likelihood or found.likelihood)
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(f"[{time.monotonic() - start:5.0f} s] {text}", flush=True)
+
+    work = target.with_name(f".{target.name}.{os.getpid()}")
+    work.mkdir(parents=True)
+    try:
+        dataset, source, first = _source(model, images, work)
+        with contextlib.chdir(work):
+            if found.weights == audit_model.NONE:
+                audit_model.write_no_weights(Path())
+            facts = {"who": who, "model": model if isinstance(model, str) else title, "command": command}
+            options = (budget, losses, pairs, say, facts)
+            report = _audit(title, found, dataset, source, first, *options)
+        if target.exists():
+            shutil.rmtree(target)
+        work.rename(target)
+    except Refused as error:
+        shutil.rmtree(work, ignore_errors=True)
+        raise DataError(f"--losses: {error}") from error
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return replace(report, folder=target)
+
+
+def _title(model: str) -> str:
+    """Return the name of a model in tables: that of the zoo, of its folder, or of its function's file."""
+    name, _, rest = model.partition(":")
+    place = rest if name == "zoo" or split_entry(model) else model.rpartition(":")[0]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(place).stem).strip("-._") or "model"
+
+
+def _audit(
+    name: str,
+    found: Found,
+    dataset: str,
+    source: dict[str, Any],
+    first: tuple[int, int, int],
+    budget: str,
+    losses: list[str] | None,
+    pairs: int | None,
+    say: audit_run.Log,
+    facts: dict[str, Any],
+) -> Report:
+    """Find out what is not given, run the stages in the current folder, and write scorecard and page."""
+    device = setup_device(torch.get_num_threads())  # OMP_NUM_THREADS bounds them
+    found = audit_model.fit_shape(found, first)
+    say(f"images {found.shape}, {found.d_z} latent dimensions")
+    if source["kind"] == "folder":
+        channels, side, _ = found.shape or first
+        source |= {"size": side, "channels": channels}
+    data = Path(f"results/data/{dataset}.h5")
+    options: dict[str, int | str | None] = {key: source[key] for key in ("size", "channels") if key in source}
+    spec = PrepareSpec(dataset=dataset, kind=source["kind"], path=source.get("path"), options=options)
+    with open("audit.log", "a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        prepare(spec, data)
+    x = read_split(data, "test").x
+    if x.shape[1:] != found.shape:
+        raise DataError(
+            f"--images: images are {list(x.shape[1:])}; the model takes {list(found.shape or ())}"
+        )
+    sample = to_unit_interval(torch.from_numpy(np.asarray(x[:32])))
+    found, line = audit_model.fit_range(found, sample)
+    say(line)
+    state = audit_model.posterior_state(audit_model.build(found), sample)
+    chosen = losses or audit_run.LOSSES[state, budget]
+    plan = audit_run.Plan(name, found, dataset, source, chosen, budget, pairs)
+    tables = audit_run.run(plan, len(x), device, say)
+    row = tables["models"].iloc[0]
+    cell = {key: row[key].item() if hasattr(row[key], "item") else row[key] for key in
+            ("dataset", "family", "beta", "d_z", "seed")}  # fmt: skip
+    facts |= {"cell": cell, "d_z": found.d_z, "shape": list(found.shape or ()), "images": len(x)}
+    facts |= {"source": str(source.get("path") or dataset), "device": device.type, "budget": budget}
+    facts |= {"range": list(found.range or ()), "likelihood": found.likelihood}
+    facts["notes"] = [NOTES[state]] if state in NOTES else []
+    return audit_report.make(name, facts, tables, Path(), chosen)
+
+
+def _source(model: Any, images: Any, work: Path) -> tuple[str, dict[str, Any], tuple[int, int, int]]:
+    """Return the name of the data set, its keys in the configuration, and the shape of the first image.
+
+    Raises:
+        DataError: there are no images, or fewer than are needed.
+    """
+    if images is None and isinstance(model, str) and model.startswith("zoo:"):
+        images = zoo.models().set_index("name").loc[model.removeprefix("zoo:"), "dataset"]
+    if images is None:
+        raise DataError("--images: missing; give a folder, a .zip, an array file or a generated data set")
+    if not isinstance(images, (str, Path)):
+        array = np.asarray(images.detach().cpu() if isinstance(images, torch.Tensor) else images)
+        if array.ndim != 4 or array.shape[1] not in (1, 3):
+            raise DataError(f"images: shape {array.shape}; expected (N, C, H, W) with 1 or 3 channels")
+        if array.dtype != np.uint8:
+            if not ((array >= 0) & (array <= 1)).all():
+                raise DataError(
+                    f"images: values from {array.min():g} to {array.max():g}; expected [0,1] or bytes"
+                )
+            array = np.round(255 * array).astype(np.uint8)
+        np.save(work / "images.npy", array)
+        return "images", {"kind": "array", "path": "images.npy"}, tuple(array.shape[1:])
+    generated = [name for name, info in DATASETS.items() if info.generated and info.images]
+    if str(images) in generated:
+        return str(images), {"kind": str(images)}, tuple(DATASETS[str(images)].shape)  # type: ignore[return-value]
+    path = Path(images).resolve()
+    if not path.exists():
+        raise DataError(f"--images {images}: no such folder or file; {' or '.join(generated)} are generated")
+    if path.suffix in ARRAYS:
+        return "images", {"kind": "array", "path": str(path)}, (3, 64, 64)
+    tree = ImageTree(path)
+    if len(tree.names) < 4:
+        raise DataError(
+            f"--images {images}: {len(tree.names)} images; at least 4 are needed, 2 of them held out"
+        )
+    with Image.open(io.BytesIO(tree.read(tree.names[0]))) as image:
+        channels = 1 if image.mode in ("1", "L", "I;16", "I", "F") else 3
+        return "images", {"kind": "folder", "path": str(path)}, (channels, image.height, image.width)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="vaepipe audit", description="Attack a VAE; say how far it can be fooled."
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="file.py:function, zoo:NAME, diffusers:FOLDER, pythae:FOLDER, compressai:FILE",
+    )
+    parser.add_argument(
+        "--weights", help="checkpoint that the function gets (.safetensors, or of torch.save)"
+    )
+    parser.add_argument("--key", help="place of the weights in the checkpoint, such as state_dict")
+    parser.add_argument("--images", help="folder, .zip, array file, or digits or sprites")
+    parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument(
+        "--budget", choices=audit_run.BUDGETS, default="quick", help="quick: two minutes (default)"
+    )
+    parser.add_argument(
+        "--losses", nargs="+", help="of the attacks, the leading one first (default: found out)"
+    )
+    parser.add_argument("--pairs", type=int, help="attacked pairs")
+    parser.add_argument("--shape", type=_numbers(int, 3), help="C,H,W of the images (default: found out)")
+    parser.add_argument(
+        "--range", type=_numbers(float, 2), help="darkest,brightest pixel (default: found out)"
+    )
+    parser.add_argument(
+        "--likelihood", choices=("gaussian", "bernoulli", "probabilities"), help="of plain decoders"
+    )
+    parser.add_argument("--name", help="of the model, in tables and on the page")
+    parser.add_argument("--who", default="", help="who made the audit, for the leaderboard")
+    args = vars(parser.parse_args(argv))
+    command = "vaepipe audit " + shlex.join(argv if argv is not None else sys.argv[1:])
+    report = audit(args.pop("model"), args.pop("images"), command=command, **args)
+    print(f"\n{report}\n\n{report.folder / 'index.html'}")
+
+
+def _numbers(kind: type, count: int) -> Any:
+    def parse(text: str) -> tuple[Any, ...]:
+        values = tuple(kind(part) for part in text.split(","))
+        if len(values) != count:
+            raise ValueError(text)
+        return values
+
+    parse.__name__ = f"{count} numbers with commas"
+    return parse
+
+
+if __name__ == "__main__":
+    run_stage(main)

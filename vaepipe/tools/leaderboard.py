@@ -96,7 +96,7 @@ def page(frame: pd.DataFrame) -> str:
         cells += [interval(areas), row["attack"], elbo, row["d_z"], row["pairs"], row["budget"], row["who"]]
         table.append([*cells, row["flags"], row["how"]])
     intro = (
-        "Models that were audited, the easiest to fool first, by the leading attack of each at distortions of "
+        "Audited models, the easiest to fool first, by the leading attack of each at distortions of "
         f"at most {AT} of the way to the target. † flagged as too weak. Numbers of "
         "different images are not comparable, and overlapping intervals do not order their models."
     )

@@ -126,7 +126,7 @@ def test_in_python_any_module_is_audited_and_deterministic_ones_too(tmp_path, ca
     report = vaepipe.audit(Autoencoder().eval(), images, out=tmp_path / "a", pairs=3)
     assert [loss["loss"] for loss in report.scorecard["losses"]] == ["latent-mean", "output"]
     assert "deterministic" in str(report) and report.scorecard["elbo"] is None
-    assert len(report.tables["attacks"]) == 2 * 3 * 8
+    assert len(report.tables["attacks"]) == 2 * 3 * 16
     assert len(report.figure().axes) == 2 and len(report.pictures().axes) == 14
     report.save(tmp_path / "copy")
     assert (tmp_path / "copy" / "index.html").is_file()

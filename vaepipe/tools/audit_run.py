@@ -48,7 +48,7 @@ LOSSES = {
 BUDGETS: dict[str, dict[str, Any]] = {
     "quick": {
         "pairs": 8,
-        "lambdas": 8,
+        "lambdas": 16,
         "attack": {"max_iterations": 60, "samples": 4, "draws": 1, "effort": "fast"},
         "checks": {"noise": 2, "transfer": False, "restarts": 1, "restart_steps": 20, "polish": 2},
         "evaluate": {"max_images": 500, "importance_samples": 4, "aggregate_samples": 200, "keep": 16},
@@ -62,8 +62,9 @@ BUDGETS: dict[str, dict[str, Any]] = {
     },
 }
 """What each budget of `vaepipe audit` computes; the rest are the defaults of the configuration."""
-BELOW, ABOVE = 12, 3
-"""Powers of two below and above the λ at which going all the way to the target pays off."""
+BELOW, ABOVE = 7, 3
+"""Powers of two below and above the λ at which going all the way to the target pays off. Too few λ miss
+distortions that fool: a pair counts by the rows that were solved."""
 ROWS = 64
 
 

@@ -1,0 +1,17 @@
+"""The notebook of the documentation runs from top to bottom, and its figures are made."""
+
+import nbformat
+from conftest import ROOT
+from nbclient import NotebookClient
+
+
+def test_the_notebook_runs(tmp_path):
+    notebook = nbformat.read(ROOT / "docs/audit.ipynb", as_version=4)
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    )
+    client.execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    text = "".join(output.get("text", "") for output in outputs)
+    assert "digits-vae" in text and "fooled at h ≤ 0.25" in text

@@ -5,7 +5,7 @@ STUDY := $(if $(CONFIG),--configfile $(CONFIG))
 CHECK = $(BIN)/vaepipe check $(STUDY) > /dev/null
 
 .DEFAULT_GOAL := install
-.PHONY: install help run report plan slurm test lint types lock reference
+.PHONY: install help run report plan slurm test lint types lock docs reference
 
 install: .venv/installed help  ## vaepipe and all it needs, in .venv
 
@@ -42,6 +42,10 @@ types: .venv/installed
 
 lock:  ## requirements.txt anew, after pyproject.toml changed
 	scripts/lock
+
+docs: .venv/installed  ## the documentation as a site, in site/, with the figures of results/ as its gallery
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 reference: .venv/installed  ## docs/configuration.md and the configuration's schema, from the settings
 	$(BIN)/vaepipe reference

@@ -1,0 +1,158 @@
+"""MkDocs hooks: the pages of the site that are made from the code, the repository and a study's results.
+
+`mkdocs.yml` names this file. The gallery shows the figures of the folder `VAEPIPE_RESULTS`, or of `results`.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+from vaepipe.__main__ import commands
+from vaepipe.stages.columns import TABLES
+
+ROOT = Path(__file__).parent.parent
+RAISED = {"ConfigError", "DataError", "Refused", "SystemExit", "exit"}
+ROOMS = {
+    "study": "The configuration",
+    "datasets": "Data",
+    "storage": "Files",
+    "models": "Models",
+    "attacks": "Attacks",
+    "compute": "GPUs and processes",
+    "stages": "Stages",
+    "tools": "Commands",
+}
+FOREIGN_WORKER = re.compile(r'<script src="https://unpkg.com/iframe-worker/shim"></script>')
+ERRORS = """\
+# Error lines
+
+Each line below is in the code. … stands for a name or a value of yours. A line says what is wrong and what is
+allowed. [Questions](faq.md) has what to do where one line is not enough,
+[Data sets](data.md#what-can-go-wrong) the faults of files and downloads.
+"""
+EMPTY = "`make run`, then `make docs`, put every figure of the default study here."
+LINK_OUT = re.compile(r"\[([^\]]+)\]\(\.\./(?!docs/)[^)]*\)")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages and pictures that do not lie in docs/."""
+    pages = {
+        "columns.md": columns_page(),
+        "commands.md": commands_page(),
+        "errors.md": errors_page(),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+        "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("](docs/", "]("),
+    }
+    folder = ROOT / os.environ.get("VAEPIPE_RESULTS", "results") / "figures"
+    pictures = sorted(folder.rglob("*.png"))
+    pages["gallery.md"] = gallery_page(folder, pictures)
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    for picture in pictures:
+        place = f"gallery/{picture.relative_to(folder).as_posix()}"
+        files.append(File.generated(config, place, abs_src_path=str(picture)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Point links at pages of the site; a file of the repository that is no page keeps its name only."""
+    markdown = markdown.replace("](../CONTRIBUTING.md", "](contributing.md")
+    return LINK_OUT.sub(r"\1", markdown)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Take the theme's helper for pages opened from a folder from the site, not from another server."""
+    local = f"{'../' * page.url.count('/')}assets/file-worker.js"
+    return FOREIGN_WORKER.sub(f'<script src="{local}"></script>', output)
+
+
+def on_post_template(output: str, template_name: str, **_: Any) -> str:
+    """Do the same for the page 404, which stands at the top."""
+    return FOREIGN_WORKER.sub('<script src="/assets/file-worker.js"></script>', output)
+
+
+def columns_page() -> str:
+    """Return a table of columns for each table that `collect` writes."""
+    lines = ["# Columns of the tables", "", "`vaepipe/stages/columns.py` states these columns; a study's own"]
+    lines += ["`results/tables/columns.csv` repeats them. Each table is a `.csv` and a `.parquet` file.", ""]
+    for table, columns in TABLES.items():
+        lines += [f"## {table}", "", "| column | unit | meaning |", "|---|---|---|"]
+        lines += [f"| `{column.name}` | {column.unit} | {cell(column.meaning)} |" for column in columns]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def commands_page() -> str:
+    """Return the targets of the Makefile and the commands of `vaepipe`, each with its one line."""
+    targets = re.findall(r"^([a-z]+):.*## (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    lines = ["# Commands", "", "`make help` and `.venv/bin/vaepipe` print these lists.", ""]
+    lines += ["| target | what it does |", "|---|---|"]
+    lines += [f"| `make {name}` | {cell(text)} |" for name, text in targets]
+    for room, title in (("tools", "Tools"), ("stages", "Stages, which the workflow calls")):
+        lines += ["", f"## {title}", "", "| command | what it does |", "|---|---|"]
+        found = [(name, text) for name, (module, text) in commands().items() if f".{room}." in module]
+        lines += [f"| `vaepipe {name}` | {cell(text)} |" for name, text in found]
+    return "\n".join([*lines, ""])
+
+
+def errors_page() -> str:
+    """Return every line with which the package refuses its input, by room; … stands for a name or a value."""
+    lines = [ERRORS]
+    for room, title in ROOMS.items():
+        lines += [f"## {title}", "", "| line | from |", "|---|---|"]
+        for path in sorted((ROOT / "vaepipe" / room).rglob("*.py")):
+            found = dict.fromkeys(raised_texts(ast.parse(path.read_text(encoding="utf-8"))))
+            source = path.relative_to(ROOT / "vaepipe").as_posix()
+            lines += [f"| `{cell(text)}` | `{source}` |" for text in found]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def raised_texts(tree: ast.AST) -> list[str]:
+    """Return the texts of the user-facing errors that a module raises, with … for what is filled in."""
+    texts = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args:
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            text = filled(node.args[0]) if name in RAISED else ""
+            if len(re.findall(r"[a-z]{2,}", text)) > 2:
+                texts.append(" ".join(text.replace("`", "'").split()))
+    return texts
+
+
+def filled(node: ast.expr) -> str:
+    """Return the text of an expression, with … for each value that it fills in."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=values):
+            return "".join(filled(value) for value in values)
+        case ast.BinOp(left=left, right=right):
+            return filled(left) + filled(right)
+        case _:
+            return "…"
+
+
+def gallery_page(folder: Path, pictures: list[Path]) -> str:
+    """Return a page with each figure above its caption."""
+    lines = ["# Gallery", ""]
+    if not pictures:
+        return "\n".join([*lines, EMPTY, ""])
+    for picture in pictures:
+        name = picture.relative_to(folder).with_suffix("").as_posix()
+        caption = picture.with_suffix(".md")
+        text = caption.read_text(encoding="utf-8").strip() if caption.exists() else ""
+        text = re.sub(r"^#+ ", "**", text) if text.startswith("#") else text
+        lines += [f"## {name}", "", f"![{name}](gallery/{name}.png)", "", text, ""]
+    return "\n".join(lines)
+
+
+def cell(text: str) -> str:
+    """Return a text for a cell of a Markdown table."""
+    return text.replace("|", "\\|")

@@ -6,6 +6,7 @@ from conftest import ROOT
 
 from vaepipe.study.files import merge_layers, read_config, read_file
 from vaepipe.study.study import Study
+from vaepipe.study.unused import unused_keys
 from vaepipe.study.validation import ConfigError, normal_path
 
 BASE = ROOT / "config.yaml"
@@ -148,6 +149,16 @@ def test_a_later_smoke_study_with_another_number_of_epochs(study_of):
     smoke = (ROOT / "configs/smoke.yaml").read_text(encoding="utf-8")
     assert study_of(smoke).settings["digits"].train.epochs == 5
     assert study_of(smoke, "train: {epochs: 9}\n").settings["digits"].train.epochs == 9
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "configs").glob("*.yaml")))
+def test_studies_that_are_published_can_be_run(name, tmp_path, monkeypatch):
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads/dsprites.npz").touch()  # of those that name a file of the user's
+    monkeypatch.chdir(tmp_path)
+    config = read_config([BASE, ROOT / "configs" / name])
+    study = Study(config)
+    assert study.cells and unused_keys(config, study) == []
 
 
 def test_layers_are_not_changed_by_merging():

@@ -7,7 +7,7 @@ import pytest
 from vaepipe.storage.errors import DataError
 from vaepipe.study import drawings
 from vaepipe.study.cells import Cell
-from vaepipe.study.jobs import STAGES, Job, digest, jobs, of_stage, paths, read_jobs
+from vaepipe.study.jobs import STAGES, Job, digest, jobs, of_stage, paths, read_jobs, snapshots
 from vaepipe.study.study import Study
 
 GRID = {"betas": [1, 4], "d_z": [2], "families": ["ae", "beta-vae"]}
@@ -46,6 +46,23 @@ def test_every_job_of_a_study_is_listed_once():
     assert {stage: count(listed, stage) for stage in single} == {
         "config": 1, "collect": 1, "claims": 1, "explorer": 1, "plot_montage": 1,
     }  # fmt: skip
+
+
+def test_snapshots_are_cells_of_their_own_taken_from_one_training_and_attacked_where_asked():
+    grid = {"betas": [1, 4], "d_z": [2], "families": ["beta-vae"]}
+    config = {"study": ["digits"], "grid": grid, "train": {"snapshots": [20, 5], "steps": 50}}
+    for asked, attacked in ((False, 2), (True, 6)):
+        study = Study(config | {"attack": {"losses": ["latent-kl"], "snapshots": asked}})
+        listed = jobs(study)
+        stages = ("train", "snapshot", "evaluate", "attack", "measure")
+        assert [count(listed, stage) for stage in stages] == [2, 4, 6, attacked, attacked]
+        of_cells = [job for job in listed if job.cell]
+        assert {job.cell.snapshot for job in of_stage(of_cells, "evaluate")} == {0, 5, 20}
+    job = next(job for job in of_stage(listed, "snapshot") if job.cell.beta == 4 and job.cell.snapshot == 20)
+    folder = "results/models/digits/beta-vae/beta~4/dz~2/seed~0"
+    assert job.output == f"{folder}/snapshot~20/model.safetensors"
+    assert snapshots(job.cell) == f"{folder}/snapshots.safetensors"
+    assert study.source(job.cell, "latent-kl") == Cell("digits", "vae", 1.0, 2, 0, 20)
 
 
 def test_the_figure_of_a_swiss_roll_is_found_by_the_kind_of_the_data_set():

@@ -48,6 +48,7 @@ NOTES = {
     "point": "The model is deterministic: its posteriors have no width, so a KL divergence is infinite. It "
     "is attacked by the distance of latents and by the output.",
 }
+COARSE = "Shares of fooled pairs are low estimates at so few λ; --budget full takes as many as needed."
 ARRAYS = (".npy", ".npz", ".h5", ".mat", ".safetensors")
 
 
@@ -168,9 +169,11 @@ def _audit(
     sample = to_unit_interval(torch.from_numpy(np.asarray(x[:32])))
     found, line = audit_model.fit_range(found, sample)
     say(line)
-    state = audit_model.posterior_state(audit_model.build(found), sample)
+    model = audit_model.build(found)
+    state = audit_model.posterior_state(model, sample)
     chosen = losses or audit_run.LOSSES[state, budget]
-    plan = audit_run.Plan(name, found, dataset, source, chosen, budget, pairs)
+    sizes = audit_run.affordable(model, sample[:1], budget, pairs, len(chosen))
+    plan = audit_run.Plan(name, found, dataset, source, chosen, budget, *sizes)
     tables = audit_run.run(plan, len(x), device, say)
     row = tables["models"].iloc[0]
     cell = {key: row[key].item() if hasattr(row[key], "item") else row[key] for key in
@@ -179,6 +182,8 @@ def _audit(
     facts |= {"source": str(source.get("path") or dataset), "device": device.type, "budget": budget}
     facts |= {"range": list(found.range or ()), "likelihood": found.likelihood}
     facts["notes"] = [NOTES[state]] if state in NOTES else []
+    if sizes[1] < audit_run.BUDGETS[budget]["lambdas"]:
+        facts["notes"].append(f"The network computes long: {sizes[0]} pairs at {sizes[1]} λ. {COARSE}")
     return audit_report.make(name, facts, tables, Path(), chosen)
 
 

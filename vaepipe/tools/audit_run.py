@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from vaepipe.attacks.loss import find_loss
 from vaepipe.attacks.objective import Objective
@@ -66,6 +68,9 @@ BELOW, ABOVE = 7, 3
 """Powers of two below and above the λ at which going all the way to the target pays off. Too few λ miss
 distortions that fool: a pair counts by the rows that were solved."""
 ROWS = 64
+QUICK = 2e12
+"""Operations that the attacks of `quick` may take, about: a minute or two on two cores. Assumption."""
+FEWEST_PAIRS, FEWEST_LAMBDAS = 4, 6
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,16 @@ class Plan:
     source: dict[str, Any]
     losses: list[str]
     budget: str
-    pairs: int | None
+    pairs: int
+    lambdas: int
     device: str = "auto"
 
     def config(self, held_out: int, lambdas: list[float] | None = None) -> dict[str, Any]:
         """Return the audit as the configuration of a study; ``held_out`` images there are."""
         sizes, found = BUDGETS[self.budget], self.found
-        pairs = min(self.pairs or sizes["pairs"], held_out)
+        pairs = min(self.pairs, held_out)
         attack: dict[str, Any] = {**sizes["attack"], "losses": self.losses, "pairs": pairs}
-        attack["batch_size"] = rows_per_batch(pairs * sizes["lambdas"])
+        attack["batch_size"] = rows_per_batch(pairs * self.lambdas)
         if lambdas:
             attack["lambdas"] = lambdas
         external: dict[str, Any] = {"entry": found.entry, "weights": found.weights, "dataset": self.dataset}
@@ -111,6 +117,29 @@ def rows_per_batch(rows: int) -> int:
     return math.ceil(rows / math.ceil(rows / ROWS))
 
 
+def affordable(model: Any, x: Tensor, budget: str, pairs: int | None, losses: int) -> tuple[int, int]:
+    """Return the pairs and the values of λ of an audit: of `quick` fewer for networks that compute long.
+
+    The operations of the network decide, not a clock, so that an audit is the same on every machine.
+
+    Args:
+        x: (1, C, H, W).
+        pairs: as many as the user asks for; None leaves it to the budget.
+        losses: number of attacks.
+    """
+    sizes = BUDGETS[budget]
+    count, values = pairs or sizes["pairs"], sizes["lambdas"]
+    if budget != "quick":
+        return count, values
+    with FlopCounterMode(display=False) as counter:
+        model.posterior(x)
+    evaluations = count * values * losses * sizes["attack"]["max_iterations"]
+    share = QUICK / max(1, 3 * counter.get_total_flops() * evaluations)  # the gradient costs twice the value
+    if share >= 1:
+        return count, values
+    return pairs or max(FEWEST_PAIRS, int(count * share**0.5)), max(FEWEST_LAMBDAS, int(values * share**0.5))
+
+
 def run(plan: Plan, held_out: int, device: torch.device, say: Log) -> dict[str, pd.DataFrame]:
     """Adopt, evaluate, attack and measure the model in the current folder; return the tables.
 
@@ -122,7 +151,7 @@ def run(plan: Plan, held_out: int, device: torch.device, say: Log) -> dict[str, 
     with _stage(say, "read the model"):
         adopt(study.model_spec(cell), data, Path(plan.found.weights), weights)  # type: ignore[arg-type]
     model = read_trained_model(weights, device)[0]
-    lambdas, seconds = scale(model, study, data, device, BUDGETS[plan.budget]["lambdas"])
+    lambdas, seconds = scale(model, study, data, device, plan.lambdas)
     config = plan.config(held_out, lambdas)
     study = _study(config)
     Path("study.yaml").write_text(

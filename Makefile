@@ -15,17 +15,17 @@ help:  ## this list
 
 run: .venv/installed  ## the default study: data, models, attacks, tables, figures, explorer
 	@$(CHECK)
-	$(BIN)/snakemake --cores all $(STUDY)
+	$(BIN)/snakemake --cores all --logger vaepipe $(STUDY)
 
 report: run  ## results/report.html: every figure with its caption, in one file
-	$(BIN)/snakemake --report results/report.html $(STUDY)
+	$(BIN)/snakemake --report results/report.html --report-stylesheet vaepipe/pages/report.css $(STUDY)
 
 plan: .venv/installed  ## what the study costs; nothing is started
 	$(BIN)/vaepipe plan $(STUDY)
 
 slurm: .venv/installed  ## the study on a Slurm cluster, from its login node
 	@$(CHECK)
-	$(BIN)/snakemake --profile profiles/slurm $(STUDY)
+	$(BIN)/snakemake --profile profiles/slurm --logger vaepipe $(STUDY)
 
 test: .venv/installed  ## the tests; TESTS='-m "not slow"' runs those that are quick, TESTS=tests/attacks a room
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)

@@ -52,4 +52,4 @@ onstart:
 
 
 onsuccess:
-    print_summary()
+    say_ending()

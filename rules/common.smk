@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.logging import logger
+
 from vaepipe.compute import hand_over, job_server
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.figures.registry import entries
@@ -13,6 +15,7 @@ from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
 from vaepipe.study.files import read_config
 from vaepipe.study.kept import kept_datasets
+from vaepipe.study.progress import ending
 from vaepipe.study.source_digest import prepared_digest, source_digest
 from vaepipe.study.study import Study
 from vaepipe.study.unused import unused_keys
@@ -264,34 +267,26 @@ FIGURE_FILES = [
 ]
 
 
-def in_report(figure, show):
-    """Return the place of a figure in the report, and what its switch shows there: its picture or its table of numbers."""
+def in_report(figure):
+    """Return the place of a figure's page in the report."""
     name, _, dataset = figure.partition("/")
     dataset = dataset or (drawings.swissroll_dataset(study) if name == "swissroll" else "")
-    category = f"3 {dataset}" if dataset else "2 All data sets"
-    return {"category": category, "labels": {"figure": name, "show": show}}
+    category = f"Figures of {dataset}" if dataset else "Figures"
+    return {"category": category, "labels": {"figure": name.replace("_", " ")}}
 
 
 def figure_outputs(stage, name):
-    """Return the outputs of a stage that draws a figure, with the picture's place in the report."""
+    """Return the outputs of a stage that draws a figure."""
     outputs = dict(STAGES[stage].outputs)
     if study.plot.svg:
         outputs["svg"] = f"results/figures/{name}.svg"
-    return outputs | {
-        "png": report(outputs["png"], caption="report/figures.rst", **in_report(name, "picture"))
-    }
+    return outputs
 
 
-SUMMARY = [Path("results/headline.txt"), Path("results/claims.txt")]
-SUMMARY_BEFORE = [path.stat().st_mtime if path.exists() else None for path in SUMMARY]
-
-
-def print_summary():
-    """Print headline and claims at the end of a run that made them."""
-    if [path.stat().st_mtime if path.exists() else None for path in SUMMARY] != SUMMARY_BEFORE:
-        for path in SUMMARY:
-            if path.exists():
-                print(path.read_text(encoding="utf-8"))
-        print(f"Figures: {SUMMARY[0].parent.resolve() / 'figures'}")
-        for figure, need in drawings.absent_figures(study).items():
-            print(f"  not drawn: {figure}, which needs {need}")
+def say_ending():
+    """Say at the end of a run what was found, where it is and what to do next."""
+    if workflow.is_main_process and Path("results/headline.txt").exists():
+        absent = drawings.absent_figures(study)
+        needs = "; ".join(f"{figure} needs {need}" for figure, need in absent.items())
+        lines = ending(Path("results").resolve()) + ([f"Not drawn: {needs}"] if absent else [])
+        logger.info("\n" + "\n".join(lines))

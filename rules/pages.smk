@@ -13,6 +13,7 @@ rule explorer:
         config=ancient(CONFIG),
         robustness=TABLES["robustness"],
         sums=TABLES["sums"],
+        headline=STAGES["headline"].outputs["headline"],
     output:
         **STAGES["explorer"].outputs,
     log:
@@ -31,47 +32,44 @@ rule explorer:
         "make the explorer"
     shell:
         "python -m vaepipe.stages.explore --config {input.config:q} --jobs {params.jobs:q} --robustness {input.robustness:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --headline {input.headline:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule report_pages:
-    """Make the report's pages: claims, the numbers of the figures, configuration, versions and run times."""
+    """Make the report's pages: its first page, claims, each figure with its numbers, configuration, versions, run times."""
     input:
         outputs_of("evaluate", "attack", "ball", "measure"),
         claims=STAGES["claims"].outputs["csv"],
-        numbers=[f"results/figures/{name}.csv" for name in FIGURE_NAMES],
+        headline=STAGES["headline"].outputs["headline"],
+        figures=FIGURE_FILES,
         config=CONFIG,
     output:
+        "results/report/index.html",
+        "results/report/answer.html",
         report(
             "results/report/claims.html",
             caption="report/claims.rst",
-            category="1 Claims",
+            category="Claims",
             labels={"page": "claims"},
-        ),
-        "results/report/verdicts.html",
-        report(
-            "results/report/configuration.html",
-            caption="report/configuration.rst",
-            category="9 Study",
-            labels={"page": "configuration"},
-        ),
-        report(
-            "results/report/versions.html",
-            caption="report/versions.rst",
-            category="9 Study",
-            labels={"page": "versions"},
-        ),
-        report(
-            "results/report/times.html",
-            caption="report/times.rst",
-            category="9 Study",
-            labels={"page": "run times"},
         ),
         [
             report(
+                f"results/report/{name}.html",
+                caption=f"report/{name}.rst",
+                category="Study",
+                labels={"page": title},
+            )
+            for name, title in (
+                ("configuration", "configuration"),
+                ("versions", "versions"),
+                ("times", "run times"),
+            )
+        ],
+        [
+            report(
                 f"results/report/figures/{name}.html",
-                caption="report/numbers.rst",
-                **in_report(name, "table"),
+                caption="report/figures.rst",
+                **in_report(name),
             )
             for name in FIGURE_NAMES
         ],
@@ -89,4 +87,4 @@ rule report_pages:
         "make the report's pages"
     shell:
         "python -m vaepipe.stages.report --config {input.config:q} --jobs {params.jobs:q} --claims {input.claims:q}"
-        " --figures {params.figures:q} --out results/report > {log:q} 2>&1"
+        " --headline {input.headline:q} --figures {params.figures:q} --out results/report > {log:q} 2>&1"

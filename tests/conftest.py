@@ -24,7 +24,16 @@ from vaepipe.study.specs import ModelSpec
 
 ROOT = Path(__file__).parent.parent
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
-PARTS = ["Snakefile", "rules", "vaepipe", "config.yaml", "configs", "profiles", "envs"]
+PARTS = [
+    "Snakefile",
+    "rules",
+    "vaepipe",
+    "snakemake_logger_plugin_vaepipe",
+    "config.yaml",
+    "configs",
+    "profiles",
+    "envs",
+]
 SMOKE = "configs/smoke.yaml"
 HANGS = 1800
 """Seconds after which a test gives up on what it waits for: many times what a loaded machine needs."""
@@ -125,7 +134,7 @@ def make_images(count, shape=(1, 8, 8), seed=1):
 
 def run_stage(name, *arguments, **options):
     """`python -m vaepipe.stages.<name>` from outside; returns the finished process."""
-    room = "tools" if name in ("plan", "verify") else "stages"
+    room = "tools" if name in ("plan", "status", "verify") else "stages"
     command = [sys.executable, "-m", f"vaepipe.{room}.{name}", *map(str, arguments)]
     environment = os.environ | {"VAEPIPE_DEVICE": "cpu"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=HANGS, **options)
@@ -196,9 +205,9 @@ def finished(tmp_path_factory):
         if not said.exists():
             shutil.rmtree(shared / "run", ignore_errors=True)  # of a test process that failed here
             copy_repository(folder)
-            done = snakemake(folder, "--cores", 2, "--configfile", SMOKE)
+            done = snakemake(folder, "--cores", 2, "--configfile", SMOKE, "--logger", "vaepipe")
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-            said.write_text(done.stdout, encoding="utf-8")
+            said.write_text(done.stderr, encoding="utf-8")
     return folder
 
 

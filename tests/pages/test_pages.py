@@ -311,7 +311,9 @@ def test_everything_that_a_page_shows_is_escaped(text):
     part = {"columns": [text], "rows": [[text, 1.5]], "title": text}
     rendered = Elements(pages.render("page.html", title=text, intro=text, parts=[part]))
     assert (
-        rendered.names.count("td") == 2 and "script" not in rendered.names and rendered.text.count(text) >= 5
+        rendered.names.count("td") == 2
+        and rendered.names.count("script") == 1  # its own, which sorts
+        and rendered.text.count(text) >= 5
     )
 
 
@@ -431,6 +433,16 @@ def explorer(browser, tables):
     return browser
 
 
+SIZES = ((1400, 900), (1366, 768), (390, 844))
+
+
+def set_size(browser, width, height):
+    browser.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+
+
 KEYS = ("dataset", "family", "beta", "d_z", "seed", "loss")
 NUMBERS = (
     "norm",
@@ -455,11 +467,12 @@ def row_shown(browser, tables) -> pd.Series:
         rows = rows[rows[key] == now[key]]
     for key in ("beta", "d_z", "seed", "pair"):
         rows = rows[rows[key] == float(now[key])]
-    row = rows.sort_values("lambda").iloc[int(now["lambda"])]
+    assert now["lambda"].startswith("2^")
+    row = rows.iloc[(np.log2(rows["lambda"]) - float(now["lambda"][2:])).abs().argmin()]
     pair, lambda_ = browser.run(
         "return ['pair', 'lambda'].map(id => document.getElementById(id + '-text').textContent)"
     )
-    assert float(lambda_) == pytest.approx(row["lambda"], rel=1e-4) and pair.split()[0] == str(
+    assert float(lambda_.split("= ")[1]) == pytest.approx(row["lambda"], rel=1e-4) and pair.split()[0] == str(
         int(now["pair"]) + 1
     )
     return row
@@ -526,10 +539,10 @@ def test_tab_leads_through_the_controls_in_order(explorer):
 
     explorer.run("document.getElementById('dataset').focus()")
     order = []
-    for _ in range(10):
+    for _ in range(14):
         order.append(explorer.run("return document.activeElement.id"))
         explorer.driver.switch_to.active_element.send_keys(Keys.TAB)
-    assert order == [*KEYS, "pair", "lambda", "montage", "log"]
+    assert order == [*KEYS, "pair", "least", "median", "most", "lambda", "montage", "log", "copy"]
     for name in [*KEYS, "pair", "lambda", "log"]:  # each has a label
         assert explorer.run("return document.getElementById(arguments[0]).labels.length", name) == 1
 
@@ -539,7 +552,8 @@ def test_the_pictures_are_those_of_the_attack_files(explorer, tables):
 
     explorer.find("#lambda").send_keys(Keys.HOME)
     for _ in range(3):
-        row, at = row_shown(explorer, tables), int(address(explorer)["lambda"])
+        row = row_shown(explorer, tables)
+        at = sorted(tables.attacks["lambda"].unique()).index(row["lambda"])
         explorer.wait(f"document.body.dataset.shown === '{at}'")
         cell = Cell(*(row[key] for key in ("dataset", "family", "beta", "d_z", "seed")))
         p = int(row["pair"])
@@ -602,15 +616,87 @@ def test_a_click_on_the_curve_and_the_address_choose_an_attack(explorer, tables)
     explorer.wait("document.getElementById('lambda').value === '2'")
     check_numbers(explorer, tables)
     for wanted, expected in (
-        ("family=beta-vae&beta=4&pair=2&lambda=1", ("beta-vae", "4", "2", "1")),
-        ("family=nobody&beta=3&pair=99&lambda=x", ("vae", "1", "3", "0")),
+        ("family=beta-vae&beta=4&pair=2&lambda=1", ("beta-vae", "4", "2", "2^0")),
+        ("family=beta-vae&beta=4&pair=1&lambda=2^6.644", ("beta-vae", "4", "1", "2^6.644")),
+        ("family=beta-vae&beta=4&pair=1&lambda=2^7", ("beta-vae", "4", "1", "2^6.644")),
+        ("family=nobody&beta=3&pair=99&lambda=0.01", ("vae", "1", "3", "2^-6.644")),
     ):
         explorer.run("location.hash = arguments[0]", wanted)
         explorer.wait(f"new URLSearchParams(location.hash.slice(1)).get('family') === '{expected[0]}'")
         now = address(explorer)
+        explorer.wait(f"location.hash.endsWith('lambda={expected[-1]}')")
+        now = address(explorer)
         assert tuple(now[key] for key in ("family", "beta", "pair", "lambda")) == expected
+        said = explorer.find("#wrong").text
+        if "nobody" in wanted:
+            assert "family = nobody, beta = 3, pair = 99," in said and "Shown is the nearest" in said
+        else:
+            assert bool(said) == wanted.endswith("2^7")
         check_numbers(explorer, tables)
     assert explorer.errors() == []
+
+
+def test_the_lines_of_python_load_the_row_and_the_distortion_that_are_shown(explorer, tables, monkeypatch):
+    monkeypatch.chdir(tables.folder)
+    explorer.run("location.hash = 'family=beta-vae&beta=4&pair=2&lambda=1'")
+    explorer.wait("location.hash.includes('pair=2&lambda=2^0')")
+    shown = row_shown(explorer, tables)
+    code = explorer.find("#code").text
+    assert len(code.splitlines()) == 3
+    names: dict = {}
+    exec(code, names)
+    pd.testing.assert_series_equal(names["row"], shown, check_names=False)
+    assert np.linalg.norm(names["d"]) == pytest.approx(shown["norm"], rel=1e-4)
+    explorer.find("#copy").click()
+    explorer.wait("document.getElementById('copied').textContent")
+
+
+def test_the_jumps_go_to_pairs_in_the_order_of_the_distortion_that_fools_them(explorer, tables):
+    rows = tables.attacks
+    first = address(explorer)
+    rows = rows[(rows["family"] == first["family"]) & (rows["beta"] == float(first["beta"]))]
+    ratio = (rows["adversarial_distance"] - rows["target_distance"]) / (
+        rows["original_distance"] - rows["target_distance"]
+    )
+    fooling = rows["norm"].where(ratio < 0.5, np.inf).groupby(rows["pair"]).min()
+    for name, size in (("least", fooling.min()), ("most", fooling.max())):
+        explorer.find(f"#{name}").click()
+        pair = int(address(explorer)["pair"])
+        assert fooling[pair] == size
+        text = explorer.find("#fooled").text
+        assert ("No λ" in text) == np.isinf(size) and (np.isinf(size) or f"{size:.3g}" in text)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_pictures_fill_the_window_and_nothing_is_wider_than_it(explorer, size):
+    set_size(explorer, *size)
+    width = explorer.wait("document.getElementById('x-picture').getBoundingClientRect().width")
+    assert width > min(0.4 * size[0], 0.19 * size[1])
+    assert explorer.run("return document.documentElement.scrollWidth") <= size[0]
+    clipped = (
+        "return [...document.querySelectorAll('select')].filter(s => s.scrollWidth > s.clientWidth).length"
+    )
+    assert explorer.run(clipped) == 0
+    legend, plot = explorer.run(
+        "return ['.legend', '.cartesianlayer .plot'].map(s => document.querySelector('#curve ' + s)"
+        ".getBoundingClientRect().toJSON())"
+    )
+    assert legend["bottom"] <= plot["top"] + 5
+    set_size(explorer, 1280, 860)
+
+
+def test_in_the_dark_the_page_and_its_curve_are_light_on_dark(browser, tables):
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    browser.open(tables.folder / "results/explorer.html")
+    browser.wait("document.body.dataset.opened")
+    ink, paper, curve = browser.run(
+        "return [getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor,"
+        " document.querySelector('#curve .xtitle').style.fill]"
+    )
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 for colour in (ink, paper, curve)]
+    assert brightness[0] > 200 and brightness[1] < 50 and brightness[2] > 200
 
 
 def test_hostile_names_are_shown_as_text(browser, tables, tmp_path):
@@ -618,7 +704,7 @@ def test_hostile_names_are_shown_as_text(browser, tables, tmp_path):
     page = (tables.folder / "results/explorer.html").read_text(encoding="utf-8")
     data = held(page)
     for entry in data["entries"]:
-        entry["loss"] = entry["name"] = text
+        entry["loss"] = entry["name"] = entry["title"] = text
     changed = tmp_path / "hostile.html"
     before, after = page.split(str(pages.inert(held(page))))
     changed.write_text(before + str(pages.inert(data)) + after, encoding="utf-8")
@@ -637,75 +723,114 @@ def made_report(tables, tmp_path_factory):
     return page
 
 
+def figure_names(folder):
+    figures = folder / "results/figures"
+    return {path.relative_to(figures).with_suffix("").as_posix() for path in figures.rglob("*.png")}
+
+
 def test_the_report_has_every_figure_and_asks_nothing_of_the_network(browser, made_report, tables):
     browser.open(made_report)
     browser.wait("typeof results === 'object' && document.querySelector('#app a')")
-    shown = browser.run(
-        "return Object.fromEntries(Object.entries(results).map(([path, r]) => [path, r.caption.length]))"
-    )
-    figures = {
-        path.relative_to(tables.folder).as_posix()
-        for path in (tables.folder / "results/figures").rglob("*.png")
-    }
-    assert figures <= shown.keys() and len(figures) == 16
-    assert min(shown.values()) > 80 and "None" not in browser.run(
-        "return Object.values(results).map(r => r.caption).join()"
-    )
+    shown = browser.run("return Object.keys(results)")
+    names = figure_names(tables.folder)
+    assert {f"results/report/figures/{name}.html" for name in names} <= set(shown)
     listed = browser.run("return Object.values(categories).flatMap(c => Object.values(c)).flat()")
     assert sorted(listed) == sorted(shown)
-    for path in figures:  # each is a picture that the browser can decode
-        script = "const [uri, done] = arguments; const i = new Image();"
-        script += "i.onload = () => done(i.naturalWidth); i.src = uri;"
-        assert (
-            browser.driver.execute_async_script(
-                script, browser.run("return results[arguments[0]].data_uri", path)
-            )
-            > 300
-        )
+    folders = browser.run("return Object.keys(categories).sort()")
+    assert folders == ["Claims", "Figures", "Figures of digits", "Figures of swissroll", "Study"]
+    times = browser.run("return runtimes_spec.data.values.map(job => job.runtime)")
+    assert min(times) > 0  # the plot's axis is logarithmic
     assert browser.errors() == []
 
 
-def test_a_switch_of_the_report_goes_from_a_picture_to_its_numbers(browser, made_report, tables):
-    browser.open(made_report)
-    browser.click_text("2 All data sets")
-    browser.wait("document.querySelector('input[type=radio][value=table]')")
-    browser.run(
-        "[...document.querySelectorAll('tbody tr')].find(r => r.innerText.includes('elbo'))"
-        ".querySelector('a').click()"
-    )
-    assert browser.wait("document.querySelector('#app img[src^=\"data:image/png\"]')").is_displayed()
-    assert browser.find("input[value=picture]").is_selected()
-    browser.find("input[value=table]").find_element("xpath", "..").click()
-    browser.driver.switch_to.frame(browser.wait("document.querySelector('iframe[src^=\"data:text/html\"]')"))
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_every_figure_page_shows_its_whole_picture_from_the_top_and_its_numbers(browser, tables, size):
+    set_size(browser, *size)
+    for name in sorted(figure_names(tables.folder)):
+        browser.open(tables.folder / f"results/report/figures/{name}.html")
+        box, natural, overflow = browser.wait(
+            "document.images[0].complete && [document.images[0].getBoundingClientRect().toJSON(),"
+            " document.images[0].naturalWidth, document.documentElement.scrollWidth]"
+        )
+        assert natural > 300 and box["top"] >= 0 and box["left"] >= 0, (name, box)
+        assert box["right"] <= size[0] and overflow <= size[0], (name, box)
     shown = Elements(browser.driver.page_source).tables[0]
-    browser.driver.switch_to.default_content()
-    numbers = pd.read_csv(tables.folder / "results/figures/elbo.csv")
-    assert shown[0] == list(numbers.columns) and len(shown) == 1 + len(numbers)
+    numbers = pd.read_csv(tables.folder / f"results/figures/{name}.csv")
+    assert shown[0][: len(numbers.columns)] == list(numbers.columns) and len(shown) == 1 + min(
+        500, len(numbers)
+    )
     for column in numbers.select_dtypes("number"):
         values = [row[shown[0].index(column)].replace("–", "nan") for row in shown[1:]]
         np.testing.assert_allclose(
-            [float(value) for value in values], numbers[column], rtol=1e-5, err_msg=column
+            [float(value) for value in values], numbers[column][:500], rtol=1e-5, err_msg=column
         )
+    set_size(browser, 1280, 860)
     assert browser.errors() == []
 
 
-def test_the_report_opens_with_the_claims(browser, made_report, tables):
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_report_opens_with_the_answer_which_can_be_scrolled_to(browser, made_report, tables, size):
+    set_size(browser, *size)
     browser.open(made_report)
-    browser.wait("document.querySelector('#app table')")
+    browser.wait("document.querySelector('#app table.verdicts')")
+    box = browser.run("return document.querySelector('#app h1').getBoundingClientRect().toJSON()")
+    assert box["top"] >= 0 and box["left"] >= 0 and box["right"] <= size[0]
+    headline = (tables.folder / "results/headline.txt").read_text(encoding="utf-8")
+    first = browser.find("#app .answer").text
+    assert first.split() == headline.strip().split("\n\n")[0].split()
+    check_verdicts(browser, "#app", tables)
+    set_size(browser, 1280, 860)
+
+
+def check_verdicts(browser, place, tables):
+    """The verdicts of a page are those of the table: judged ones as rows, the others as a list."""
     claims = pd.read_csv(tables.folder / "results/tables/claims.csv")
-    shown = browser.run(
-        "return [...document.querySelectorAll('#app tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
+    judged = claims["verdict"].isin(["holds", "does not hold", "undecided at this n"])
+    rows = browser.run(
+        "return [...document.querySelectorAll(arguments[0] + ' table.verdicts tbody tr')]"
+        ".map(r => [r.cells[0].innerText.slice(2), r.querySelector('b').innerText])",
+        place,
     )
-    assert [row[0] for row in shown] == claims["claim"].to_list() and [row[-1] for row in shown] == claims[
-        "verdict"
-    ].to_list()
-    first = browser.run("return Object.keys(categories).sort((a, b) => a.localeCompare(b))[0]")
-    assert first == "1 Claims"
+    assert [tuple(row) for row in rows] == list(
+        claims[judged][["claim", "verdict"]].itertuples(index=False, name=None)
+    )
+    items = browser.run("return document.querySelectorAll(arguments[0] + ' details li').length", place)
+    assert items == (~judged).sum() > 0
+
+
+def test_the_first_page_has_the_answer_every_figure_and_what_a_figure_lacks(browser, tables):
+    browser.open(tables.folder / "results/report/index.html")
+    check_verdicts(browser, "body", tables)
+    shown = browser.wait("[...document.images].map(i => decodeURI(new URL(i.src).pathname))")
+    figures = (tables.folder / "results/figures").resolve()
+    assert {path.removeprefix(f"{figures}/").removesuffix(".png") for path in shown} == figure_names(
+        tables.folder
+    )
+    assert shown[0].endswith("/success.png")
+    links = browser.run(
+        "return [...document.querySelectorAll('li a')].map(a => decodeURI(new URL(a.href).pathname))"
+    )
+    assert all(Path(path).is_file() for path in links) and len(links) >= 4
+    assert browser.errors() == []
+
+
+def test_a_click_on_a_column_sorts_its_table_both_ways(browser, tables):
+    browser.open(tables.folder / "results/report/figures/elbo.html")
+    numbers = pd.read_csv(tables.folder / "results/figures/elbo.csv")
+    column = numbers.columns.get_loc("beta")
+    for order in (sorted, lambda values: sorted(values, reverse=True)):
+        browser.find(f"th:nth-child({column + 1}) button").click()
+        texts = browser.run(
+            "return [...document.querySelectorAll('tbody tr')].map(r => r.cells[arguments[0]].innerText)",
+            column,
+        )
+        assert [float(text) for text in texts] == order(numbers["beta"])
 
 
 def test_a_damaged_configuration_is_one_line_that_names_it(tmp_path):
     (tmp_path / "config.json").write_text('{"a": 1')
     words = ["--config", tmp_path / "config.json", "--claims", tmp_path / "c.csv", "--out", tmp_path / "out"]
+    words += ["--headline", tmp_path / "h.txt"]
     done = run_stage("report", *words)
     assert done.returncode == 1 and not (tmp_path / "out").exists()
     assert (

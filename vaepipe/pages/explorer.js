@@ -7,7 +7,7 @@ const byId = (id) => document.getElementById(id);
 
 // the keys of an entry, in the order in which they are chosen: a choice leaves the later ones what there is with it
 const KEYS = [
-  ["dataset", "Data set"], ["family", "Model"], ["beta", "β"], ["d_z", "d_z"], ["seed", "Training seed"], ["loss", "Attack"],
+  ["dataset", "Data set"], ["family", "Model"], ["beta", "β"], ["d_z", "d_z"], ["seed", "Seed"], ["loss", "Attack"],
 ];
 const state = { entry: null, pair: 0, row: 0 };
 
@@ -36,6 +36,7 @@ function choose(wanted, pair = state.pair, row = state.row) {
   state.pair = Math.min(Math.max(0, Math.round(pair) || 0), state.entry.packed.length - 1);
   // of the λ with pictures, the one nearest in rank
   state.row = state.entry.shown.reduce((a, b) => (Math.abs(b - row) < Math.abs(a - row) ? b : a));
+  byId("wrong").textContent = "";
   showControls();
   showNumbers();
   showCurve();
@@ -45,12 +46,50 @@ function choose(wanted, pair = state.pair, row = state.row) {
 
 const montageRow = () => state.entry.montage[state.pair];
 
+// --- robust pairs ----------------------------------------------------------------------------------------------------------
+
+const FOOLED = 0.5; // (A − T)/(O − T) below it: nearer to the target's reconstruction than to the original's
+
+/** The row of λ with the smallest distortion that fools a pair, if one does; how near the others come; that size. */
+function fooling(entry, pair) {
+  const [original, target] = [entry.original_distance[pair], entry.target_distance[pair]];
+  let best = { row: null, norm: Infinity, ratio: Infinity };
+  for (const row of entry.shown) {
+    const ratio = (entry.adversarial_distance[row][pair] - target) / (original - target);
+    const norm = entry.norm[row][pair];
+    if (ratio < FOOLED && norm < best.norm) best = { ...best, row, norm };
+    best.ratio = Math.min(best.ratio, ratio);
+  }
+  return best;
+}
+
+/** The pairs from the least to the most robust: by the smallest distortion that fools them, then by how near it comes. */
+function byRobustness(entry) {
+  const found = entry.packed.map((_, pair) => ({ pair, ...fooling(entry, pair) }));
+  return found.sort((a, b) => (a.norm === b.norm ? a.ratio - b.ratio : a.norm - b.norm));
+}
+
+function jump(share) {
+  const order = byRobustness(state.entry);
+  const { pair, row } = order[Math.round(share * (order.length - 1))];
+  choose(state.entry, pair, row ?? state.entry.montage[pair]);
+}
+
 // --- the address -----------------------------------------------------------------------------------------------------------
 
+/** λ as a power of two with up to three decimals, such as 2^-20 or 2^5.306; in text with raised digits. */
+const power = (lambda) => `2^${Number(Math.log2(lambda).toFixed(3))}`;
+const RAISED = Object.fromEntries([..."-.0123456789"].map((sign, i) => [sign, [..."⁻·⁰¹²³⁴⁵⁶⁷⁸⁹"][i]]));
+const raised = (lambda) => "2" + [...power(lambda).slice(2)].map((sign) => RAISED[sign]).join("");
+
+/** A number, or a power of two as the address has it. */
+const parse = (value) => (value.startsWith("2^") ? 2 ** Number(value.slice(2) || NaN) : Number(value || NaN));
+
 function remember() {
-  const parts = [...KEYS.map(([key]) => [key, state.entry[key]]), ["pair", state.pair], ["lambda", state.row]];
+  const parts = KEYS.map(([key]) => `${key}=${encodeURIComponent(state.entry[key])}`);
+  parts.push(`pair=${state.pair}`, `lambda=${power(state.entry.lambdas[state.row])}`);
   try {
-    history.replaceState(null, "", "#" + new URLSearchParams(parts));
+    history.replaceState(null, "", "#" + parts.join("&"));
   } catch {
     // a page inside another one may have no address of its own
   }
@@ -59,8 +98,25 @@ function remember() {
 function remembered() {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   const numbers = ["beta", "d_z", "seed", "pair", "lambda"].filter((key) => key in given);
-  numbers.forEach((key) => (given[key] = Number(given[key])));
+  numbers.forEach((key) => (given[key] = parse(given[key])));
   return given;
+}
+
+/** Show what the address names; what it does not name is as in `otherwise`. Say where the page has no such attack. */
+function follow(otherwise) {
+  const given = remembered();
+  const entry = nearest({ ...otherwise, ...given });
+  const pair = Math.min(Math.max(0, Math.round(given.pair ?? state.pair) || 0), entry.packed.length - 1);
+  const distance = (row) => Math.abs(Math.log2(entry.lambdas[row] / given.lambda));
+  const nearestRow = given.lambda > 0 ? entry.shown.reduce((a, b) => (distance(b) < distance(a) ? b : a)) : entry.montage[pair];
+  choose(entry, pair, nearestRow);
+  const shown = { ...entry, pair: state.pair, lambda: entry.lambdas[state.row] };
+  const same = (key) => (key === "lambda" ? distance(state.row) < 0.002 : shown[key] === given[key]);
+  const known = [...KEYS.map(([key]) => key), "pair", "lambda"];
+  const wrong = Object.keys(given).filter((key) => !known.includes(key) || !same(key));
+  byId("wrong").textContent = wrong.length
+    ? `The address asks for ${wrong.map((key) => `${key} = ${given[key]}`).join(", ")}, which this page has not. Shown is the nearest attack.`
+    : "";
 }
 
 // --- controls ----------------------------------------------------------------------------------------------------------------
@@ -85,6 +141,8 @@ function makeControls() {
   byId("pair").addEventListener("input", (event) => choose(state.entry, Number(event.target.value)));
   byId("lambda").addEventListener("input", (event) => choose(state.entry, state.pair, state.entry.shown[event.target.value]));
   byId("montage").addEventListener("click", () => choose(state.entry, state.pair, montageRow()));
+  Object.entries({ least: 0, median: 0.5, most: 1 }).forEach(([id, share]) => byId(id).addEventListener("click", () => jump(share)));
+  byId("copy").addEventListener("click", copy);
   byId("log").addEventListener("change", showCurve);
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   byId("rule").textContent = data.rule;
@@ -94,15 +152,20 @@ function showControls() {
   const { entry, pair, row } = state;
   KEYS.forEach(([key], k) => {
     const all = values(entry, k);
-    const names = all.map((value) => (key === "family" ? data.entries.find((e) => e.family === value).name : String(value)));
+    const named = { family: "name", loss: "title" }[key];
+    const names = all.map((value) => (named ? data.entries.find((e) => e[key] === value)[named] : String(value)));
     byId(key).replaceChildren(...names.map((name) => element("option", name)));
     byId(key).selectedIndex = all.indexOf(entry[key]);
   });
   byId("masked").textContent = entry.masked && `† Attack too weak by its checks, do not call this model robust: ${entry.masked}.`;
   const [image, target] = entry.pairs[pair];
   slider("pair", pair, entry.packed.length, `${pair + 1} of ${entry.of_pairs}`, `pair ${pair + 1}: image ${image}, target ${target}`);
-  const lambda = text(entry.lambdas[row]);
+  const lambda = `${raised(entry.lambdas[row])} = ${text(entry.lambdas[row])}`;
   slider("lambda", entry.shown.indexOf(row), entry.shown.length, lambda, `λ ${lambda}`);
+  const { norm } = fooling(entry, pair);
+  byId("fooled").textContent = norm < Infinity
+    ? `This pair is fooled from ‖d‖₂ = ${text(Number(norm.toPrecision(3)))} on.` : "No λ fools this pair.";
+  byId("code").textContent = python();
 }
 
 function slider(id, value, count, shown, spoken) {
@@ -121,12 +184,18 @@ const PICTURES = [
   ["target_reconstruction", "rec(xₜ)"],
 ];
 
+const READING = "Above: what the encoder is given. Below: what the decoder makes of one sample of its posterior (rec).";
+
 function makePictures() {
   for (const [name, title] of PICTURES) {
-    const figure = element("figure", "", name ? {} : { class: "empty", "aria-hidden": "true" });
+    if (!name) {
+      byId("pictures").append(element("p", READING, { class: "hint" }));
+      continue;
+    }
+    const figure = element("figure");
     const caption = element("figcaption", title);
     caption.append(element("small", "", { id: `${name}-note` }));
-    figure.append(caption, element("canvas", "", name ? { id: `${name}-picture`, role: "img", "aria-label": title } : {}));
+    figure.append(caption, element("canvas", "", { id: `${name}-picture`, role: "img", "aria-label": title }));
     byId("pictures").append(figure);
   }
 }
@@ -219,15 +288,41 @@ function showNumbers() {
   byId("numbers").replaceChildren(...tables);
 }
 
+// --- the same attack in Python -----------------------------------------------------------------------------------------------------
+
+/** The lines that load the shown row, run in the study's folder. */
+function python() {
+  const { entry, pair, row } = state;
+  const equal = [...KEYS.map(([key]) => [key, entry[key]]), ["snapshot", entry.snapshot], ["pair", pair]];
+  const query = equal.map(([key, value]) => `${key} == ${JSON.stringify(value)}`).join(" and ");
+  return [
+    "import h5py, pandas as pd",
+    `row = pd.read_parquet("results/tables/attacks.parquet").query(${JSON.stringify(query).replaceAll('\\"', "'")}).sort_values("lambda").iloc[${row}]`,
+    `d = h5py.File(${JSON.stringify(entry.file)})["distortion"][${row}, ${pair}]  # channels, height, width`,
+  ].join("\n");
+}
+
+async function copy() {
+  try {
+    await navigator.clipboard.writeText(python());
+    byId("copied").textContent = "copied";
+  } catch {
+    getSelection().selectAllChildren(byId("code"));
+    byId("copied").textContent = "selected: copy it with Ctrl-C";
+  }
+}
+
 // --- curve -----------------------------------------------------------------------------------------------------------------------
 
+const OTHERS = "#a9a9a9";
+const dark = matchMedia("(prefers-color-scheme: dark)");
 const named = (entry) => `${entry.name}, β = ${entry.beta}${entry.masked ? " †" : ""}`;
 
 function line(entry, pair, look) {
   const order = entry.lambdas.map((_, i) => i).sort((a, b) => entry.norm[a][pair] - entry.norm[b][pair]);
   return {
     x: order.map((i) => entry.norm[i][pair]), y: order.map((i) => entry.divergence[i][pair]),
-    customdata: order.map((i) => [i, text(entry.lambdas[i])]), name: named(entry), ...look,
+    customdata: order.map((i) => [i, raised(entry.lambdas[i])]), name: named(entry), ...look,
     hovertemplate: "λ = %{customdata[1]}<br>‖d‖₂ = %{x:.4g}<br>divergence %{y:.4g}<extra>%{fullData.name}</extra>",
   };
 }
@@ -241,31 +336,34 @@ function others() {
 function showCurve() {
   if (typeof Plotly === "undefined") return; // its script comes last, so that the pictures need not wait for it
   const { entry, pair, row } = state;
-  const colour = entry.colour;
+  const [ink, paper, grid] = ["--ink", "--paper", "--line"].map((name) => getComputedStyle(document.body).getPropertyValue(name));
+  const colour = dark.matches && entry.colour === data.black ? ink : entry.colour;
   const traces = others().map((other) => line(other, pair, {
-    mode: "lines", line: { color: "#c4c4c4", width: 1 }, legendgroup: "others", showlegend: false,
+    mode: "lines", line: { color: OTHERS, width: 1 }, legendgroup: "others", showlegend: false,
   }));
   traces.push(line(entry, pair, {
     mode: "lines+markers", line: { color: colour, width: 1.5 }, marker: { size: 6, color: colour }, cliponaxis: false,
   }));
   traces.push({
-    x: [entry.norm[row][pair]], y: [entry.divergence[row][pair]], mode: "markers", name: `λ = ${text(entry.lambdas[row])}`,
-    marker: { size: 14, color: "#fff", line: { color: colour, width: 3 } }, hoverinfo: "skip", cliponaxis: false,
+    x: [entry.norm[row][pair]], y: [entry.divergence[row][pair]], mode: "markers", name: `λ = ${raised(entry.lambdas[row])}`,
+    marker: { size: 14, color: paper, line: { color: colour, width: 3 } }, hoverinfo: "skip", cliponaxis: false,
   });
   if (traces.length > 2) {
-    traces.push({ x: [null], y: [null], mode: "lines", line: { color: "#c4c4c4" }, name: "other models, same pair" });
+    traces.push({ x: [null], y: [null], mode: "lines", line: { color: OTHERS }, name: "other models, same pair" });
   }
   const level = entry.initial_divergence[row][pair];
   const logarithmic = byId("log").checked;
+  const axis = { zeroline: false, rangemode: "tozero", gridcolor: grid, exponentformat: "power" };
   const layout = {
-    margin: { l: 60, r: 10, t: 8, b: 42 }, font: { family: "system-ui, sans-serif", size: 12, color: "#222" },
-    xaxis: { title: { text: "‖d‖₂, images in [0,1]" }, rangemode: "tozero", zeroline: false },
-    yaxis: { title: { text: `divergence, ${entry.unit}` }, type: logarithmic ? "log" : "linear", rangemode: "tozero", zeroline: false },
-    legend: { x: 1, xanchor: "right", y: 1, bgcolor: "rgba(255,255,255,0.7)" }, hovermode: "closest",
+    margin: { l: 64, r: 10, t: 34, b: 42 }, font: { family: "system-ui, sans-serif", size: 12, color: ink },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
+    xaxis: { ...axis, title: { text: "distortion ‖d‖₂, images in [0,1]" } },
+    yaxis: { ...axis, title: { text: `divergence, ${entry.unit}` }, type: logarithmic ? "log" : "linear", dtick: logarithmic ? 1 : undefined },
+    legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)", traceorder: "normal" },
     shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, line: { color: "#888", width: 1, dash: "dot" } }],
     annotations: [{
-      xref: "paper", x: 0, xanchor: "left", y: logarithmic ? Math.log10(level) : level, yanchor: "bottom", showarrow: false,
-      text: "Δ₀, no distortion", font: { size: 10, color: "#666" },
+      xref: "paper", x: 1, xanchor: "right", y: logarithmic ? Math.log10(level) : level, yanchor: "bottom", showarrow: false,
+      text: "Δ₀, no distortion", font: { size: 10, color: "#888" },
     }],
   };
   Plotly.react(byId("curve"), traces, layout, { displayModeBar: false, responsive: true });
@@ -286,10 +384,7 @@ function startCurve() {
 
 makeControls();
 makePictures();
-const given = remembered();
-choose({ ...data.start, ...given }, given.pair || 0, 0);
-choose(state.entry, state.pair, given.lambda ?? montageRow());
-window.addEventListener("hashchange", () => {
-  const now = remembered();
-  choose({ ...state.entry, ...now }, now.pair, now.lambda);
-});
+follow(data.start);
+byId("answer").open = innerWidth > 1000 && innerHeight > 800;
+window.addEventListener("hashchange", () => follow(state.entry));
+dark.addEventListener("change", showCurve);

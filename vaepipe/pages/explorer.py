@@ -152,7 +152,8 @@ def entry(source: Source, arrays: Mapping[str, np.ndarray], step: int) -> dict:
     rows = shown(len(arrays["lambdas"]), step)
     kept = len(arrays["x"])
     facts: dict[str, Any] = {"name": family.label, "colour": family.colour}
-    facts |= {"loss": source.loss, "unit": loss.unit, "masked": source.masked, "shape": arrays["x"].shape[1:]}
+    facts |= {"loss": source.loss, "title": loss.title, "unit": loss.unit, "file": source.attack}
+    facts |= {"masked": source.masked, "shape": arrays["x"].shape[1:]}
     facts |= {"lambdas": digits(arrays["lambdas"]), "shown": rows, "of_pairs": len(arrays["pairs"])}
     facts |= {"montage": [best_lambda(distance) for distance in arrays["adversarial_distance"].T]}
     facts |= {**numbers(arrays), "pairs": arrays["pairs"][:kept].tolist()}
@@ -163,21 +164,33 @@ def entry(source: Source, arrays: Mapping[str, np.ndarray], step: int) -> dict:
 # --- the page -----------------------------------------------------------------------------------------
 
 
-def render(level: Level, entries: list[dict], rule: str, start: Cell) -> str:
+def render(level: Level, entries: list[dict], rule: str, start: Cell, answer: str) -> str:
     """Return the page as HTML.
 
     Args:
         entries: of the level's sources.
         rule: what was left out, in words.
         start: the model that is shown first.
+        answer: what the study found, in words.
     """
-    data = {"entries": entries, "rule": rule, "start": vars(start)}
+    data = {"entries": entries, "rule": rule, "start": vars(start), "black": find_family("vae").colour}
     study = ", ".join(dict.fromkeys(source.cell.dataset for source in level.sources))
-    return pages.render("explorer.html", data=pages.inert(data), plotly=pages.plotly(), study=study)
+    return _page(pages.inert(data), study, answer)
+
+
+def _page(data: str, study: str, answer: str) -> str:
+    return pages.render("explorer.html", data=data, plotly=pages.plotly(), study=study, answer=answer)
 
 
 def explore(
-    sources: Sequence[Source], read: Read, n_lambdas: int, n_pairs: int, budget: int, beta: float, d_z: int
+    sources: Sequence[Source],
+    read: Read,
+    n_lambdas: int,
+    n_pairs: int,
+    budget: int,
+    beta: float,
+    d_z: int,
+    answer: str = "",
 ) -> str | None:
     """Return the page as HTML, or None if not even the last of `levels` is small enough.
 
@@ -186,15 +199,16 @@ def explore(
         n_lambdas, n_pairs: of the data set that has most.
         budget: bytes that the page may have.
         beta, d_z: of the models that are shown first, and kept last.
+        answer: what the study found, in words.
     """
-    frame = len(pages.render("explorer.html", data="", plotly=pages.plotly(), study="").encode())
+    frame = len(_page("", "", answer).encode())
     for level in levels(sources, n_lambdas, n_pairs, beta, d_z):
         entries = _entries(level, read, budget - frame)
         if entries is not None:
             rule = left_out(level, len(sources), n_lambdas, n_pairs)
             dataset = sources[0].cell.dataset
             cells = [source.cell for source in level.sources if source.cell.dataset == dataset]
-            return render(level, entries, rule, shown_first(cells, beta, d_z)[-1])
+            return render(level, entries, rule, shown_first(cells, beta, d_z)[-1], answer)
     return None
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import pandas as pd
 import yaml
+from markupsafe import Markup
 
 from vaepipe import pages
 from vaepipe.study.jobs import HANDED_OVER
@@ -16,7 +20,17 @@ from vaepipe.study.jobs import HANDED_OVER
 MOST = 500
 """Rows of a figure's numbers that are shown."""
 CLAIMS = ("claim", "data set", "attack", "statistic", "estimate [95 %]", "n", "verdict", "figure", "note")
-BRIEF = ("claim", "data set", "attack", "estimate [95 %]", "verdict")
+ICONS = {
+    "holds": ("✓", "holds"),
+    "does not hold": ("✗", "does-not-hold"),
+    "undecided at this n": ("?", "undecided"),
+}
+"""Verdict → its sign, and its class in the page; other verdicts mean that the study cannot test a claim."""
+TRUST = ("success", "distortion", "relative_loss", "target_nll", "ball", "adversarial_loss", "frontier")
+"""The order in which figures are to be believed: image space first, then losses in units of their own, then
+the rest as the registry has them."""
+ADDRESS = ("dataset", "family", "beta", "d_z", "seed", "loss", "pair", "lambda")
+"""Columns of a table that the explorer's address can hold."""
 TIMES = (
     "data set",
     "stage",
@@ -29,6 +43,17 @@ TIMES = (
 )
 
 
+class Picture(NamedTuple):
+    """A figure: its name, the address of its PNG (relative or ``data:``), the paragraphs of its caption."""
+
+    name: str
+    address: str
+    caption: Sequence[str]
+
+    def item(self) -> dict[str, Any]:
+        return {"picture": self.address, "alt": in_words(self.name), "caption": self.caption}
+
+
 class Run(NamedTuple):
     """The last run of a job: its stage, data set and first file, and what Snakemake measured of it."""
 
@@ -38,55 +63,157 @@ class Run(NamedTuple):
     measured: Mapping[str, object]
 
 
-def claims(table: pd.DataFrame, brief: bool = False) -> str:
-    """Return the page of claims with their statistics and verdicts; in brief only the table, with fewer
-    columns.
+def claims(table: pd.DataFrame) -> str:
+    """Return the page of claims with their statistics and verdicts.
 
     Args:
         table: as `vaepipe.claims.judge` returns it.
     """
-    columns = BRIEF if brief else CLAIMS
-    texts = ("dataset", "loss", "statistic", "n", "figure", "note")
     rows = []
-    for row in table.fillna(dict.fromkeys(texts, "")).itertuples():
-        estimate = "–"
-        if pd.notna(row.estimate):
-            estimate = f"{row.estimate:.3g} [{row.low:.3g}, {row.high:.3g}]"
+    for row in _filled(table).itertuples():
         figure = row.figure.replace("_", " ")
-        cells = [
-            row.claim,
-            row.dataset,
-            row.loss,
-            row.statistic,
-            estimate,
-            row.n,
-            row.verdict,
-            figure,
-            row.note,
-        ]
-        by_column = dict(zip(CLAIMS, cells))
-        rows.append([by_column[name] for name in columns])
-    part = {"columns": list(columns), "rows": rows}
-    if brief:
-        return pages.render("table.html", item=part)
+        estimate = _estimate(row) or "–"
+        rows.append(
+            [row.claim, row.dataset, row.loss, row.statistic, estimate, row.n, row.verdict, figure, row.note]
+        )
     intro = (
         "What the two posts claim, in their order, and what this study finds: the statistic that "
         "decides, its 95 % interval "
         "over image pairs and training seeds, and the verdict, which is about this study's models only."
     )
+    part = {"columns": list(CLAIMS), "rows": rows}
     return pages.render("page.html", title="Claims", intro=intro, parts=[part])
 
 
-def numbers(name: str, table: pd.DataFrame) -> str:
-    """Return the page with the numbers that a figure shows."""
-    shown = table.head(MOST)
-    cells = shown.astype(object).where(shown.notna(), "–").values
-    rows = [[f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in cells]
-    intro = f"What the figure shows, from results/figures/{name}.csv."
+def _filled(table: pd.DataFrame) -> pd.DataFrame:
+    return table.fillna(dict.fromkeys(("dataset", "loss", "statistic", "n", "figure", "note"), ""))
+
+
+def _estimate(row: Any) -> str:
+    return f"{row.estimate:.3g} [{row.low:.3g}, {row.high:.3g}]" if pd.notna(row.estimate) else ""
+
+
+def answer(paragraph: str, picture: Picture | None, table: pd.DataFrame) -> Markup:
+    """Return the study's answer as a part of a page: a paragraph, the main figure, a verdict on each claim.
+
+    Args:
+        table: as `vaepipe.claims.judge` returns it.
+    """
+    verdicts = []
+    for row in _filled(table).itertuples():
+        icon, kind = ICONS.get(row.verdict, ("–", "untestable"))
+        where = ", ".join(part for part in (row.dataset, row.loss) if part)
+        evidence = f"{row.statistic} = {_estimate(row)}" if _estimate(row) else ""
+        why = "; ".join(part for part in (evidence, row.note) if part)
+        verdicts.append(
+            {
+                "icon": icon,
+                "kind": kind,
+                "claim": row.claim,
+                "where": where,
+                "verdict": row.verdict,
+                "why": why,
+            }
+        )
+    untestable = [verdict for verdict in verdicts if verdict["kind"] == "untestable"]
+    judged = [verdict for verdict in verdicts if verdict["kind"] != "untestable"]
+    return Markup(
+        pages.render(
+            "answer.html",
+            paragraph=paragraph,
+            item=picture and picture.item(),
+            verdicts=judged,
+            untestable=untestable,
+        )
+    )
+
+
+def figure(picture: Picture, table: pd.DataFrame) -> str:
+    """Return the page of a figure: its picture, its caption and the numbers that it shows."""
+    cells = table.head(MOST)
+    values = cells.astype(object).where(cells.notna(), "–").values
+    rows = [[f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in values]
+    addresses = [explorer_address(row, "../../explorer.html") for _, row in cells.iterrows()]
+    columns = list(table.columns)
+    if any(addresses):
+        columns.append("explorer")
+        rows = [[*row, address or "–"] for row, address in zip(rows, addresses)]
+    title = f"The numbers: results/figures/{picture.name}.csv"
     if len(table) > MOST:
-        intro += f" Here are the first {MOST} of its {len(table):,} rows."
-    part = {"columns": list(table.columns), "rows": rows}
-    return pages.render("page.html", title=name.replace("_", " "), intro=intro, parts=[part])
+        title += f", the first {MOST} of {len(table):,} rows"
+    parts = [picture.item(), {"title": title, "columns": columns, "rows": rows}]
+    return pages.render("page.html", title=in_words(picture.name), intro="", parts=parts)
+
+
+def explorer_address(row: Mapping, page: str) -> str:
+    """Return the address in the explorer of the attack behind a row of a table; empty if it names none."""
+    if any(key not in row or pd.isna(row[key]) for key in ("dataset", "family", "loss")):
+        return ""
+    known = [(key, row[key]) for key in ADDRESS if key in row and pd.notna(row[key])]
+    return f"{page}#{urlencode([(key, _plain(key, value)) for key, value in known])}"
+
+
+def _plain(key: str, value: Any) -> str:
+    if key == "lambda" and value > 0:
+        return f"2^{round(math.log2(value), 3):g}"
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+
+def in_words(name: str) -> str:
+    """Return the name of a figure as a title: ``adversarial_loss`` as Adversarial loss."""
+    name, _, dataset = name.partition("/")
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:] + (f": {dataset}" if dataset else "")
+
+
+def index(
+    study: str,
+    made: str,
+    paragraph: str,
+    pictures: Sequence[Picture],
+    table: pd.DataFrame,
+    overview: pd.DataFrame | None,
+    absent: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Return the page that a reader opens first: the answer, all figures with captions, all models, links.
+
+    Args:
+        study: its data sets.
+        made: date and revision.
+        pictures: by relative address, the main figure first.
+        table: as `vaepipe.claims.judge` returns it.
+        overview: a row per model and attack, if the study attacks any.
+        absent: figure → what the study lacks to fill it.
+    """
+    links = [("../explorer.html", "The explorer: each attack in pictures")] if overview is not None else []
+    links += [("claims.html", "Claims with their statistics"), ("configuration.html", "Configuration")]
+    links += [("versions.html", "Versions"), ("times.html", "Run times")]
+    parts: list[dict[str, Any]] = [{"html": answer(paragraph, pictures[0] if pictures else None, table)}]
+    parts.append({"title": "More", "links": links})
+    if overview is not None:
+        parts.append({"title": "All models and attacks (click on a column to sort)", **models(overview)})
+    for picture in pictures[1:]:
+        item = picture.item()
+        parts.append({**item, "title": in_words(picture.name), "id": picture.name})
+    lines = [f"{in_words(name)}: needs {what}." for name, what in absent.items()]
+    parts += [{"title": "Figures that this study cannot fill", "lines": lines}] if lines else []
+    title = "How far can a variational autoencoder be fooled?"
+    return pages.render("page.html", title=title, intro=f"{study}. {made}", parts=parts)
+
+
+def models(overview: pd.DataFrame) -> dict[str, Any]:
+    """Return a table of all models and attacks, each with its address in the explorer."""
+    shown = overview.drop(columns=[name for name in overview if name.endswith(("_low", "_high"))])
+    rows = []
+    for (_, row), (_, cells) in zip(overview.iterrows(), shown.iterrows()):
+        texts = []
+        for name, value in cells.items():
+            text = "–" if pd.isna(value) else f"{value:.3g}" if isinstance(value, float) else str(value)
+            if f"{name}_low" in row and pd.notna(value):
+                text += f" [{row[f'{name}_low']:.3g}, {row[f'{name}_high']:.3g}]"
+            texts.append(text)
+        rows.append([*texts, explorer_address(row, "../explorer.html") or "–"])
+    return {"columns": [*map(str, shown.columns), "explorer"], "rows": rows}
 
 
 def configuration(config: dict) -> str:

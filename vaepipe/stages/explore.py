@@ -1,7 +1,7 @@
 """Stage: the explorer, one page in which every attack can be looked at.
 
-python -m vaepipe.stages.explore --config config.json [--jobs DIGEST] --robustness robustness.csv --out
-explorer.html
+python -m vaepipe.stages.explore --config config.json [--jobs DIGEST] --robustness robustness.csv
+--headline headline.txt --out explorer.html
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from vaepipe.storage.h5 import open_h5
 from vaepipe.storage.tables import read_table
 from vaepipe.study.cells import Cell
 from vaepipe.study.jobs import Job, of_stage, output, read_jobs
+from vaepipe.study.progress import first_paragraph
 from vaepipe.study.settings import Plot
 from vaepipe.study.study import Study
 
@@ -67,11 +68,12 @@ def read(source: Source, pairs: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def explore(attacks: Sequence[Source], budget: int, plot: Plot) -> str:
+def explore(attacks: Sequence[Source], budget: int, plot: Plot, answer: str = "") -> str:
     """Return the page as HTML.
 
     Args:
         budget: bytes that the page may have.
+        answer: what the study found, in words.
 
     Raises:
         DataError: nothing was attacked, or the page cannot be made small enough.
@@ -82,7 +84,7 @@ def explore(attacks: Sequence[Source], budget: int, plot: Plot) -> str:
     for source in {source.cell.dataset: source for source in attacks}.values():
         with open_h5(source.attack, "attack") as file:
             n_lambdas, n_pairs = max(n_lambdas, len(file["lambdas"])), max(n_pairs, len(file["pairs"]))
-    page = explorer.explore(attacks, read, n_lambdas, n_pairs, budget, plot.beta, plot.d_z)
+    page = explorer.explore(attacks, read, n_lambdas, n_pairs, budget, plot.beta, plot.d_z, answer)
     if page is None:
         size = f"{budget / MEGABYTE:.3g} MB"
         raise DataError(f"explorer: {size} do not hold one pair of the montage's models; allow more")
@@ -99,11 +101,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--robustness", required=True, type=Path, help="table robustness, for its flags (.csv)"
     )
+    parser.add_argument(
+        "--headline", type=Path, help="summary of the study, which begins with its answer (.txt)"
+    )
     parser.add_argument("--out", required=True, type=Path, help="page to write (.html)")
     args = parser.parse_args(argv)
     attacks = sources(read_jobs(args.config, args.jobs), reasons(args.robustness))
     plot = Study.read(args.config).plot
-    page = explore(attacks, int(plot.explorer_megabytes * MEGABYTE), plot)
+    answer = first_paragraph(args.headline) if args.headline else ""
+    page = explore(attacks, int(plot.explorer_megabytes * MEGABYTE), plot, answer)
     with atomic(args.out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"{args.out}: {args.out.stat().st_size / MEGABYTE:.1f} MB")

@@ -1,25 +1,32 @@
-"""Stage: pages of the report that are no pictures: claims, the numbers of each figure, configuration,
-versions, run times.
+"""Stage: pages of the report: its first page, claims, each figure with its numbers, configuration, versions,
+run times.
 
-python -m vaepipe.stages.report --config config.json [--jobs DIGEST] --claims claims.csv --figures NAME …
---out FOLDER
+python -m vaepipe.stages.report --config config.json [--jobs DIGEST] --claims claims.csv
+--headline headline.txt [--overview overview.csv] --figures NAME … --out FOLDER
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from vaepipe.pages import report
+from vaepipe.pages.report import Picture
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.h5 import open_h5, read_text
 from vaepipe.storage.provenance import LIBRARIES
 from vaepipe.storage.tables import read_table
 from vaepipe.study.jobs import STAGES, Job, of_stage, read_jobs
+from vaepipe.study.progress import first_paragraph
+from vaepipe.study.study import Study
+
+FIGURES = Path("results/figures")
 
 WITH_VERSIONS = ("evaluate", "attack", "ball", "measure")
 """Stages whose files are asked for the versions that made them."""
@@ -53,15 +60,73 @@ def times(listed: Sequence[Job]) -> str:
     return report.times(runs, absent)
 
 
+def picture(name: str, embedded: bool) -> Picture:
+    """Return a figure of the study with its caption; embedded in the page, or by its address from the folder
+    of the report's pages."""
+    path = FIGURES / f"{name}.png"
+    address = f"../figures/{name}.png"
+    if embedded:
+        address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    caption = path.with_suffix(".txt")
+    paragraphs = caption.read_text(encoding="utf-8").strip().split("\n\n") if caption.exists() else []
+    return Picture(name, address, paragraphs)
+
+
+def made(listed: Sequence[Job]) -> str:
+    """Return when the newest of a study's files was made, and by which revision of the code, in words."""
+    files = [Path(job.output) for job in of_stage(listed, *WITH_VERSIONS)]
+    if not files:
+        return ""
+    newest = max(files, key=lambda path: path.stat().st_mtime)
+    day = datetime.fromtimestamp(newest.stat().st_mtime, UTC).strftime("%d %B %Y").lstrip("0")
+    with open_h5(newest, STAGES[of_kind(listed, newest)].kind) as file:
+        return f"Computed on {day} by revision {read_text(file, 'git')} of vaepipe."
+
+
+def of_kind(listed: Sequence[Job], path: Path) -> str:
+    """Return the stage that wrote a file."""
+    return next(job.stage for job in listed if Path(job.output) == path)
+
+
+def by_trust(names: Sequence[str]) -> list[str]:
+    """Return figures in the order in which they are to be believed."""
+    first = [name for name in report.TRUST if name in names]
+    return first + [name for name in names if name not in first]
+
+
+def pages_of(args: argparse.Namespace, config: dict) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each page."""
+    listed, table = read_jobs(args.config, args.jobs), read_table(args.claims)
+    study, names = Study.read(args.config), by_trust(args.figures)
+    paragraph = first_paragraph(args.headline)
+    yield "claims", report.claims(table)
+    main_figure = picture(names[0], embedded=True) if names else None
+    yield "answer", report.answer(paragraph, main_figure, table)
+    overview = read_table(args.overview) if args.overview else None
+    pictures = [picture(name, embedded=False) for name in names]
+    title = ", ".join(study.names)
+    yield "index", report.index(title, made(listed), paragraph, pictures, table, overview)
+    yield "configuration", report.configuration(config)
+    yield "versions", versions(listed)
+    yield "times", times(listed)
+    for name in names:
+        yield (
+            f"figures/{name}",
+            report.figure(picture(name, embedded=True), read_table(FIGURES / f"{name}.csv")),
+        )
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the stage with command-line arguments."""
     parser = argparse.ArgumentParser(
-        prog="python -m vaepipe.stages.report", description="Make the report's pages that are no figures."
+        prog="python -m vaepipe.stages.report", description="Make the report's pages."
     )
     parser.add_argument("--config", required=True, type=Path, help="effective configuration (.json)")
     parser.add_argument("--jobs", default="", help="digest of the study's jobs, to compare with")
     parser.add_argument("--claims", required=True, type=Path, help="table of vaepipe.claims (.csv)")
-    numbers = "figures with numbers in results/figures/NAME.csv"
+    parser.add_argument("--headline", required=True, type=Path, help="summary of the study (.txt)")
+    parser.add_argument("--overview", type=Path, help="table of all models and attacks (.csv)")
+    numbers = "figures in results/figures, each as NAME.png, NAME.csv and NAME.txt, its caption"
     parser.add_argument("--figures", nargs="*", default=[], metavar="NAME", help=numbers)
     folder = "folder for the pages, and figures/NAME for the numbers"
     parser.add_argument("--out", required=True, type=Path, help=folder)
@@ -70,16 +135,7 @@ def main(argv: list[str] | None = None) -> None:
         config = json.loads(args.config.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{args.config}: not readable as JSON; delete it to have it made again") from error
-    listed, table = read_jobs(args.config, args.jobs), read_table(args.claims)
-    made = {"claims": report.claims(table), "verdicts": report.claims(table, brief=True)}
-    made |= {
-        "configuration": report.configuration(config),
-        "versions": versions(listed),
-        "times": times(listed),
-    }
-    for name in args.figures:
-        made[f"figures/{name}"] = report.numbers(name, read_table(f"results/figures/{name}.csv"))
-    for name, page in made.items():
+    for name, page in pages_of(args, config):
         with atomic(args.out / f"{name}.html") as temporary:
             temporary.write_text(page, encoding="utf-8")
 

@@ -72,7 +72,7 @@ def _tables() -> dict[str, str]:
     }
 
 
-REPORT_PAGES = ("claims", "verdicts", "configuration", "versions", "times")
+REPORT_PAGES = ("index", "answer", "claims", "configuration", "versions", "times")
 
 STAGES: dict[str, Stage] = {
     "config": Stage({"config": "results/config.json"}, "logs/config.log"),

@@ -138,13 +138,21 @@ def plan_stage(
     return stage
 
 
-def plan(study: Study, folder: Path, gpu: bool) -> str:
-    """Return the plan as text: a row per stage, their sum, the largest jobs, and what is not known."""
+def plan_stages(
+    study: Study, folder: Path
+) -> tuple[dict[str, StagePlan], dict[Job, Size], dict[Job, dict[str, float]]]:
+    """Return the plan of each stage that costs time, the sizes of its jobs, and what finished jobs took."""
     listed = [job for job in jobs(study) if job.stage in COUNTED]
     sizes = {job: size(study, job) for job in listed}
     known = {job: row for job in listed if (row := read_benchmark(folder / job.benchmark))}
     by_stage = {name: [job for job in listed if job.stage == name] for name in COUNTED}
     stages = {name: plan_stage(part, sizes, known, folder) for name, part in by_stage.items() if part}
+    return stages, sizes, known
+
+
+def plan(study: Study, folder: Path, gpu: bool) -> str:
+    """Return the plan as text: a row per stage, their sum, the largest jobs, and what is not known."""
+    stages, sizes, known = plan_stages(study, folder)
     lines = [HEADER, *(_line(name, stage, gpu) for name, stage in stages.items()), _total(stages, gpu)]
     return "\n".join([*_aligned(lines), "", *_largest(stages, sizes, known), *_remarks(stages, folder)])
 

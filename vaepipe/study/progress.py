@@ -1,0 +1,70 @@
+"""Words about how far a study is: phases of the work, times, the ends of logs, and what to do at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PHASES = {
+    "data": ("config", "prepare"),
+    "models": ("train", "snapshot", "adopt"),
+    "evaluation": ("evaluate",),
+    "attacks": ("attack_block", "attack", "ball"),
+    "measures": ("measure",),
+    "tables": ("collect",),
+    "figures": ("plot", "plot_swissroll", "plot_montage", "headline", "claims"),
+    "pages": ("explorer", "report_pages"),
+}
+"""What people call the stages that belong together, in their order."""
+PHASE_OF = {stage: name for name, stages in PHASES.items() for stage in stages}
+
+
+def phase(stage: str) -> str:
+    """Return the phase of a stage; a stage that is none of this workflow is a phase by itself."""
+    return PHASE_OF.get(stage, stage)
+
+
+def n_jobs(count: int) -> str:
+    """Return a number of jobs in words."""
+    return f"{count} job{'s' if count != 1 else ''}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its two largest units, such as ``2 h 5 min``."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def tail(path: Path, count: int) -> list[str]:
+    """Return the last lines of a log; one line about it where there are none."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        return [f"({error.strerror})"]
+    omitted = [f"({len(lines) - count} lines before)"] if len(lines) > count else []
+    return omitted + lines[-count:] or ["(empty)"]
+
+
+def ending(results: Path) -> list[str]:
+    """Return the lines that end a run: what was found, where it is, how to open it, what to do next.
+
+    Args:
+        results: the folder of results of a finished study.
+    """
+    pages = (results / "report/index.html", results / "explorer.html")
+    return [
+        f"Found:  {first_paragraph(results / 'headline.txt')}",
+        f"Report: {pages[0]}; each attack: {pages[1]}",
+        "Open:   double-click, or xdg-open FILE; on another machine copy the folder results first",
+        f"Files:  {results / 'figures'} (PDF, PNG), {results / 'tables'}, headline.txt, claims.txt",
+        "Next:   your grid: make run CONFIG=my.yaml; your data and models: docs/your-data.md, your-model.md",
+    ]
+
+
+def first_paragraph(path: Path) -> str:
+    """Return the text up to the first empty line, on one line; empty without the file."""
+    if not path.exists():
+        return ""
+    return " ".join(path.read_text(encoding="utf-8").strip().split("\n\n")[0].split())

@@ -41,6 +41,9 @@ rule report_pages:
         outputs_of("evaluate", "attack", "ball", "measure"),
         claims=STAGES["claims"].outputs["csv"],
         headline=STAGES["headline"].outputs["headline"],
+        models=TABLES["models"],
+        robustness=TABLES["robustness"],
+        sums=TABLES["sums"],
         figures=FIGURE_FILES,
         config=CONFIG,
     output:
@@ -87,4 +90,4 @@ rule report_pages:
         "make the report's pages"
     shell:
         "python -m vaepipe.stages.report --config {input.config:q} --jobs {params.jobs:q} --claims {input.claims:q}"
-        " --headline {input.headline:q} --figures {params.figures:q} --out results/report > {log:q} 2>&1"
+        " --headline {input.headline:q} --models {input.models:q} --robustness {input.robustness:q} --figures {params.figures:q} --out results/report > {log:q} 2>&1"

@@ -830,7 +830,7 @@ def test_a_click_on_a_column_sorts_its_table_both_ways(browser, tables):
 def test_a_damaged_configuration_is_one_line_that_names_it(tmp_path):
     (tmp_path / "config.json").write_text('{"a": 1')
     words = ["--config", tmp_path / "config.json", "--claims", tmp_path / "c.csv", "--out", tmp_path / "out"]
-    words += ["--headline", tmp_path / "h.txt"]
+    words += ["--headline", tmp_path / "h.txt", "--models", "m.csv", "--robustness", "r.csv"]
     done = run_stage("report", *words)
     assert done.returncode == 1 and not (tmp_path / "out").exists()
     assert (

@@ -43,6 +43,14 @@ TIMES = (
 )
 
 
+OVERVIEW = (
+    "A click on the head of a column sorts by it. ELBO: in nats at β = 1, higher is better. AUDDC: the area "
+    "under the curve of what is left of the way to the target, over the size of the distortion; larger "
+    "is more robust. Success: the share of pairs fooled within half of the distance to the target. Intervals "
+    "are 95 % over images and pairs, without variation between trainings. Weak: why not to believe an attack."
+)
+
+
 class Picture(NamedTuple):
     """A figure: its name, the address of its PNG (relative or ``data:``), the paragraphs of its caption."""
 
@@ -172,7 +180,7 @@ def index(
     paragraph: str,
     pictures: Sequence[Picture],
     table: pd.DataFrame,
-    overview: pd.DataFrame | None,
+    overview: pd.DataFrame,
     absent: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the page that a reader opens first: the answer, all figures with captions, all models, links.
@@ -182,16 +190,18 @@ def index(
         made: date and revision.
         pictures: by relative address, the main figure first.
         table: as `vaepipe.claims.judge` returns it.
-        overview: a row per model and attack, if the study attacks any.
+        overview: as `vaepipe.analysis.overview.overview` returns it.
         absent: figure → what the study lacks to fill it.
     """
-    links = [("../explorer.html", "The explorer: each attack in pictures")] if overview is not None else []
+    links = [("../explorer.html", "The explorer: each attack in pictures")] if len(overview) else []
     links += [("claims.html", "Claims with their statistics"), ("configuration.html", "Configuration")]
     links += [("versions.html", "Versions"), ("times.html", "Run times")]
     parts: list[dict[str, Any]] = [{"html": answer(paragraph, pictures[0] if pictures else None, table)}]
     parts.append({"title": "More", "links": links})
-    if overview is not None:
-        parts.append({"title": "All models and attacks (click on a column to sort)", **models(overview)})
+    if len(overview):
+        parts.append(
+            {"title": "All models and attacks", "id": "models", "note": OVERVIEW, **models(overview)}
+        )
     for picture in pictures[1:]:
         item = picture.item()
         parts.append({**item, "title": in_words(picture.name), "id": picture.name})

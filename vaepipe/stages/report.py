@@ -2,7 +2,7 @@
 run times.
 
 python -m vaepipe.stages.report --config config.json [--jobs DIGEST] --claims claims.csv
---headline headline.txt [--overview overview.csv] --figures NAME … --out FOLDER
+--headline headline.txt --models models.csv --robustness robustness.csv --figures NAME … --out FOLDER
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from vaepipe.analysis.overview import overview
 from vaepipe.pages import report
 from vaepipe.pages.report import Picture
 from vaepipe.storage.atomic import atomic
@@ -102,10 +103,10 @@ def pages_of(args: argparse.Namespace, config: dict) -> Iterator[tuple[str, str]
     yield "claims", report.claims(table)
     main_figure = picture(names[0], embedded=True) if names else None
     yield "answer", report.answer(paragraph, main_figure, table)
-    overview = read_table(args.overview) if args.overview else None
+    table_of_all = overview(read_table(args.models), read_table(args.robustness))
     pictures = [picture(name, embedded=False) for name in names]
     title = ", ".join(study.names)
-    yield "index", report.index(title, made(listed), paragraph, pictures, table, overview)
+    yield "index", report.index(title, made(listed), paragraph, pictures, table, table_of_all)
     yield "configuration", report.configuration(config)
     yield "versions", versions(listed)
     yield "times", times(listed)
@@ -125,7 +126,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--jobs", default="", help="digest of the study's jobs, to compare with")
     parser.add_argument("--claims", required=True, type=Path, help="table of vaepipe.claims (.csv)")
     parser.add_argument("--headline", required=True, type=Path, help="summary of the study (.txt)")
-    parser.add_argument("--overview", type=Path, help="table of all models and attacks (.csv)")
+    parser.add_argument("--models", required=True, type=Path, help="table of models (.csv)")
+    parser.add_argument(
+        "--robustness", required=True, type=Path, help="table of attacks on each model (.csv)"
+    )
     numbers = "figures in results/figures, each as NAME.png, NAME.csv and NAME.txt, its caption"
     parser.add_argument("--figures", nargs="*", default=[], metavar="NAME", help=numbers)
     folder = "folder for the pages, and figures/NAME for the numbers"

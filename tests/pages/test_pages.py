@@ -672,16 +672,17 @@ def test_the_pictures_fill_the_window_and_nothing_is_wider_than_it(explorer, siz
     set_size(explorer, *size)
     width = explorer.wait("document.getElementById('x-picture').getBoundingClientRect().width")
     assert width > min(0.4 * size[0], 0.19 * size[1])
-    assert explorer.run("return document.documentElement.scrollWidth") <= size[0]
+    explorer.wait(f"document.documentElement.scrollWidth <= {size[0]}")  # as soon as the curve is drawn anew
     clipped = (
         "return [...document.querySelectorAll('select')].filter(s => s.scrollWidth > s.clientWidth).length"
     )
     assert explorer.run(clipped) == 0
-    legend, plot = explorer.run(
-        "return ['.legend', '.cartesianlayer .plot'].map(s => document.querySelector('#curve ' + s)"
-        ".getBoundingClientRect().toJSON())"
+    legend, top = explorer.run(
+        "const plot = document.getElementById('curve');"
+        "return [plot.querySelector('.legend').getBoundingClientRect().bottom,"
+        " plot.getBoundingClientRect().top + plot._fullLayout.yaxis._offset]"
     )
-    assert legend["bottom"] <= plot["top"] + 5
+    assert legend <= top + 1
     set_size(explorer, 1280, 860)
 
 
@@ -754,7 +755,8 @@ def test_every_figure_page_shows_its_whole_picture_from_the_top_and_its_numbers(
         )
         assert natural > 300 and box["top"] >= 0 and box["left"] >= 0, (name, box)
         assert box["right"] <= size[0] and overflow <= size[0], (name, box)
-    shown = Elements(browser.driver.page_source).tables[0]
+    page = tables.folder / f"results/report/figures/{name}.html"
+    shown = Elements(page.read_text(encoding="utf-8")).tables[0]
     numbers = pd.read_csv(tables.folder / f"results/figures/{name}.csv")
     assert shown[0][: len(numbers.columns)] == list(numbers.columns) and len(shown) == 1 + min(
         500, len(numbers)
@@ -801,14 +803,14 @@ def check_verdicts(browser, place, tables):
 def test_the_first_page_has_the_answer_every_figure_and_what_a_figure_lacks(browser, tables):
     browser.open(tables.folder / "results/report/index.html")
     check_verdicts(browser, "body", tables)
-    shown = browser.wait("[...document.images].map(i => decodeURI(new URL(i.src).pathname))")
+    shown = browser.wait("[...document.images].map(i => decodeURIComponent(new URL(i.src).pathname))")
     figures = (tables.folder / "results/figures").resolve()
     assert {path.removeprefix(f"{figures}/").removesuffix(".png") for path in shown} == figure_names(
         tables.folder
     )
     assert shown[0].endswith("/success.png")
     links = browser.run(
-        "return [...document.querySelectorAll('li a')].map(a => decodeURI(new URL(a.href).pathname))"
+        "return [...document.querySelectorAll('li a')].map(a => decodeURIComponent(new URL(a.href).pathname))"
     )
     assert all(Path(path).is_file() for path in links) and len(links) >= 4
     assert browser.errors() == []

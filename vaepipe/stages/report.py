@@ -23,6 +23,7 @@ from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.h5 import open_h5, read_text
 from vaepipe.storage.provenance import LIBRARIES
 from vaepipe.storage.tables import read_table
+from vaepipe.study import drawings
 from vaepipe.study.jobs import STAGES, Job, of_stage, read_jobs
 from vaepipe.study.progress import first_paragraph
 from vaepipe.study.study import Study
@@ -105,8 +106,8 @@ def pages_of(args: argparse.Namespace, config: dict) -> Iterator[tuple[str, str]
     yield "answer", report.answer(paragraph, main_figure, table)
     table_of_all = overview(read_table(args.models), read_table(args.robustness))
     pictures = [picture(name, embedded=False) for name in names]
-    title = ", ".join(study.names)
-    yield "index", report.index(title, made(listed), paragraph, pictures, table, table_of_all)
+    title, absent = ", ".join(study.names), drawings.absent_figures(study)
+    yield "index", report.index(title, made(listed), paragraph, pictures, table, table_of_all, absent)
     yield "configuration", report.configuration(config)
     yield "versions", versions(listed)
     yield "times", times(listed)

@@ -5,13 +5,13 @@ STUDY := $(if $(CONFIG),--configfile $(CONFIG))
 CHECK = $(BIN)/vaepipe check $(STUDY) > /dev/null
 
 .DEFAULT_GOAL := install
-.PHONY: install help run report plan slurm test lint types lock docs reference
+.PHONY: install help run report plan status slurm test lint types lock docs reference
 
 install: .venv/installed help  ## vaepipe and all it needs, in .venv
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "run, report, plan and slurm take CONFIG=configs/seed.yaml, or several files, for another study"
+	@echo "run, report, plan, status and slurm take CONFIG=configs/seed.yaml, or several files, for another study"
 
 run: .venv/installed  ## the default study: data, models, attacks, tables, figures, explorer
 	@$(CHECK)
@@ -22,6 +22,9 @@ report: run  ## results/report.html: every figure with its caption, in one file
 
 plan: .venv/installed  ## what the study costs; nothing is started
 	$(BIN)/vaepipe plan $(STUDY)
+
+status: .venv/installed  ## how far the study is: done, running and failed jobs, time left
+	$(BIN)/vaepipe status $(STUDY)
 
 slurm: .venv/installed  ## the study on a Slurm cluster, from its login node
 	@$(CHECK)

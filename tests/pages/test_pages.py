@@ -719,7 +719,8 @@ def test_hostile_names_are_shown_as_text(browser, tables, tmp_path):
 @pytest.fixture(scope="module")
 def made_report(tables, tmp_path_factory):
     page = tmp_path_factory.mktemp("report") / "report.html"
-    done = snakemake(tables.folder, "--configfile", SMOKE, "--report", page)
+    style = ("--report-stylesheet", tables.folder / "vaepipe/pages/report.css")
+    done = snakemake(tables.folder, "--configfile", SMOKE, "--report", page, *style)
     assert done.returncode == 0, done.stderr[-3000:]
     return page
 
@@ -781,6 +782,15 @@ def test_the_report_opens_with_the_answer_which_can_be_scrolled_to(browser, made
     first = browser.find("#app .answer").text
     assert first.split() == headline.strip().split("\n\n")[0].split()
     check_verdicts(browser, "#app", tables)
+    browser.click_text("Figures")
+    browser.wait("document.querySelector('tbody tr a')").click()
+    frame = browser.wait("document.querySelector('iframe')?.getBoundingClientRect().toJSON()")
+    assert (
+        frame["top"] >= 0
+        and frame["left"] >= 0
+        and frame["right"] <= size[0]
+        and frame["width"] > 0.7 * size[0]
+    )
     set_size(browser, 1280, 860)
 
 
@@ -808,7 +818,7 @@ def test_the_first_page_has_the_answer_every_figure_and_what_a_figure_lacks(brow
     assert {path.removeprefix(f"{figures}/").removesuffix(".png") for path in shown} == figure_names(
         tables.folder
     )
-    assert shown[0].endswith("/success.png")
+    assert shown[0].endswith("/distortion.png")
     links = browser.run(
         "return [...document.querySelectorAll('li a')].map(a => decodeURIComponent(new URL(a.href).pathname))"
     )

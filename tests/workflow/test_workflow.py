@@ -57,8 +57,8 @@ def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline
     assert (
         claims["claim"].nunique() == len(claims_of_posts()) and "does not hold" in claims["verdict"].to_list()
     )
-    assert " ".join(headline.strip().split("\n\n")[0].split()) in said
-    assert len(said.strip().splitlines()) < 40 and f"Report: {folder}/results/report/index.html" in said
+    assert " ".join(headline.strip().split("\n\n")[0].split()) in " ".join(said.split())
+    assert len(said.strip().splitlines()) < 50 and f"Report: {folder}/results/report/index.html" in said
     config = json.loads((folder / "results/config.json").read_text())
     assert config["datasets"]["digits"]["attack"]["lambdas_per_job"] == 1
     logs = (folder / "logs/models/digits/vae/beta~1/dz~4/seed~0/train.log").read_text()

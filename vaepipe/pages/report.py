@@ -26,9 +26,9 @@ ICONS = {
     "undecided at this n": ("?", "undecided"),
 }
 """Verdict → its sign, and its class in the page; other verdicts mean that the study cannot test a claim."""
-TRUST = ("success", "distortion", "relative_loss", "target_nll", "ball", "adversarial_loss", "frontier")
-"""The order in which figures are to be believed: image space first, then losses in units of their own, then
-the rest as the registry has them."""
+TRUST = ("distortion", "success", "adversarial_loss", "precision", "relative_loss", "target_nll", "frontier")
+"""The order in which figures answer the question, as the study's answer names them: image space first, then
+losses; the rest as the registry has them."""
 ADDRESS = ("dataset", "family", "beta", "d_z", "seed", "loss", "pair", "lambda")
 """Columns of a table that the explorer's address can hold."""
 TIMES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 PHASES = {
@@ -55,7 +56,7 @@ def ending(results: Path) -> list[str]:
     """
     pages = (results / "report/index.html", results / "explorer.html")
     return [
-        f"Found:  {first_paragraph(results / 'headline.txt')}",
+        textwrap.fill(f"Found:  {first_paragraph(results / 'headline.txt')}", 100, subsequent_indent=8 * " "),
         f"Report: {pages[0]}; each attack: {pages[1]}",
         "Open:   double-click, or xdg-open FILE; on another machine copy the folder results first",
         f"Files:  {results / 'figures'} (PDF, PNG), {results / 'tables'}, headline.txt, claims.txt",

@@ -8,6 +8,7 @@ import pytest
 from conftest import run_stage
 
 import vaepipe.stages.claims as stage
+from vaepipe.analysis.formatting import short
 from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.claims import (
     COLUMNS,
@@ -165,11 +166,27 @@ def test_beta_raises_the_divergence_before_an_attack(power, verdict):
     e = study(loss=power)
     early = e.models.assign(snapshot=250, pair_divergence=7.0)
     e.path = pd.concat([early, e.models], ignore_index=True)
-    at_end, at_start = latents.beta_raises_start(e)
-    at_end, at_start = sorted((at_end, at_start), key=lambda found: "250" in found.statistic)
+    at_end, at_start = sorted(latents.beta_raises_start(e), key=lambda found: found.snapshot)
     assert at_end.verdict == verdict and at_start.interval.estimate == pytest.approx(1)
     assert at_end.interval.estimate == pytest.approx(8 ** (power / 2), rel=0.1)
-    assert "after 250 steps" in at_start.statistic and "90 % and 90 % of Δ₀" in at_end.note
+    assert at_start.snapshot == 250 and "90 % and 90 % of Δ₀" in at_end.note
+
+
+def test_the_loss_is_judged_at_each_snapshot_that_was_attacked():
+    e, early = study(loss=-1.0), study(loss=1.0)
+    e.snapshot_attacks = {250: early.attacks}
+    e.path = pd.concat([early.models.assign(snapshot=250), e.models.assign(snapshot=0)])
+    at_end, at_start = attacks.beta_raises(e, "latent-kl")
+    assert (at_end.snapshot, at_end.verdict) == (0, FAILS)
+    assert (at_start.snapshot, at_start.verdict) == (250, HOLDS)
+    assert at_start.interval == only(attacks.beta_raises(early, "latent-kl")).interval
+    both = latents.starts(early.models, "beta-tcvae")
+    ratio = both["pair_divergence"].mean() / both["pair_divergence_1"].mean()
+    assert f"Δ₀ × {short(ratio)}, precision is 90 % and 90 % of Δ₀" in at_start.note
+    table = judge(e)
+    rows = table[table["claim"].str.contains("raises the adversarial loss") & (table["loss"] == "latent-kl")]
+    assert list(rows["snapshot"]) == [0, 250] and rows["statistic"].iloc[1].endswith("after 250 steps")
+    assert f"{rows['dataset'].iloc[0]} after 250 steps" in stage.text(table)
 
 
 def test_rows_say_where_the_output_space_disagrees():

@@ -504,9 +504,38 @@ def test_pair_divergence_is_squared_precision_if_each_width_is_one_number():
     assert precision.squared_precision(stretched).value == pytest.approx(independent, rel=1e-6)
 
 
-def test_varying_widths_lift_the_pair_divergence_above_the_squared_precision():
-    q = DiagonalNormal(*posteriors(400, 3, seed=2, spread=0.8)[:2])
-    assert precision.mean_pair_divergence(q).value > 1.2 * precision.squared_precision(q).value
+@pytest.mark.parametrize("s", [0.0, 0.3, 0.5])
+def test_share_of_the_squared_precision_where_widths_are_log_normal(s):
+    N = 40_000
+    normal = torch.randn(N, 2, generator=generator(2), dtype=D64)
+    q = DiagonalNormal(100 * normal[:, :1], s * normal[:, 1:])
+    share = precision.squared_precision(q).value / precision.mean_pair_divergence(q).value
+    assert share == pytest.approx(math.exp(-2 * s**2), rel=0.03)
+
+
+@pytest.mark.parametrize("slope", [-1.0, 0.0, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("power", [1, 3])
+def test_squared_precision_is_at_most_twice_the_pair_divergence(slope, power):
+    mean, log_std, _ = posteriors(300, 3, seed=5, spread=0.3)
+    mean = mean.pow(power)  # light or heavy tails, whose posteriors are wide (slope > 0) or narrow
+    q = DiagonalNormal(mean, log_std + slope * mean.abs().log1p())
+    independent = precision.mean_pair_divergence(q).value * 299 / 300  # pairs i = j included
+    assert 0 < precision.squared_precision(q).value <= 2 * independent
+
+
+def test_wide_posteriors_far_from_the_mean_lift_the_squared_precision_above_the_pair_divergence():
+    far = torch.arange(1000) % 100 == 0
+    mean = (
+        torch.where(far, 300.0, 0.0).double()[:, None]
+        * torch.tensor([1.0, -1.0])[torch.arange(1000) // 100 % 2, None]
+    )
+    q = DiagonalNormal(mean, torch.where(far, math.log(10.0), 0.0).double()[:, None])
+    # V = 900 + E σ², E ln σ = ln(10)/100, E σ⁻² = 0.9901; by hand, independent pairs
+    variance, inverse = 900 + 0.99 + 1.0, 0.99 + 0.0001
+    expected = 0.5 * (variance * inverse + 900 / 100 - 1)
+    assert precision.mean_pair_divergence(q).value * 999 / 1000 == pytest.approx(expected, rel=1e-6)
+    found = precision.squared_precision(q).value
+    assert found == pytest.approx(variance * 10 ** (-2 / 100) - 1, rel=1e-6) and found > 1.8 * expected
 
 
 def test_dimensions_of_known_posteriors():

@@ -29,6 +29,7 @@ COLUMNS = [
     "claim",
     "dataset",
     "loss",
+    "snapshot",
     "statistic",
     "estimate",
     "low",
@@ -50,6 +51,7 @@ class Evidence:
             (K, 3).
         roll_dataset: name of that data set.
         path: the table models with its snapshots, the weights in the course of a training.
+        snapshot_attacks: number of steps → rows of the table attacks on the snapshots after so many.
         resamples: of every interval.
         things: data set → plural of what its rows are, "images" or "points".
     """
@@ -58,6 +60,7 @@ class Evidence:
     images: pd.DataFrame
     attacks: pd.DataFrame
     path: pd.DataFrame = field(default_factory=pd.DataFrame)
+    snapshot_attacks: Mapping[int, pd.DataFrame] = field(default_factory=dict)
     roll: dict[tuple[str, float], dict[str, np.ndarray]] = field(default_factory=dict)
     resamples: int = 2000
     things: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +73,8 @@ class Evidence:
 
 @dataclass
 class Finding:
-    """What one claim's statistic is on one data set."""
+    """What one claim's statistic is on one data set, at the end of the training or, where ``snapshot`` is not
+    0, after that number of steps."""
 
     dataset: str
     statistic: str
@@ -79,6 +83,7 @@ class Finding:
     verdict: str
     loss: str = ""
     note: str = ""
+    snapshot: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ class Claim:
         for finding in list(self.judge(evidence)) or [untestable]:
             row = {"part": self.part, "claim": self.text, "figure": self.figure}
             row |= {name: value for name, value in vars(finding).items() if name != "interval"}
+            row["statistic"] = finding.statistic + after(finding.snapshot)
             yield row | finding.interval._asdict()
 
 
@@ -112,6 +118,11 @@ def above(interval: Interval, threshold: float) -> str:
 def below(interval: Interval, threshold: float) -> str:
     """Return the verdict on "the statistic is below the threshold"."""
     return above(Interval(-interval.estimate, -interval.high, -interval.low), -threshold)
+
+
+def after(snapshot: int) -> str:
+    """Return when in a training a finding is made, to follow what it is; empty at the end."""
+    return f" after {snapshot:,} steps" if snapshot else ""
 
 
 def counted(frame: pd.DataFrame, **axes: str) -> str:
@@ -222,8 +233,12 @@ def _part2() -> list[Claim]:
 
 def judge(evidence: Evidence) -> pd.DataFrame:
     """Return the table of claims, `COLUMNS`, one row per claim, data set and attack."""
-    targeted = of_losses(evidence.attacks, lambda loss: find_loss(loss).has_target)
-    evidence = replace(evidence, attacks=targeted)
+    snapshots = {step: _targeted(attacks) for step, attacks in evidence.snapshot_attacks.items()}
+    evidence = replace(evidence, attacks=_targeted(evidence.attacks), snapshot_attacks=snapshots)
     with np.errstate(all="ignore"):  # NaN and infinity are findings: their rows tell them
         rows = [row for claim in claims() for row in claim.rows(evidence)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _targeted(attacks: pd.DataFrame) -> pd.DataFrame:
+    return of_losses(attacks, lambda loss: find_loss(loss).has_target)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 
 from vaepipe.analysis.correlation import FEWEST_MODELS, rank_correlation, robustness_and_disentanglement
 from vaepipe.analysis.families import at_beta_one
-from vaepipe.analysis.formatting import interval_text
+from vaepipe.analysis.formatting import interval_text, short
 from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.analysis.trials import areas, change
 from vaepipe.attacks.loss import find_loss
-from vaepipe.claims import FAILS, HOLDS, UNDECIDED, Evidence, Finding, above, counted, counted_trials
+from vaepipe.claims import FAILS, HOLDS, UNDECIDED, Evidence, Finding, above, counted, counted_trials, latents
 
 TRIAL = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
 """Columns that name the same trial of two models."""
@@ -39,29 +40,49 @@ def beta_raises(
 ) -> Iterator[Finding]:
     """Δ at all β > 1 over that at β = 1, trial by trial: ratio of the means, or the median of the ratios.
 
-    The note has the output space and each β that differs.
+    One finding at the end of the training, and one after each number of steps at which snapshots were
+    attacked. The note has each β that differs, the output space and, for the KL, the precision behind Δ₀.
     """
+    for snapshot, attacks in {0: evidence.attacks, **evidence.snapshot_attacks}.items():
+        for dataset, rows in attacks[attacks["loss"] == loss].groupby("dataset", sort=False):
+            start = rows[(rows["family"] == at_beta_one(family)) & (rows["beta"] == 1)]
+            raised = rows[(rows["family"] == family) & (rows["beta"] > 1)]
+            both = raised.merge(start, on=TRIAL, suffixes=("", "_1"))
+            if both.empty:
+                continue
+            found = _raised(both, evidence, loss, statistic)
+            mechanism = _start(evidence, dataset, snapshot, family) if loss == "latent-kl" else ""
+            yield replace(found, dataset=dataset, snapshot=snapshot, note=found.note + mechanism)
+
+
+def _start(evidence: Evidence, dataset: str, snapshot: int, family: str) -> str:
+    """Return how Δ₀ of the same models, all pairs of images, differs, and what makes it up."""
+    if evidence.path.empty:
+        return ""
+    rows = evidence.path[(evidence.path["dataset"] == dataset) & (evidence.path["snapshot"] == snapshot)]
+    both = latents.starts(rows, family)
+    if both.empty:
+        return ""
+    ratio = both["pair_divergence"].mean() / both["pair_divergence_1"].mean()
+    return f"; before any attack: Δ₀ × {short(ratio)}, {latents.share_of_precision(both)}"
+
+
+def _raised(both: pd.DataFrame, evidence: Evidence, loss: str, statistic: str) -> Finding:
+    """Return what the trials of a data set show, joined with those at β = 1 (columns ending in ``_1``)."""
     resamples = evidence.resamples
-    for dataset, rows in evidence.attacks[evidence.attacks["loss"] == loss].groupby("dataset", sort=False):
-        start = rows[(rows["family"] == at_beta_one(family)) & (rows["beta"] == 1)]
-        raised = rows[(rows["family"] == family) & (rows["beta"] > 1)]
-        both = raised.merge(start, on=TRIAL, suffixes=("", "_1"))
-        if both.empty:
-            continue
-        interval, no_change = change(both, resamples, statistic)
-        verdict = above(interval, no_change)
-        by_beta = {
-            beta: above(change(trials, resamples, statistic)[0], no_change)
-            for beta, trials in both.groupby("beta")
-        }
-        others = [f"β = {beta:g}: {other}" for beta, other in by_beta.items() if other != verdict]
-        note = "; ".join([*others, output_space(both, evidence, verdict)])
-        called = change_called(no_change, loss)
-        if statistic == "median":
-            called = called.replace("ratio of mean", "median ratio of").replace("of mean", "of median")
-        yield Finding(
-            dataset, f"{called}, β > 1 against β = 1", interval, counted_trials(both), verdict, loss, note
-        )
+    interval, no_change = change(both, resamples, statistic)
+    verdict = above(interval, no_change)
+    by_beta = {
+        beta: above(change(trials, resamples, statistic)[0], no_change)
+        for beta, trials in both.groupby("beta")
+    }
+    others = [f"β = {beta:g}: {other}" for beta, other in by_beta.items() if other != verdict]
+    note = "; ".join([*others, output_space(both, evidence, verdict)])
+    called = change_called(no_change, loss)
+    if statistic == "median":
+        called = called.replace("ratio of mean", "median ratio of").replace("of mean", "of median")
+    called += ", β > 1 against β = 1"
+    return Finding("", called, interval, counted_trials(both), verdict, loss, note)
 
 
 def output_space(both: pd.DataFrame, evidence: Evidence, verdict: str) -> str:

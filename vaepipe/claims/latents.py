@@ -26,10 +26,8 @@ def beta_raises_start(evidence: Evidence, family: str = "beta-tcvae") -> Iterato
     if evidence.path.empty:
         return
     for (dataset, snapshot), rows in evidence.path.groupby(["dataset", "snapshot"], sort=False):
-        start = rows[(rows["family"] == at_beta_one(family)) & (rows["beta"] == 1)]
-        raised = rows[(rows["family"] == family) & (rows["beta"] > 1)]
-        both = raised.merge(start, on=["d_z", "seed"], suffixes=("", "_1"))
-        if both.empty or not (both["pair_divergence"] > 0).all():
+        both = starts(rows, family)
+        if both.empty:
             continue
         options: dict[str, Any] = {"compare": "ratio", "resamples": evidence.resamples}
         mean, median = (
@@ -38,14 +36,27 @@ def beta_raises_start(evidence: Evidence, family: str = "beta-tcvae") -> Iterato
             )
             for column in ("pair_divergence", "pair_divergence_median")
         )
-        shares = [
-            (both[f"squared_precision{end}"] / both[f"pair_divergence{end}"]).mean() for end in ("_1", "")
-        ]
-        note = f"of medians over pairs: {interval_text(median)}; precision is "
-        note += " and ".join(f"{100 * share:.0f} %" for share in shares) + " of Δ₀ at β = 1 and above"
-        when = f"after {snapshot:,} steps" if snapshot else "at the end of the training"
+        note = f"of medians over pairs: {interval_text(median)}; {share_of_precision(both)}"
         n = counted(both, beta="β", d_z="d_z", seed="seeds")
-        yield Finding(dataset, f"Δ₀, β > 1 ÷ β = 1, {when}", mean, n, above(mean, 1), note=note)
+        verdict = above(mean, 1)
+        yield Finding(dataset, "Δ₀, β > 1 ÷ β = 1", mean, n, verdict, note=note, snapshot=snapshot)
+
+
+def starts(models: pd.DataFrame, family: str) -> pd.DataFrame:
+    """Return the models of a family at β > 1, each with the one at β = 1 (columns ending in ``_1``); none
+    where a Δ₀ is not known or 0."""
+    start = models[(models["family"] == at_beta_one(family)) & (models["beta"] == 1)]
+    raised = models[(models["family"] == family) & (models["beta"] > 1)]
+    both = raised.merge(start, on=["d_z", "seed"], suffixes=("", "_1"))
+    known = (both[["pair_divergence", "pair_divergence_1"]] > 0).all(axis=None)
+    return both if known else both.iloc[:0]
+
+
+def share_of_precision(both: pd.DataFrame) -> str:
+    """Return the mean shares of Δ₀ that Σ (exp(2 I_k) − 1) is, from `starts`."""
+    shares = [(both[f"squared_precision{end}"] / both[f"pair_divergence{end}"]).mean() for end in ("_1", "")]
+    named = " and ".join(f"{100 * share:.0f} %" for share in shares)
+    return f"precision is {named} of Δ₀ at β = 1 and above"
 
 
 def overlap_grows(evidence: Evidence, family: str) -> Iterator[Finding]:

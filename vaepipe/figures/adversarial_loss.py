@@ -27,8 +27,9 @@ CAPTION = """
 seeds as in the original paper. Higher means that the adversary did worse. Dotted lines are Δ₀, the
 divergence between two undistorted images: at large λ the best distortion is none and Δ = Δ₀, so that a line
 close under its dotted one tells how far apart the posteriors of two images are, not how hard it is to move
-them. Δ grows with the scale of the latent space; Δ/Δ₀ (figure relative_loss) and the distances in image
-space (figures distortion and success) do not.
+them. Δ grows with the precision of the latent code (figure precision), for the 2-Wasserstein attack with the
+scale of the latent space; Δ/Δ₀ (figure relative_loss) and the distances in image space (figures distortion
+and success) do not.
 """
 EMPTY = "No image data set of this study was attacked: there is no adversarial loss to show."
 

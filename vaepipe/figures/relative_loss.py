@@ -1,5 +1,5 @@
-"""Adversarial loss as a share of the loss without distortion, against β: what attacking changes at any latent
-scale."""
+"""Adversarial loss as a share of the loss without distortion, against β: what attacking changes at any
+precision or scale of the latent space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 TITLE = "Share of the loss that attacking leaves, Δ/Δ₀, against β"
 CAPTION = """
 Mean adversarial loss over the mean loss without distortion, a ratio of means. At 1 the attack changed
-nothing at any λ; lower means easier to fool. The scale of the latent space, which inflates Δ, cancels.
+nothing at any λ; lower means easier to fool. A factor that Δ and Δ₀ share, from the precision of the latent
+code or the scale of the latent space, cancels.
 Losses that can be negative have no such share and are left out.
 """
 MEASURE = Measure("objective", "Δ / Δ₀, ratio of means", over="initial_divergence", log=True)

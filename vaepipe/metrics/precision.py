@@ -7,7 +7,7 @@
 says how finely the code resolves its own range: with V_k = Var q(z_k), exp(I_k) is the number of standard
 deviations of a posterior in one of the aggregate posterior. It does not change if z_k is stretched. If σ_k is
 the same for all images, the mean of Δ₀ over independent pairs is exactly Σ_k (exp(2 I_k) − 1), whatever the
-distribution of the means (docs/statistics.md).
+distribution of the means. Whatever the σ, that sum is at most twice the mean of Δ₀ (docs/statistics.md).
 """
 
 from __future__ import annotations

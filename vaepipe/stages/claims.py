@@ -14,7 +14,7 @@ import pandas as pd
 
 from vaepipe.analysis.formatting import interval_text
 from vaepipe.analysis.intervals import Interval
-from vaepipe.claims import UNTESTABLE, Evidence, judge
+from vaepipe.claims import UNTESTABLE, Evidence, after, judge
 from vaepipe.stages import inputs
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import DataError, run_stage
@@ -59,7 +59,7 @@ def text(table: pd.DataFrame) -> str:
         places = []
         for row in rows.itertuples():
             loss = f" {row.loss}" if row.loss and "attack" not in claim else ""
-            places.append(row.dataset + loss)
+            places.append(row.dataset + loss + after(row.snapshot))
         disagrees = rows["note"].str.contains("output space disagrees").any()
         where = ", ".join(dict.fromkeys(places)) + ("  output space disagrees" if disagrees else "")
         lines.append(f"  {verdict:<20}{textwrap.shorten(claim, 66, placeholder='…'):<68}{where}")
@@ -76,13 +76,15 @@ def read(spec: FigureSpec, tables: dict[str, Path], arrays: list[str]) -> Eviden
         DataError: a file is missing, damaged, or lacks a column or an array.
     """
     frames = inputs.read_tables(TABLES, tables)
-    with_snapshots = inputs.read_tables({"models": TABLES["models"]}, tables, snapshots=True)["models"]
+    kept = inputs.read_tables({name: TABLES[name] for name in ("models", "attacks")}, tables, snapshots=True)
+    attacked = kept["attacks"][kept["attacks"]["snapshot"] > 0].groupby("snapshot")
     roll = {}
     for cell, path in inputs.matched("--arrays", arrays, spec.cells):
         roll[cell.family, cell.beta] = inputs.read_evaluation(cell, path, ROLL).arrays
     return Evidence(
         **frames,
-        path=with_snapshots,
+        path=kept["models"],
+        snapshot_attacks={int(step): rows for step, rows in attacked},
         roll=roll,
         roll_dataset=spec.cells[0].dataset if spec.cells else "",
         resamples=spec.plot.resamples,

@@ -87,6 +87,9 @@ wildcard_constraints:
     seed=constraint(cell.wildcards["seed"] for cell in study.all_cells),
     loss=constraint(job.loss for job in jobs.of_stage(ALL_JOBS, "measure")),
     block=constraint(job.block for job in jobs.of_stage(ALL_JOBS, "attack_block")),
+    pictures=constraint(
+        name for name, entry in entries(study.plot).items() if entry.per_dataset and name != "montage"
+    ),
     figure=constraint(entries(study.plot)),
 
 
@@ -257,12 +260,26 @@ def montage_spec(wildcards):
     return figure_spec(cells, [wildcards.dataset])
 
 
+def model_files(wildcards):
+    """Return the files that a figure of the models of one data set reads: evaluations, or histories of trainings."""
+    cells = drawings.figure_cells(study, wildcards.pictures, wildcards.dataset)
+    if "history" in entries(study.plot)[wildcards.pictures].arrays:
+        return [jobs.Job("train", cell.dataset, cell).outputs["history"] for cell in cells]
+    return [jobs.output("evaluate", cell) for cell in cells]
+
+
+def pictures_spec(wildcards):
+    return figure_spec(
+        drawings.figure_cells(study, wildcards.pictures, wildcards.dataset), [wildcards.dataset]
+    )
+
+
 SWISSROLL = drawings.swissroll_cells(study)
 SWISSROLL_EVALUATIONS = [jobs.output("evaluate", cell) for cell in SWISSROLL]
 FIGURE_NAMES = drawings.figure_names(study)
 FIGURE_FILES = [
     path
-    for job in jobs.of_stage(ALL_JOBS, "plot", "plot_swissroll", "plot_montage")
+    for job in jobs.of_stage(ALL_JOBS, "plot", "plot_swissroll", "plot_models", "plot_montage")
     for path in job.outputs.values()
 ]
 

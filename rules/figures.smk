@@ -3,6 +3,7 @@
 localrules:
     plot,
     plot_swissroll,
+    plot_models,
     plot_montage,
     headline,
     claims,
@@ -64,6 +65,29 @@ rule plot_swissroll:
         "plot the swiss roll"
     shell:
         "python -m vaepipe.stages.plot swissroll --spec {params.spec:q} --arrays {input.arrays:q}"
+        " --config {input.config:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule plot_models:
+    """Draw trainings, reconstructions, samples or traversals of the models of one data set."""
+    input:
+        arrays=model_files,
+        config=ancient(CONFIG),
+    output:
+        **figure_outputs("plot_models", "{pictures}/{dataset}"),
+    log:
+        STAGES["plot_models"].log,
+    conda:
+        "../envs/vaepipe.yaml"
+    resources:
+        **on_cpu(minutes=30),
+    params:
+        spec=pictures_spec,
+        code=lambda wildcards: digests.figure_code(wildcards.pictures, study, wildcards.dataset),
+    message:
+        "plot {wildcards.pictures} of {wildcards.dataset}"
+    shell:
+        "python -m vaepipe.stages.plot {wildcards.pictures:q} --spec {params.spec:q} --arrays {input.arrays:q}"
         " --config {input.config:q} --out {output:q} > {log:q} 2>&1"
 
 

@@ -135,7 +135,29 @@ def roll_files(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def data(tables, attack_files, roll_files):
+def model_files(tmp_path_factory):
+    """Figure of the models of ``digits`` → (cell, evaluation or history)."""
+    rng, folder, files = np.random.default_rng(4), tmp_path_factory.mktemp("models"), {}
+    for cell in cells_for("samples", "digits", CELLS, OPTIONS):
+        shapes = {
+            "reconstruction": (40, 1, 8, 8),
+            "prior_sample": (16, 1, 8, 8),
+            "traversal": (6, 7, 1, 8, 8),
+        }
+        arrays = {name: rng.random(shape).astype("float32") for name, shape in shapes.items()}
+        arrays |= {"x": rng.integers(0, 256, (40, 1, 8, 8)).astype("uint8"), "traversed": np.arange(6)[::-1]}
+        evaluation, history = (str(folder / f"{cell.family}.{end}") for end in ("h5", "csv"))
+        write_h5(evaluation, "evaluation", {k: (a, k) for k, a in arrays.items()}, {})
+        columns = {"epoch": np.arange(1, 31), "log_likelihood": -100 + np.arange(30.0), "kl": 5.0}
+        pd.DataFrame(columns | {"held_out_elbo": -106 + np.arange(30.0)}).to_csv(history, index=False)
+        for name in ("reconstructions", "samples", "traversals"):
+            files.setdefault(name, []).append((cell, evaluation))
+        files.setdefault("training", []).append((cell, history))
+    return files
+
+
+@pytest.fixture(scope="session")
+def data(tables, attack_files, roll_files, model_files):
     """Name of the figure → what it reads, as the stage reads the arrays."""
     attacked = plot.read(
         FIGURES["montage"],
@@ -147,6 +169,9 @@ def data(tables, attack_files, roll_files):
     axes = FIGURES["swissroll"].arrays["evaluation"]
     rolls = [inputs.read_evaluation(cell, path, axes) for cell, path in roll_files]
     arrays = {"montage": attacked, "swissroll": rolls}
+    for name, files in model_files.items():
+        spec = FigureSpec(plot=OPTIONS, cells=tuple(cell for cell, _ in files))
+        arrays[name] = plot.read(FIGURES[name], spec, {}, [path for _, path in files]).arrays
     found = {name: Data(**tables, arrays=arrays.get(name, []), things=THINGS) for name in FIGURES}
     models = tables["models"]
     kept = models.assign(snapshot=50, steps=50, pair_divergence=2 * models["pair_divergence"])

@@ -424,11 +424,13 @@ def test_headline_stays_short(tables):
 
 
 @pytest.fixture
-def arguments(tables, attack_files, roll_files, tmp_path):
+def arguments(tables, attack_files, roll_files, model_files, tmp_path):
     """name → command line, and where it writes."""
     for name, frame in tables.items():
         write_table(tmp_path / f"{name}.parquet", frame[frame["dataset"] == "digits"])
-    arrays = {"montage": attack_files, "swissroll": [(cell, path, "") for cell, path in roll_files]}
+    files_of = model_files | {"swissroll": roll_files}
+    arrays = {name: [(cell, path, "") for cell, path in files] for name, files in files_of.items()}
+    arrays["montage"] = attack_files
 
     def build(name, folder="a"):
         outs = [tmp_path / folder / f"{name}{suffix}" for suffix in FIGURES[name].suffixes]
@@ -539,3 +541,29 @@ def test_a_caption_says_once_what_holds_for_all_panels():
         "- c: Only c, with pooled_z.\n"
     )
     assert [power_of_two(value) for value in (2.0**-20, 1, 8, 3)] == ["2⁻²⁰", "2⁰", "2³", "3"]
+
+
+def test_training_shows_both_elbos_of_every_model(data):
+    figure = make("training", data["training"])
+    held_out = [line for line in figure.axes[0].lines if line.get_linestyle() == "-"]
+    training = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert len(held_out) == len(training) == 3
+    assert list(held_out[0].get_ydata()) == list(-106 + np.arange(30.0))
+    assert list(training[0].get_ydata()) == list(-105 + np.arange(30.0))
+
+
+def test_pictures_of_models_stand_where_the_rows_say(data):
+    figure = make("reconstructions", data["reconstructions"])
+    arrays = data["reconstructions"].arrays[1].arrays
+    mosaic = figure.axes[1].images[0].get_array()
+    side = mosaic.shape[0] // 6  # three rows of originals, three of reconstructions
+    gap = (side - 66) // 2 + 1
+
+    def shown(row, column):
+        corner = row * side + gap, column * side + gap
+        return mosaic[corner[0] + 4 : corner[0] + 64 : 8, corner[1] + 4 : corner[1] + 64 : 8, 0]
+
+    assert np.array_equal(shown(0, 1), arrays["x"][1, 0])
+    assert np.array_equal(shown(1, 1), (arrays["reconstruction"][1, 0] * 255).round())
+    labels = [text.get_text() for text in make("traversals", data["traversals"]).axes[0].get_yticklabels()]
+    assert labels == [f"$z_{{{d}}}$" for d in (5, 4, 3, 2, 1, 0)]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaepipe.analysis.selection import representatives
+from vaepipe.models.family import find_family
 from vaepipe.study.cells import Cell
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Entry:
     Attributes:
         module: file below ``vaepipe/figures``, or the path of a user's file, which ends in ``.py``.
         tables: table → columns that the figure needs beside those of the cell.
-        arrays: kind of HDF5 file → name of array → its axes; of the axis P only the first ``plot.pairs`` are
-            read.
+        arrays: kind of HDF5 file, or "history" of a training, → name of array → its axes; of the axis P only
+            the first ``plot.pairs`` are read.
         suffixes: formats that it is written in.
         snapshots: whether the figure shows models in the course of their training too.
         needs: keys of `vaepipe.study.drawings.NEEDS`; a study that lacks one does not draw the figure.
@@ -89,6 +90,8 @@ ROLL = {"x": "K", "sample": "K", "reconstruction": "K"}
 FOUND = {"lambdas": "L", "x": "P", "target": "P", "distortion": "L,P", "norm": "L,P", "objective": "L,P"}
 MEASURED = {"adversarial_distance": "L,P", "adversarial_reconstruction": "L,P"}
 MEASURED |= {"reconstruction": "P", "target_reconstruction": "P"}
+HISTORY = dict.fromkeys(("epoch", "log_likelihood", "kl", "held_out_elbo"), "E")
+OF_IMAGES: dict[str, Any] = {"needs": ("images",), "per_dataset": True}
 ATTACKS, TARGET = ("attacks",), ("target",)
 
 FIGURES: dict[str, Entry] = {
@@ -116,6 +119,14 @@ FIGURES: dict[str, Entry] = {
         "path", {"models": (*START_OF_ATTACKS, "steps", "elbo")}, snapshots=True, needs=("snapshots",)
     ),
     "swissroll": Entry("swissroll", arrays={"evaluation": ROLL}, needs=("swissroll",)),
+    "training": Entry("training", arrays={"history": HISTORY}, per_dataset=True),
+    "reconstructions": Entry(
+        "reconstructions", arrays={"evaluation": {"x": "K", "reconstruction": "K"}}, **OF_IMAGES
+    ),
+    "samples": Entry("samples", arrays={"evaluation": {"prior_sample": "S"}}, **OF_IMAGES),
+    "traversals": Entry(
+        "traversals", arrays={"evaluation": {"traversed": "T", "traversal": "T,V"}}, **OF_IMAGES
+    ),
     "montage": Entry(
         "montage", arrays={"attack": FOUND, "measure": MEASURED}, needs=ATTACKS, per_dataset=True
     ),
@@ -170,5 +181,7 @@ def cells_for(name: str, dataset: str, cells: Iterable[Cell], options: Plot) -> 
         flat = [cell for cell in cells if cell.d_z == 2]
         return [cell for cell in flat if cell.seed == min(other.seed for other in flat)]
     if name in FIGURES and FIGURES[name].arrays:
-        return representatives(cells, options.beta, options.d_z)
+        shown = representatives(cells, options.beta, options.d_z)
+        in_history = "history" in FIGURES[name].arrays
+        return [cell for cell in shown if find_family(cell.family).trained_here or not in_history]
     return []

@@ -13,9 +13,11 @@ from vaepipe.compute.randomness import seeded_generator
 from vaepipe.datasets.scale import to_unit_interval
 from vaepipe.metrics.activity import latent_state
 from vaepipe.metrics.bound import importance_weighted
+from vaepipe.metrics.generation import prior_samples, traversals
 from vaepipe.metrics.latent_metric import Posteriors, find_latent_metric
 from vaepipe.metrics.quantities import (
     FIRST_IMAGES,
+    GENERATED,
     KL_LAYERS,
     STORED_PER_IMAGE,
     array_description,
@@ -70,6 +72,9 @@ def evaluate_model(
     arrays |= {q.name: (of_first[q.name][:keep], array_description(q)) for q in FIRST_IMAGES}
     arrays[KL_LAYERS.name] = (_mean_and_error(per_image[KL_LAYERS.name]), array_description(KL_LAYERS))
     arrays |= _latent(posteriors, latent_metrics)
+    traversed, traversal = traversals(model, per_image["mean"], per_image["log_std"])
+    drawn = (prior_samples(model, seed, x.device), traversed, traversal)
+    arrays |= {q.name: (values, array_description(q)) for q, values in zip(GENERATED, drawn, strict=True)}
     state = latent_state(posteriors.mean, posteriors.log_std)
     return Evaluation({name: (values.cpu().numpy(), text) for name, (values, text) in arrays.items()}, state)
 

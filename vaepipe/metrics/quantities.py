@@ -44,6 +44,18 @@ FIRST_IMAGES: tuple[Quantity, ...] = (
 """Arrays of the first K images only, for figures."""
 
 
+GENERATED: tuple[Quantity, ...] = (
+    Quantity("prior_sample", "mean of p(x|z) at samples of the prior", axes="S,..."),
+    Quantity("traversed", "top layer's dimensions of largest KL, in that order", axes="T"),
+    Quantity(
+        "traversal",
+        "mean of p(x|z) where one dimension goes from -3 to 3 and the others are as in the first posterior",
+        axes="T,V,...",
+    ),
+)
+"""What the model draws by itself, for figures."""
+
+
 def array_description(quantity: Quantity) -> str:
     """Text for the HDF5 array of a quantity per image, or of the first images: meaning, unit, axes."""
     return f"{quantity.description} ({quantity.axes})"

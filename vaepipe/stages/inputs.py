@@ -3,7 +3,7 @@ needed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -79,17 +79,25 @@ def read_arrays(file: h5py.File, axes: Mapping[str, str], pairs: int | None = No
 
 
 def read_evaluation(cell: Cell, path: str, axes: Mapping[str, str]) -> CellArrays:
-    """Return the points of one evaluation of the swiss roll.
+    """Return arrays of one evaluation; points with their samples must be those of a swiss roll.
 
     Raises:
         DataError: they are not points of three coordinates with two latent dimensions.
     """
     with open_h5(path, "evaluation") as file:
         arrays = read_arrays(file, axes)
-    x, sample = arrays["x"], arrays["sample"]
-    if sample.shape[1:] != (2,) or x.shape[1:] != (3,):
-        raise DataError(f"{path}: needs points (K, 3) and samples (K, 2); holds {x.shape} and {sample.shape}")
+    if "sample" in axes:
+        x, sample = arrays["x"], arrays["sample"]
+        if sample.shape[1:] != (2,) or x.shape[1:] != (3,):
+            shapes = f"holds {x.shape} and {sample.shape}"
+            raise DataError(f"{path}: needs points (K, 3) and samples (K, 2); {shapes}")
     return CellArrays(cell, arrays)
+
+
+def read_history(cell: Cell, path: str, columns: Iterable[str]) -> CellArrays:
+    """Return columns of the history of one training."""
+    frame = read_table(Path(path), tuple(columns))
+    return CellArrays(cell, {name: frame[name].to_numpy() for name in columns})
 
 
 def attack_key(file: h5py.File) -> tuple[str, ...]:

@@ -61,6 +61,8 @@ def read(
     if "evaluation" in entry.arrays:
         axes = entry.arrays["evaluation"]
         data.arrays = [inputs.read_evaluation(cell, path, axes) for cell, path in files]
+    if "history" in entry.arrays:
+        data.arrays = [inputs.read_history(cell, path, entry.arrays["history"]) for cell, path in files]
     if "attack" in entry.arrays:
         inputs.matched("--measures", measures, spec.cells)
         bounded = dict(map(_ball_checks, balls))

@@ -77,11 +77,18 @@ def figure_names(study: Study) -> list[str]:
         if ".png" not in entry.suffixes or name in absent:
             continue
         if entry.per_dataset:
-            datasets = attacked_datasets(study) if "attack" in entry.arrays else image_datasets(study)
-            names += [f"{name}/{dataset}" for dataset in datasets]
+            names += [f"{name}/{dataset}" for dataset in datasets_of(study, name, entry)]
         else:
             names.append(name)
     return names
+
+
+def datasets_of(study: Study, name: str, entry: registry.Entry) -> list[str]:
+    """Return the data sets that a figure of one data set is made for."""
+    if "attack" in entry.arrays:
+        return attacked_datasets(study)
+    datasets = image_datasets(study) if "images" in entry.needs else study.names
+    return [dataset for dataset in datasets if figure_cells(study, name, dataset)]
 
 
 def image_datasets(study: Study) -> list[str]:

@@ -96,6 +96,7 @@ STAGES: dict[str, Stage] = {
     "collect": Stage(_tables(), "logs/tables/collect.log", "benchmarks/tables/collect.jsonl"),
     "plot": _of_figure("{figure}"),
     "plot_swissroll": _of_figure("swissroll"),
+    "plot_models": _of_figure("{pictures}/{dataset}"),
     "plot_montage": _of_figure("montage/{dataset}"),
     "headline": Stage({"headline": "results/headline.txt"}, "logs/headline.log"),
     "claims": Stage(
@@ -139,6 +140,7 @@ class Job:
     @cached_property
     def _wildcards(self) -> dict[str, str]:
         own = {"dataset": self.dataset, "loss": self.loss, "block": self.block, "figure": self.figure}
+        own["pictures"] = self.figure
         return own | (self.cell.wildcards if self.cell else {})
 
     @property
@@ -229,7 +231,7 @@ def _figure_job(study: Study, figure: str) -> Job:
         return Job("plot_montage", dataset)
     if name == "swissroll":
         return Job("plot_swissroll", drawings.swissroll_dataset(study))
-    return Job("plot", figure=name)
+    return Job("plot_models", dataset, figure=name) if dataset else Job("plot", figure=name)
 
 
 def of_stage(listed: Iterable[Job], *stages: str) -> list[Job]:

@@ -57,7 +57,8 @@ def _arrays(study: Study, name: str, dataset: str, folder: Path) -> tuple[Figure
         ]
     else:
         cells = drawings.array_cells(study, name, dataset)
-        files = [[jobs.output("evaluate", cell) for cell in cells], [], []]
+        stage, key = ("train", "history") if name == "training" else ("evaluate", "evaluation")
+        files = [[jobs.Job(stage, cell.dataset, cell).outputs[key] for cell in cells], [], []]
     if not cells:
         raise DataError(f"{name}/{dataset}: the study has no such figure")
     files = [[str(folder / path) for path in paths if (folder / path).exists()] for paths in files]

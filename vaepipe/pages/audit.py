@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from vaepipe import pages
 from vaepipe.analysis import robustness, trials
+from vaepipe.attacks.loss import find_loss
 
 GRID = np.linspace(0, 1, 41)
 
@@ -69,7 +70,7 @@ def page(
         curve=_image(curve(attacks, lead)),
         pictures=_image(pictures(examples)),
         flags=flags,
-        lead=lead,
+        title=find_loss(lead).title,
     )
 
 
@@ -85,7 +86,7 @@ def curve(attacks: pd.DataFrame, lead: str) -> Figure:
         average = mean.groupby("h")["v"].mean()
         left.plot(average.index, average, color="#0072b2", linewidth=2)
     left.axhline(robustness.SUCCESS, color="#b34700", linewidth=0.8, linestyle="--")
-    left.set(xlabel="size of the distortion, h = ‖d‖ / ‖x − x_t‖", ylabel="v: 1 unmoved, 0 shows the target",
+    left.set(xlabel="size of the distortion, h = ‖d‖ / ‖x − x_t‖", ylabel="v (1: unmoved, 0: target)",
              xlim=(0, 1), title="each pair, and their mean")  # fmt: skip
     known = rows.dropna(subset=["v"])
     pairs = max(1, known["pair"].nunique())

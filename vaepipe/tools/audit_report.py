@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 from vaepipe import __version__
 from vaepipe.analysis import robustness, trials
 from vaepipe.analysis.intervals import clustered_interval
+from vaepipe.attacks.loss import find_loss
 from vaepipe.pages import audit as page
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.digests import file_digest
@@ -157,8 +158,9 @@ def verdict(name: str, losses: list[dict[str, Any]]) -> str:
         return f"{name} reconstructs no image nearer to itself than to another: there is nothing to fool."
     share, low, high = (100 * value for value in (quarter["fooled"] / n, quarter["low"], quarter["high"]))
     how_far = "easily fooled" if share >= 50 else "fooled at times" if share > 0 else "not fooled"
+    title = find_loss(lead["loss"]).title
     sentence = (
-        f"{name} is {how_far} by {lead['loss']}: a distortion of a quarter of the way to another image makes "
+        f"{name} is {how_far} by the {title}: a distortion of a quarter of the way to another image makes "
         f"it show that image for {quarter['fooled']} of {n} pairs "
         f"({share:.0f} %, 95 % interval {low:.0f}–{high:.0f} %)."
     )

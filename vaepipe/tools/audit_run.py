@@ -68,7 +68,7 @@ BELOW, ABOVE = 7, 3
 """Powers of two below and above the λ at which going all the way to the target pays off. Too few λ miss
 distortions that fool: a pair counts by the rows that were solved."""
 ROWS = 64
-QUICK = 2e12
+QUICK = 1e12
 """Operations that the attacks of `quick` may take, about: a minute or two on two cores. Assumption."""
 FEWEST_PAIRS, FEWEST_LAMBDAS = 4, 6
 

@@ -121,3 +121,20 @@ def test_the_digest_follows_the_files_and_not_the_settings():
     larger = CONFIG | {"datasets": CONFIG["datasets"] | {"digits": digits}}
     assert digest(jobs(Study(larger))) != of(threads=1)
     assert Job("config").output == "results/config.json"
+
+
+def test_a_figure_that_a_study_cannot_fill_is_not_made_and_says_what_it_needs():
+    plain = Study({"study": ["digits"]})
+    absent = drawings.absent_figures(plain)
+    assert absent.keys() == {"ball", "disentanglement", "part2", "path", "swissroll"}
+    assert "ball: {losses: [latent-kl]}" in absent["ball"] and not absent.keys() & {
+        *drawings.figure_names(plain)
+    }
+    # what each says to write fills it
+    asked = {"ball": {"losses": ["latent-kl"]}, "grid": {"families": ["beta-tcvae", "seatbelt"]}}
+    asked |= {"train": {"snapshots": [10, 100]}, "attack": {"losses": ["latent-kl"]}}
+    full = Study({"study": ["sprites", "swissroll"], **asked})
+    assert not drawings.absent_figures(full) and "samples/sprites" in drawings.figure_names(full)
+    nothing = Study({"study": ["swissroll"]})
+    assert set(drawings.figure_names(nothing)) >= {"elbo", "training/swissroll", "swissroll"}
+    assert "an attack" in drawings.absent_figures(nothing)["adversarial_loss"]

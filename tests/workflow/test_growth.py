@@ -121,7 +121,7 @@ def test_what_is_used_adds_its_own_cells_only(changed, kind):
     study = ["swissroll", "digits", *(["extra"] if "extra" in datasets else [])]
     jobs = planned(changed, "--configfile", SMOKE, overlay(changed, study=study, datasets=datasets))
     assert {rule: count for rule, count in jobs.items() if rule in NUMBERS} == expected
-    assert jobs.keys() - NUMBERS <= TABLES | {"config", "plot_montage"}
+    assert jobs.keys() - NUMBERS <= TABLES | {"config", "plot_montage", "plot_models"}
 
 
 def test_a_figure_is_drawn_and_no_other_one(changed):
@@ -133,7 +133,7 @@ def test_a_latent_metric_evaluates_again_and_trains_and_attacks_nothing(changed)
     add_latent_metric(changed)
     jobs = planned(changed, "--configfile", SMOKE)
     assert {rule: count for rule, count in jobs.items() if rule in NUMBERS} == {"evaluate": 6}
-    assert jobs.keys() - NUMBERS == TABLES | {"plot_swissroll"}
+    assert jobs.keys() - NUMBERS == TABLES | {"plot_swissroll", "plot_models"}
 
 
 def test_a_trial_metric_measures_again_and_solves_nothing(changed):

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import MaxNLocator
 
 from vaepipe.analysis.families import label, ordered, with_posterior_width
 from vaepipe.analysis.formatting import count
@@ -88,5 +89,6 @@ def _spectrum(ax: Axes, dataset: str, rows: pd.DataFrame) -> None:
             style.page_of(ax).rows.append(cell | {"rank": rank, "estimate": value})
     style.label_x(ax, "latent dimension, most precise first")
     ax.set(ylabel="precision I, nats", title=dataset)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if rows["rank"].max() > 32:
         ax.set_xscale("log", base=2)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from vaepipe.study.cells import cells
 from vaepipe.study.specs import FigureSpec
 
 pytest_plugins = ["synthetic"]
+CAVEAT = "estimator mss-released: as released, not correct"
 
 
 def make(name, data, **options):
@@ -526,6 +528,15 @@ def test_the_montage_is_flagged_by_the_files_of_its_attacks(attack_files, tmp_pa
     expected = verdict(pd.DataFrame(trials), checks | {"ball_norm": np.ones((1, PAIRS))})
     assert row["masked"] == expected["masked"] and expected["ball_wins"] == 0
     assert row["masked"].startswith(reason) and bool(row["masked"]) == bool(reason)
+
+
+@pytest.mark.parametrize("name", ["adversarial_loss", "precision", "elbo"])
+def test_models_that_are_not_correct_are_named_on_the_figure_and_in_its_caption(name, data):
+    plain, marked = make(name, data[name]), make(name, replace(data[name], caveats={"digits": CAVEAT}))
+    assert marked.get_supxlabel() == f"{plain.get_supxlabel()}\ndigits, {CAVEAT}".strip()
+    assert CAVEAT not in notes(plain)
+    (text, shared, parts), marks = plain.caption.paragraphs(), marked.caption.paragraphs()
+    assert marks == (text, [*shared, f"digits, {CAVEAT}."], parts)
 
 
 def test_a_caption_says_once_what_holds_for_all_panels():

@@ -269,6 +269,16 @@ def test_tables_are_tidy_and_documented(folder, digits, monkeypatch):
                 assert trials.loc[(lambda_, p), "image"] == file["pairs"][p, 0]
 
 
+def test_every_table_of_models_says_which_are_not_correct(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for text in ("", "estimator mss-released: as released, not correct"):
+        monkeypatch.setattr("vaepipe.stages.collect.caveat", lambda spec, text=text: text)
+        tables = collect(jobs_of(CELL))
+        said = {name: set(frame["caveat"]) for name, frame in tables.items() if "caveat" in frame}
+        assert set(said) == set(TABLES) - {"pairs"}
+        assert all(said[name] == {text} for name in said if len(tables[name]))
+
+
 def test_a_study_without_attacks_has_an_empty_table(folder, monkeypatch):
     monkeypatch.chdir(folder)
     attacks = collect(jobs_of(CELL, attacked=False))["attacks"]

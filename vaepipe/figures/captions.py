@@ -25,8 +25,8 @@ class Caption:
     panels: list[str] = field(default_factory=list)
 
     def say(self, panel: str, text: str) -> None:
-        """Add the lines of a text about one panel."""
-        if panel not in self.panels:
+        """Add the lines of a text about one panel, or about all if ``panel`` is empty."""
+        if panel and panel not in self.panels:
             self.panels.append(panel)
         self.said += [(panel, line) for line in text.splitlines() if line]
 

@@ -18,6 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 from vaepipe.figures.captions import Caption
 
 GREY = "#666666"
+WARNING = "#a00000"
 
 
 class Look(NamedTuple):
@@ -115,6 +116,17 @@ class Page(Figure):
                 text = longer
         self.supxlabel(text, gid="line", x=0.01, ha="left", fontsize=size(6.2), color=GREY)
 
+    def warn(self, texts: Sequence[str]) -> None:
+        """Write below the line at the bottom, and in the caption, which models are not correct."""
+        if not texts:
+            return
+        for text in texts:
+            self.caption.say("", f"{text}.")
+        room = int(self.get_figwidth() / self.look.text * 8 * 21)
+        lines = [self.get_supxlabel(), *(textwrap.fill(text, room) for text in texts)]
+        joined = "\n".join(filter(None, lines))
+        self.supxlabel(joined, gid="line", x=0.01, ha="left", fontsize=size(6.2), color=WARNING)
+
 
 def page_of(ax: Axes) -> Page:
     """Return the page that the axes are on."""
@@ -142,7 +154,10 @@ def styled(draw: Callable) -> Callable:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(settings(options.style))
-            return draw(data, options)
+            figure = draw(data, options)
+            if isinstance(figure, Page):
+                figure.warn([f"{dataset}, {caveat}" for dataset, caveat in data.caveats.items()])
+            return figure
 
     return wrapped
 

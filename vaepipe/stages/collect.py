@@ -104,7 +104,7 @@ def _trials(
     columns = {name: np.repeat(value, P) if np.ndim(value) else value for name, value in leading.items()}
     by_pair = (np.arange(P), *file["pairs"][:].T)
     columns |= {name: np.tile(column, K) for name, column in zip(names(PAIR), by_pair)}
-    computed = {*names(CELL), *columns, "ratio", "success", "masked"}
+    computed = {*names(CELL), *columns, "ratio", "success", "masked", "caveat"}
     for name in [name for name in names(TABLES[table]) if name not in computed]:
         array = file[name] if name in file else measured[name]
         columns[name] = np.broadcast_to(array[:], (K, P)).reshape(-1)
@@ -212,7 +212,7 @@ def cell_rows(files: CellFiles) -> dict[str, pd.DataFrame]:
     for table, frames in (("attacks", attacks), ("ball", balls)):
         if frames:
             tables[table] = pd.concat(frames.values())
-    return tables
+    return {table: rows.assign(caveat=model["caveat"].item()) for table, rows in tables.items()}
 
 
 def collect(listed: list[Job], threads: int = 1) -> dict[str, pd.DataFrame]:

@@ -37,6 +37,9 @@ MASKED = Quantity(
     "masked",
     "as in robustness: why these attacks on this model may be too weak; empty if no check finds so",
 )
+CAVEAT = Quantity(
+    "caveat", "why the model reproduces published code and is not correct; empty for all others"
+)
 COLUMNS: Columns = (
     Quantity("table", "table of this folder"),
     Quantity("column", "column of the table"),
@@ -54,8 +57,6 @@ def _image_columns() -> Columns:
 def _model_columns() -> Columns:
     columns = [Quantity("images", "number of held-out images that were measured")]
     columns.append(Quantity("steps", "steps of training; empty for a model trained elsewhere"))
-    caveat = "why the model reproduces published code and is not correct; empty for all others"
-    columns.append(Quantity("caveat", caveat))
     columns.append(Quantity("state", "state of the latent space: ok, collapsed or exploded"))
     for quantity in PER_IMAGE:
         name, unit = quantity.name, quantity.unit
@@ -110,17 +111,17 @@ def _dimension_columns() -> Columns:
     return (*CELL, rank, Quantity("dimension", "number of the dimension, from 0"), *DIMENSIONS)
 
 
-TABLES: dict[str, Columns] = {
+OF_MODELS: dict[str, Columns] = {
     "models": _model_columns(),
     "images": _image_columns(),
     "dimensions": _dimension_columns(),
     "attacks": _attack_columns(),
     "robustness": (*CELL, *robustness.COLUMNS),
     "ball": _ball_columns(),
-    "pairs": _pair_columns(),
     "labels": (*CELL, LOSS, *robustness.LABEL_COLUMNS),
     "purifiers": (*CELL, LOSS, *purifiers.COLUMNS),
 }
+TABLES = {table: (*columns, CAVEAT) for table, columns in OF_MODELS.items()} | {"pairs": _pair_columns()}
 """Columns of each table, in order."""
 
 

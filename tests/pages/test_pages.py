@@ -826,6 +826,35 @@ def test_the_first_page_has_the_answer_every_figure_and_what_a_figure_lacks(brow
     assert browser.errors() == []
 
 
+@pytest.mark.parametrize(
+    "row, address",
+    [
+        ({"family": "beta-vae", "beta": 4.0, "d_z": 2}, "family=beta-vae&beta=4&d_z=2&loss=output"),
+        ({"family": "beta-vae", "beta": 1.0}, "family=vae&beta=1&loss=output"),  # one model at β = 1
+        (
+            {"family": "ae", "beta": 0.0, "pair": 3, "lambda": 2.0**-20},
+            "family=ae&beta=0&loss=output&pair=3&lambda=2%5E-20",
+        ),
+        ({"family": "beta-vae", "beta": 4.0, "snapshot": 100}, ""),
+        ({"family": None, "beta": 4.0}, ""),
+    ],
+)  # fmt: skip
+def test_a_row_of_numbers_leads_to_the_attack_behind_it(row, address):
+    row = pd.Series({"dataset": "digits", "loss": "output", **row}, dtype=object)
+    found = report_pages.explorer_address(row, "explorer.html")
+    assert found == (f"explorer.html#dataset=digits&{address}" if address else "")
+
+
+def test_a_link_of_a_figures_numbers_opens_the_explorer_at_an_attack_that_it_has(browser, tables):
+    browser.open(tables.folder / "results/report/figures/heatmap.html")
+    for link in browser.run("return [...document.querySelectorAll('tbody a')].map(a => a.href)"):
+        browser.driver.get("about:blank")
+        browser.driver.get(link)
+        browser.wait("document.body.dataset.opened")
+        asked = dict(part.split("=") for part in link.partition("#")[2].split("&"))
+        assert asked.items() <= address(browser).items() and browser.find("#wrong").text == ""
+
+
 def test_a_click_on_a_column_sorts_its_table_both_ways(browser, tables):
     browser.open(tables.folder / "results/report/figures/elbo.html")
     numbers = pd.read_csv(tables.folder / "results/figures/elbo.csv")

@@ -15,6 +15,7 @@ import yaml
 from markupsafe import Markup
 
 from vaepipe import pages
+from vaepipe.analysis.families import at_beta_one
 from vaepipe.study.jobs import HANDED_OVER
 
 MOST = 500
@@ -154,9 +155,13 @@ def figure(picture: Picture, table: pd.DataFrame) -> str:
 
 
 def explorer_address(row: Mapping, page: str) -> str:
-    """Return the address in the explorer of the attack behind a row of a table; empty if it names none."""
-    if any(key not in row or pd.isna(row[key]) for key in ("dataset", "family", "loss")):
+    """Return the address in the explorer of the attack behind a row of a table; empty if it names none, or
+    one on a model in the course of its training, which the explorer has not."""
+    if row.get("snapshot") or any(
+        key not in row or pd.isna(row[key]) for key in ("dataset", "family", "loss")
+    ):
         return ""
+    row = {**row, "family": at_beta_one(row["family"])} if row.get("beta") == 1 else row
     known = [(key, row[key]) for key in ADDRESS if key in row and pd.notna(row[key])]
     return f"{page}#{urlencode([(key, _plain(key, value)) for key, value in known])}"
 

@@ -93,6 +93,18 @@ def test_every_pinned_version_is_within_its_range_and_nothing_is_missing():
     assert all("--hash=sha256:" in entry for entry in re.split(r"\n(?=[\w.-]+==)", text)[1:])
 
 
+def test_the_container_installs_what_make_installs():
+    lines = (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines()
+    installs = [set(line.split()) for line in lines if line.startswith("RUN pip install")]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    made = [set(line.split()) for line in makefile.splitlines() if "$(BIN)/pip install" in line]
+    ignored = {"RUN", "pip", "$(BIN)/pip", "--quiet", "--no-cache-dir"}
+    assert len(made) == 2 and [words - ignored for words in installs] == [words - ignored for words in made]
+    for line in lines:
+        if line.startswith("COPY"):
+            assert all((ROOT / name).exists() for name in line.split()[1:-1]), line
+
+
 SOURCES = sorted([*ROOT.glob("vaepipe/**/*.py"), *ROOT.glob("scripts/*.py")])
 
 

@@ -400,6 +400,27 @@ def test_a_study_without_a_beta_has_a_line_per_model(tables):
     assert f"  VAE: {mean} [" in text and "× β=1" not in text
 
 
+def test_a_study_of_external_models_has_a_line_per_model(tables):
+    def renamed(frame):
+        theirs = pick(frame, ("beta-vae",), beta=4)
+        mine = pick(frame, ("vae",)).assign(family="mine")
+        return pd.concat([mine, theirs.assign(family="theirs")]).assign(beta=0.0)
+
+    attacks = renamed(tables["attacks"])
+    text = make("headline", Data(attacks=attacks, models=renamed(tables["models"])))
+    for family, rows in attacks.groupby("family"):
+        assert f"  {family}: {formatting.short(rows['objective'].mean())} [" in text
+    assert "× β=1" not in text and "Brackets are 95 % intervals" in text and "harder to fool?" not in text
+
+
+@pytest.mark.parametrize(("factor", "words"), [(1.0, "stays (× 1.00)"), (0.5, "falls (× 0.500)")])
+def test_the_answer_says_how_the_divergence_before_an_attack_differs(tables, factor, words):
+    models = tables["models"].assign(pair_divergence=7.0)
+    models.loc[models["beta"] > 1, "pair_divergence"] *= factor
+    text = make("headline", Data(attacks=tables["attacks"], models=models))
+    assert f"Δ₀, before any attack, {words}" in " ".join(text.split("\n\n")[0].split())
+
+
 def test_change_is_the_paired_ratio(tables):
     frame = tables["attacks"]
     found = headlines.excess(frame, "beta-tcvae", 4.0, 200)

@@ -17,6 +17,9 @@ TRIAL = ["dataset", "d_z", "seed", "lambda", "pair"]
 LEADS = "latent-kl"
 """The attack of the original paper's central figure; without it a study is summed up by its first attack."""
 
+SAME = 0.05
+"""A ratio without an interval that is so near to 1 is called no change."""
+
 
 def answers(attacks: pd.DataFrame, models: pd.DataFrame, resamples: int) -> dict[str, str]:
     """Return data set → paragraph, for the data sets with an attacked model at β = 1 and one above.
@@ -111,4 +114,6 @@ def _factor(ratio: Interval) -> str:
         times = f"(× {short(ratio.estimate)} [{low}, {high}])"
         if not (ratio.low > 1 or ratio.high < 1):
             return f"is not decided {times}"
+    elif abs(ratio.estimate - 1) < SAME:
+        return f"stays {times}"
     return f"{'rises' if ratio.estimate > 1 else 'falls'} {times}"

@@ -82,7 +82,7 @@ def _attack(dataset: str, loss: str, frame: pd.DataFrame, resamples: int, room: 
     base = {family: means.get((at_beta_one(family), 1.0)) for family in families}
     changes = {key: excess(frame, *key, resamples) for key in means if key[0] in families and key[1] != 1}
     over = [count(frame[name].nunique(), plural.replace("$", "")) for name, plural in TRIAL_AXES.items()]
-    resampled = notes.resampling(frame, TRIAL_CLUSTERS, resamples, "interval")
+    resampled = notes.resampling(frame, TRIAL_CLUSTERS, resamples, "Brackets")
     starts = [f"{_show(base[family]):<41}" for family in families]
     lines = [
         f"{dataset}, attack {loss}: adversarial loss Δ = divergence + λ‖d‖₂, {find_loss(loss).unit}",

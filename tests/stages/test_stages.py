@@ -162,6 +162,7 @@ def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkey
 def test_attack_and_measure_files_hold_what_belongs_together(folder, digits):
     test = read_split(digits, "test")
     with open_h5(folder / ATTACK, "attack") as file, open_h5(folder / MEASURES, "measure") as measured:
+        assert read_text(file, "unit") == "nats"
         pairs = draw_pairs(test, 3, 0)
         assert np.array_equal(file["pairs"][:], pairs)
         for name, rows in zip(("x", "target"), pairs.T):

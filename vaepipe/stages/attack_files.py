@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vaepipe.attacks.errors import Refused
+from vaepipe.attacks.loss import find_loss
 from vaepipe.attacks.pairs import ImagePairs, select_pairs
 from vaepipe.datasets.prepared import read_digest, read_split
 from vaepipe.datasets.scale import to_unit_interval
@@ -94,6 +95,7 @@ def write_arrays(
     """Write arrays with their descriptions, the cell, the loss, and what they are made from."""
     model_spec = inputs.model_spec.model_dump(mode="json")
     attributes = {key: model_spec[key] for key in CELL} | inputs.digests
+    attributes |= {"unit": find_loss(spec.loss).unit}
     attributes |= {"model": model_spec, "loss": spec.loss, "spec": spec.model_dump(mode="json")}
     described = {name: (_to_numpy(array), descriptions[name]) for name, array in arrays.items()}
     write_h5(out, kind, described, attributes | {"code": code})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import inspect
 import re
 import sys
 import textwrap
@@ -139,6 +138,8 @@ def source_digest(entry: str) -> str:
         return spec_digest([(path.name, file_digest(path)) for path in settings])
     if entry.startswith("object:"):
         return ""
-    source = inspect.getsourcefile(entry_point(entry))
-    assert source is not None
-    return spec_digest([(path.name, file_digest(path)) for path in imported_files(source)])
+    place = entry.rpartition(":")[0]
+    if not place.endswith(".py"):
+        entry_point(entry)  # says what is wrong with the module
+        place = sys.modules[place].__file__ or ""
+    return spec_digest([(path.name, file_digest(path)) for path in imported_files(place)])

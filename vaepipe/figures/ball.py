@@ -14,7 +14,7 @@ from vaepipe.analysis.families import label, ordered
 from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.analysis.means import TRIAL_CLUSTERS
 from vaepipe.attacks.loss import find_loss
-from vaepipe.figures import curves, flags, notes, style
+from vaepipe.figures import curves, flags, notes, scales, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
@@ -59,11 +59,11 @@ def _panel(ax: Axes, frame: pd.DataFrame, where: dict[str, str], options: Plot) 
             flags.mark(ax, (family, beta_of_family), radius, means[radius].estimate)
     if share and frame["divergence"].min() > 0:
         ax.set_yscale("log")
-        style.log_ticks(ax)
-    style.label_x(ax, XLABEL[where["ball"]])
+        scales.log_ticks(ax)
+    scales.label_x(ax, XLABEL[where["ball"]])
     if where["ball"] == "linf" and in_levels(frame["radius"]):
         ax.xaxis.set_major_formatter(lambda radius, _: f"{255 * radius:.3g}/255")
-    style.label_y(ax, "share of divergence left" if share else curves.with_unit("divergence", where["loss"]))
+    scales.label_y(ax, "share of divergence left" if share else curves.with_unit("divergence", where["loss"]))
     resampled = notes.resampling(frame, TRIAL_CLUSTERS, options.resamples, "Bands")
     curves.say(ax, where, notes.trials_of_pairs(frame), resampled, flags.note(frame))
     return handles

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from vaepipe.analysis.families import label, with_posterior_width
 from vaepipe.analysis.formatting import count
 from vaepipe.analysis.intervals import clustered_interval
-from vaepipe.figures import curves, notes, style
+from vaepipe.figures import curves, notes, scales, style
 from vaepipe.figures.data import Data
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def draw(data: Data, options: Plot) -> style.Page:
         handles |= _row(page, row, str(dataset), models, options.resamples, betas)
         for ax in row[len(PANELS) :]:
             ax.set_axis_off()
-    style.beta_axes(betas)
-    style.share(list(betas))
+    scales.beta_axes(betas)
+    scales.share(list(betas))
     style.legend(page, handles)
     clusters = {"seed": "training seeds"}
     page.line(notes.band_over(frame, clusters) or "means over $d_z$; one training seed: no bands")

@@ -17,7 +17,7 @@ from vaepipe.analysis.intervals import Interval, pooled_interval
 from vaepipe.analysis.means import Means, Measure
 from vaepipe.analysis.selection import nearest
 from vaepipe.attacks.loss import find_loss
-from vaepipe.figures import flags, notes, published, style
+from vaepipe.figures import flags, notes, published, scales, style
 from vaepipe.models.family import find_family
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def page(panels: Sequence[Panel], options: Plot, share_y: bool = True) -> style.
         means, artists = _draw(ax, panel, options.resamples)
         handles |= artists
         betas[ax] = sorted({beta for _, beta in means if beta})
-        style.label_y(ax, panel.measure.label)
-    style.beta_axes(betas)
+        scales.label_y(ax, panel.measure.label)
+    scales.beta_axes(betas)
     write_titles(axes, [panel.where for panel in panels])
-    style.share(axes, y=share_y)
+    scales.share(axes, y=share_y)
     style.legend(page, handles)
     first = panels[0]
     same = all(panel.measure.rows == first.measure.rows for panel in panels)
@@ -80,7 +80,7 @@ def _draw(ax: Axes, panel: Panel, resamples: int) -> tuple[Means, dict[str, Arti
     artists, line = more(ax, frame) if more else ({}, "")
     log = ax.get_yscale() == "log"
     if log:
-        style.log_ticks(ax)
+        scales.log_ticks(ax)
     pooled = {}
     if measure.over is None:
         pooled = {
@@ -255,7 +255,7 @@ def by_attack(
         handles |= draw_panel(ax, shown, where, options)
         names.append(where | {"beta": beta_of(shown)})
     write_titles(axes, names)
-    style.share(axes, y=True)
+    scales.share(axes, y=True)
     style.legend(page, handles)
     page.line(shared_name(names), *notes.in_short(at_one_beta(groups[0][1], options.beta)))
     return page

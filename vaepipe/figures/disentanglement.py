@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from vaepipe.analysis.correlation import FEWEST_MODELS, rank_correlation, robustness_and_disentanglement
 from vaepipe.analysis.families import label, ordered
 from vaepipe.analysis.formatting import count
-from vaepipe.figures import curves, flags, notes, style
+from vaepipe.figures import curves, flags, notes, scales, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
@@ -48,7 +48,7 @@ def draw(data: Data, options: Plot) -> style.Page:
         handles |= _panel(ax, models, {"dataset": dataset, "loss": loss})
         curves.say(ax, {"dataset": dataset, "loss": loss}, _note(models, frame))
     curves.write_titles(axes, names)
-    style.share(axes, y=True)
+    scales.share(axes, y=True)
     style.legend(page, handles)
     page.line(curves.shared_name(names), "one point per model")
     return page.describe(TITLE, CAPTION)
@@ -68,7 +68,7 @@ def _panel(ax: Axes, models: pd.DataFrame, where: dict[str, str]) -> dict[str, A
         )
     for row in models[models["flagged"]].itertuples():
         flags.mark(ax, (row.family, row.beta), row.mig, row.auddc)
-    style.label_x(ax, "mutual information gap (MIG)")
+    scales.label_x(ax, "mutual information gap (MIG)")
     ax.set_ylabel("AUDDC")
     style.page_of(ax).rows.extend(where | row for row in models.drop(columns="dataset").to_dict("records"))
     return handles

@@ -16,7 +16,7 @@ from vaepipe.analysis.formatting import count, interval_text
 from vaepipe.analysis.intervals import Interval
 from vaepipe.analysis.means import TRIAL_CLUSTERS, pair_and_seed_interval
 from vaepipe.analysis.trials import areas, mean_curve, relative
-from vaepipe.figures import curves, flags, notes, style
+from vaepipe.figures import curves, flags, notes, scales, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
@@ -93,5 +93,5 @@ def _label(ax: Axes) -> None:
     for y in (0, 1):
         ax.axhline(y, color=style.GREY, linestyle=":", linewidth=style.size(0.7))
     ax.set_xlim(0, 1)
-    style.label_x(ax, "‖d‖₂\u00a0/ ‖x\u00a0−\u00a0$x_t$‖₂")
-    style.label_y(ax, "(A − T)/(O − T)")
+    scales.label_x(ax, "‖d‖₂\u00a0/ ‖x\u00a0−\u00a0$x_t$‖₂")
+    scales.label_y(ax, "(A − T)/(O − T)")

@@ -14,7 +14,7 @@ from vaepipe.analysis.families import label, ordered, varying_with_beta, with_po
 from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.analysis.means import TRIAL_CLUSTERS
 from vaepipe.analysis.trials import areas
-from vaepipe.figures import curves, flags, notes, style
+from vaepipe.figures import curves, flags, notes, scales, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
@@ -62,7 +62,7 @@ def draw(data: Data, options: Plot) -> style.Page:
         n_images = images["image"][images["dataset"] == dataset].nunique()
         curves.say(ax, {"dataset": dataset, "loss": loss}, _note(frame, points, n_images, options.resamples))
     curves.write_titles(axes, names)
-    style.share(axes, y=True)
+    scales.share(axes, y=True)
     style.legend(page, handles)
     page.line(curves.shared_name(names), "larger markers: larger β", "bars: 95 % intervals")
     return page.describe(TITLE, CAPTION)
@@ -102,7 +102,7 @@ def _panel(ax: Axes, points: Mapping[tuple[str, float], Point], where: dict[str,
         row |= {f"elbo_{name}": value for name, value in x._asdict().items()}
         row |= {f"auddc_{name}": value for name, value in y._asdict().items()}
         style.page_of(ax).rows.append(row)
-    style.label_x(ax, "ELBO, nats per image")
+    scales.label_x(ax, "ELBO, nats per image")
     ax.set_ylabel("AUDDC")
     return handles
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from vaepipe.analysis.families import label, ordered, with_posterior_width
 from vaepipe.analysis.formatting import count
 from vaepipe.analysis.intervals import clustered_interval
-from vaepipe.figures import curves, notes, style
+from vaepipe.figures import curves, notes, scales, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
@@ -48,7 +48,7 @@ def draw(data: Data, options: Plot) -> style.Page:
         curves.say(
             ax, {"dataset": dataset}, f"{count(len(rows), 'models')}, snapshots among them.", resampled
         )
-    style.share(axes, y=True)
+    scales.share(axes, y=True)
     style.legend(page, handles)
     page.line("mean: lines with markers; median: dotted")
     return page.describe(TITLE, CAPTION)
@@ -87,5 +87,5 @@ def _panel(ax: Axes, dataset: str, rows: pd.DataFrame, resamples: int) -> dict[s
     steps = sorted(rows["steps"].unique())
     ax.set_xticks(steps, [f"{step:,.0f}" for step in steps])
     ax.minorticks_off()
-    style.log_ticks(ax)
+    scales.log_ticks(ax)
     return handles

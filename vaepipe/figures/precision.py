@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from vaepipe.analysis.families import label, ordered, with_posterior_width
 from vaepipe.analysis.formatting import count
-from vaepipe.figures import curves, style
+from vaepipe.figures import curves, scales, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
@@ -87,7 +87,7 @@ def _spectrum(ax: Axes, dataset: str, rows: pd.DataFrame) -> None:
         for rank, value in mean.items():
             cell = {"dataset": dataset, "quantity": "precision", "family": family, "beta": beta}
             style.page_of(ax).rows.append(cell | {"rank": rank, "estimate": value})
-    style.label_x(ax, "latent dimension, most precise first")
+    scales.label_x(ax, "latent dimension, most precise first")
     ax.set(ylabel="precision I, nats", title=dataset)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if rows["rank"].max() > 32:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from vaepipe.analysis.families import label, ordered, with_posterior_width
 from vaepipe.analysis.selection import representatives
-from vaepipe.figures import curves, notes, style
+from vaepipe.figures import curves, notes, scales, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 from vaepipe.study.cells import Cell
@@ -69,7 +69,7 @@ def draw(data: Data, options: Plot) -> style.Page:
         [], [], color=style.GREY, linestyle="--", linewidth=style.size(0.8)
     )
     curves.write_titles(axes, names)
-    style.share(axes)
+    scales.share(axes)
     style.legend(page, lines)
     page.line(curves.shared_name(names), "the VAE has β = 1")
     return page.describe(TITLE, CAPTION)

@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 
 from vaepipe.analysis.families import label
-from vaepipe.figures import style
+from vaepipe.figures import scales, style
 from vaepipe.figures.data import Data
 from vaepipe.models.family import find_family
 
@@ -47,7 +47,7 @@ def draw(data: Data, options: Plot) -> style.Page:
         for name, line in STYLES.items()
     }
     for ax, text in zip(axes, ("ELBO, nats", "KL, nats")):
-        style.label_y(ax, text)
+        scales.label_y(ax, text)
         ax.set_xlabel("epoch")
         first = min(item.arrays["epoch"][0] for item in data.arrays)
         ax.set_xlim(left=float(first))

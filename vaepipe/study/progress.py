@@ -12,7 +12,7 @@ PHASES = {
     "attacks": ("attack_block", "attack", "ball"),
     "measures": ("measure",),
     "tables": ("collect",),
-    "figures": ("plot", "plot_swissroll", "plot_montage", "headline", "claims"),
+    "figures": ("plot", "plot_swissroll", "plot_models", "plot_montage", "headline", "claims"),
     "pages": ("explorer", "report_pages"),
 }
 """What people call the stages that belong together, in their order."""

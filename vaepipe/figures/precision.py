@@ -69,7 +69,7 @@ def _scatter(ax: Axes, dataset: str, rows: pd.DataFrame) -> dict[str, Artist]:
     ax.set(xscale="log", yscale="log", title=dataset)
     ax.set(xlabel="Σ (exp(2 I) − 1)", ylabel="Δ₀, nats")
     ax.xaxis.set_minor_formatter(NullFormatter())
-    style.log_ticks(ax)
+    scales.log_ticks(ax)
     for row in rows.itertuples():
         cell = {"dataset": dataset, "quantity": "pair_divergence", "family": row.family, "beta": row.beta}
         cell |= {"d_z": row.d_z, "seed": row.seed, "estimate": row.pair_divergence}

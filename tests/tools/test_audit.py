@@ -11,7 +11,8 @@ from torch import nn
 
 import vaepipe
 from vaepipe.storage.errors import DataError
-from vaepipe.tools import leaderboard
+from vaepipe.storage.tables import read_table
+from vaepipe.tools import audit_report, leaderboard
 from vaepipe.tools.audit import main
 
 CODE = """
@@ -105,6 +106,23 @@ def test_everything_is_found_out_and_the_numbers_are_those_of_the_tables(audited
         assert success["fooled"] == fooled and success["low"] <= fooled / lead["pairs"] <= success["high"]
     page = (audited / "index.html").read_text()
     assert card["verdict"] in page and "http:" not in page and "https:" not in page
+
+
+def test_a_model_that_tells_images_hardly_apart_is_flagged(audited):
+    """The verdict of a model that rebuilds nothing means nothing, and says so; left out pairs are counted."""
+    found = {name: next((audited / "results/tables").glob(f"{name}.*")) for name in ("attacks", "robustness")}
+    tables = {name: read_table(path) for name, path in found.items()}
+    clear = audit_report._of_loss(tables, "latent-kl")
+    assert clear["rebuilt"] < 0.8 and audit_report.BLUR not in clear["flags"]
+    attacks = tables["attacks"]
+    blurred = attacks.assign(target_distance=0.95 * attacks["original_distance"])
+    blurred.loc[blurred["pair"] == 0, "ratio"] = np.nan
+    flagged = audit_report._of_loss(tables | {"attacks": blurred}, "latent-kl")
+    assert flagged["rebuilt"] == pytest.approx(0.95) and audit_report.BLUR in flagged["flags"]
+    text = audit_report.verdict("mine", [flagged])
+    assert f"1 of {flagged['attacked']} pairs are left out" in text and "so this says little" in text
+    infinite = audit_report._of_loss(tables | {"attacks": attacks.assign(divergence=np.inf)}, "latent-kl")
+    assert audit_report.verdict("mine", [infinite]).startswith("mine was not attacked: every row")
 
 
 def test_a_study_takes_the_files_of_an_audit_in(audited):

@@ -30,7 +30,15 @@ from vaepipe.study.jobs import Job
 SCORECARD = "scorecard.json"
 SHOWN = (0.1, 0.25, 0.5)
 """Distortions, as shares of ‖x − x_t‖₂, of the scorecard."""
+HARDLY = 0.8
+"""Median T/O from which reconstructions hardly tell images apart; 1 if they do not at all."""
+INFINITE, BLUR = "every row of the attack is infinite", "reconstructions hardly tell images apart"
 ABOUT_FLAGS = (
+    (INFINITE, "The loss has no finite value on any row, so nothing was attacked. Use another loss, such as "
+     "latent-mean or output."),
+    (BLUR, "The target's own reconstruction is hardly nearer to the target than another image's. Then next "
+     "to nothing decides whether a pair is fooled. Train the model further, or check --range and "
+     "--likelihood."),
     ("noise", "Random noise of the same norm does nearly as well as the attack. Its gradient says little, "
      "so the model can look robust and not be. Raise the budget, or attack by another loss."),
     ("random restarts", "Plain projected descent from random starts beats the attack for more than a tenth "
@@ -134,7 +142,9 @@ def _of_loss(tables: dict[str, pd.DataFrame], loss: str) -> dict[str, Any]:
     flags = row.get("masked")
     unit = float(attacks["initial_divergence"].mean())
     infinite = bool(~np.isfinite(attacks["divergence"]).any())
-    reason = "every row of the attack is infinite" if infinite else ""
+    rest = attacks["target_distance"] / attacks["original_distance"]  # T/O
+    rebuilt = rest.groupby(attacks["pair"]).first().median()
+    reasons = [INFINITE if infinite else "", BLUR if not rebuilt < HARDLY else ""]
     return {
         "loss": loss,
         "pairs": known,
@@ -142,7 +152,8 @@ def _of_loss(tables: dict[str, pd.DataFrame], loss: str) -> dict[str, Any]:
         "success": success,
         "auddc": [_number(value) for value in area],
         "initial_divergence": _number(unit),
-        "flags": "; ".join(part for part in (reason, flags if isinstance(flags, str) else "") if part),
+        "rebuilt": _number(rebuilt),
+        "flags": "; ".join(part for part in (*reasons, flags if isinstance(flags, str) else "") if part),
     }
 
 
@@ -154,6 +165,8 @@ def verdict(name: str, losses: list[dict[str, Any]]) -> str:
     """Return the audit in a sentence: the leading attack within a quarter of the way to the target."""
     lead = losses[0]
     quarter, n = lead["success"]["0.25"], lead["pairs"]
+    if INFINITE in lead["flags"]:
+        return f"{name} was not attacked: {INFINITE} ({find_loss(lead['loss']).title})."
     if not n:
         return f"{name} reconstructs no image nearer to itself than to another: there is nothing to fool."
     share, low, high = (100 * value for value in (quarter["fooled"] / n, quarter["low"], quarter["high"]))
@@ -164,6 +177,13 @@ def verdict(name: str, losses: list[dict[str, Any]]) -> str:
         f"it show that image for {quarter['fooled']} of {n} pairs "
         f"({share:.0f} %, 95 % interval {low:.0f}–{high:.0f} %)."
     )
+    left_out = lead["attacked"] - n
+    if left_out:
+        sentence += (
+            f" {left_out} of {lead['attacked']} pairs are left out, as the model rebuilds their target badly."
+        )
+    if BLUR in lead["flags"]:
+        return f"{sentence} Its {BLUR}, so this says little."
     warning = " The checks flag this attack as too weak: the model may be worse than this."
     return sentence + warning if lead["flags"] else sentence
 
@@ -193,7 +213,10 @@ def text(scorecard: Mapping[str, Any]) -> str:
         row = f"{loss['loss'] + flag:<18}" + "".join(f"{cell:>26}" for cell in cells)
         lines.append(row + f"{page.interval(loss['auddc']):>22}")
     elbo = scorecard["elbo"]
-    lines += ["", f"{scorecard['images']} images {scorecard['shape']}, {scorecard['d_z']} latent dimensions"]
+    lines += [
+        "",
+        f"{scorecard['images']} held-out images {scorecard['shape']}, {scorecard['d_z']} latent dimensions",
+    ]
     if elbo:
         lines[-1] += f", ELBO {elbo['mean']:.1f} ± {elbo['se']:.1f} nats per image"
     lines += [f"† {flag['loss']}: {flag['reason']}. {flag['about']}" for flag in flags_of(scorecard)]

@@ -55,7 +55,7 @@ class Own:
         names = [
             self.prepared,
             *sorted(self.folder.glob("results/models/**/*.*5")),
-            *sorted(self.folder.rglob("*.safetensors")),
+            *sorted(self.folder.glob("results/models/**/model.safetensors")),
         ]
         assert len(names) == 3
         return [name.stat().st_mtime_ns for name in names]

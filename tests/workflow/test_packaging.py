@@ -20,6 +20,12 @@ import vaepipe
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WANTED = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
 EXTRA = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["optional-dependencies"]["dev"])}
+del EXTRA["vaepipe"]  # the other extras, which it takes in
+EXTRA |= {
+    canonicalize_name(r.name): r
+    for extra in ("adapters", "docs", "track")
+    for r in map(Requirement, PROJECT["optional-dependencies"][extra])
+}
 CONDA = {"matplotlib": "matplotlib-base", "torch": "pytorch"}  # other names there
 ONLY_OUTSIDE = {"snakemake", "snakemake-executor-plugin-slurm"}  # runs the environments, does not run in them
 

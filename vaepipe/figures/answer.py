@@ -88,8 +88,6 @@ def _in_images(raised: pd.DataFrame, base: pd.DataFrame, resamples: int) -> str:
 
 def _of_start(family: str, beta: float, models: pd.DataFrame) -> str:
     """Return how Δ₀ changes, and how much of it the precision of the latent code is."""
-    if "pair_divergence" not in models:
-        return ""
     columns = ["pair_divergence", "squared_precision"]
     base = models[(models["family"] == at_beta_one(family)) & (models["beta"] == 1)][columns].mean()
     raised = models[(models["family"] == family) & (models["beta"] == beta)][columns].mean()

@@ -92,12 +92,17 @@ def test_representatives_and_cells_for():
 def test_adversarial_loss_is_the_plain_mean_with_its_interval(family, data, tables):
     figure = make("adversarial_loss", data["adversarial_loss"])
     assert [ax.get_title() for ax in figure.axes] == ["digits, latent KL attack"]
-    line, band, start = (part(figure, gid) for gid in (family, f"band {family}", f"start {family}"))
+    line, band, start, median = (
+        part(figure, gid) for gid in (family, f"band {family}", f"start {family}", f"median {family}")
+    )
     assert list(line.get_xdata()) == [1, 4, 8] == list(start.get_xdata()) == list(figure.axes[0].get_xticks())
     assert figure.axes[0].get_yscale() == "log"
     outline = band.get_paths()[0].vertices
-    for beta, mean, first in zip(line.get_xdata(), line.get_ydata(), start.get_ydata()):
+    for beta, mean, first, middle in zip(
+        line.get_xdata(), line.get_ydata(), start.get_ydata(), median.get_ydata()
+    ):
         rows = pick(tables["attacks"], (family, "vae"), beta=beta)
+        assert middle == np.median(rows["objective"])
         assert mean == pytest.approx(sum(rows["objective"]) / len(rows))
         assert first == pytest.approx(rows["initial_divergence"].mean())
         _, low, high = clustered_interval(

@@ -36,9 +36,9 @@ def test_paths_name_the_cell():
 
 
 @given(st.floats(1e-6, 1e6))
-def test_a_token_reads_back_to_six_digits_and_suits_a_path(value):
+def test_a_token_reads_back_to_eight_digits_and_suits_a_path(value):
     token = cells.token(value)
-    assert abs(float(token) - value) <= 1e-5 * value
+    assert abs(float(token) - value) <= 1e-7 * value
     assert re.fullmatch(r"[0-9.e+-]+", token)
 
 

@@ -51,7 +51,7 @@ MISTAKES = [
     ({"grid": {"betas": [1, 1.0]}}, "grid.betas: [1, 1.0]", "without duplicates"),
     ({"grid": {"betas": [1, float("nan")]}}, "grid.betas[1]: nan", "a finite number"),
     (
-        {"datasets": {"digits": {"grid": {"betas": [2, 2.0000001]}}}},
+        {"datasets": {"digits": {"grid": {"betas": [2, 2.00000001]}}}},
         "datasets.digits.grid.betas: two values",
         "both written 2",
     ),

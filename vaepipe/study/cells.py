@@ -18,8 +18,8 @@ CELL = "{dataset}/{family}/beta~{beta}/dz~{d_z}/seed~{seed}"
 
 
 def token(value: float) -> str:
-    """Return a number as paths have it: six significant digits, no trailing zeros (1.0 → ``1``)."""
-    return format(float(value), ".6g")
+    """Return a number as paths have it: eight significant digits, no trailing zeros (1.0 → ``1``)."""
+    return format(float(value), ".8g")
 
 
 @dataclass(frozen=True)

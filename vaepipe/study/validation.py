@@ -336,7 +336,7 @@ def check_sections(name: str, settings: DatasetSettings) -> None:
         raise ConfigError(f"datasets.{name}.checks.purifiers: 'hmc' needs checks.mcmc_steps, which is 0")
     for key, values in (("grid.betas", settings.grid.betas), ("attack.lambdas", settings.attack.lambdas)):
         if same := clashes(list(values)):
-            rule = f"two values are both written {same[0]} in paths; let them differ in six digits"
+            rule = f"two values are both written {same[0]} in paths; let them differ in eight digits"
             raise ConfigError(f"datasets.{name}.{key}: {rule}")
 
 

@@ -28,9 +28,9 @@ seeds as in the original paper. Higher means that the adversary did worse. Dotte
 divergence between two undistorted images: at large λ the best distortion is none and Δ = Δ₀, so that a line
 close under its dotted one tells how far apart the posteriors of two images are, not how hard it is to move
 them. Thin lines of dashes and dots are the median of Δ: where it lies far below the mean, a few trials make
-the mean. Δ grows with the precision of the latent code (figure precision), for the 2-Wasserstein attack with the
-scale of the latent space; Δ/Δ₀ (figure relative_loss) and the distances in image space (figures distortion
-and success) do not.
+the mean. Δ grows with the precision of the latent code (figure precision), for the 2-Wasserstein attack with
+the scale of the latent space; Δ/Δ₀ (figure relative_loss) and the distances in image space (figures
+distortion and success) do not.
 """
 EMPTY = "No image data set of this study was attacked: there is no adversarial loss to show."
 
@@ -42,9 +42,10 @@ LineStyle = Literal[":", "-."] | tuple[float, tuple[float, float]]
 def draw(data: Data, options: Plot) -> style.Page:
     """One panel per data set and loss: plain mean over pairs, λ, d_z and seeds of divergence + λ‖d‖₂.
 
-    Dash-dotted: the median. Dotted: the mean divergence at d = 0. The penalised objective cannot exceed it, and reaches it where λ is
-    so large that the best attack is none; those trials weigh most in a plain mean. Dashed, where the table
-    has it: what each row reached by itself, before the distortions of the other λ of its pair were tried.
+    Dash-dotted: the median. Dotted: the mean divergence at d = 0. The penalised objective cannot exceed it,
+    and reaches it where λ is so large that the best attack is none; those trials weigh most in a plain mean.
+    Dashed, where the table has it: what each row reached by itself, before the distortions of the other λ of
+    its pair were tried.
     """
     # Δ of an autoencoder is another quantity: the figure distortion compares it
     frame = with_posterior_width(data.table("attacks"))

@@ -105,6 +105,14 @@ def test_the_digits_are_as_large_as_their_registry_entry_states(digits):
     assert info.count == sum(shape[0] for shape in shapes) and info.shape == shapes[0][1:]
 
 
+def test_files_of_the_users_are_as_large_as_they_are_which_the_registry_does_not_know(tmp_path):
+    (tmp_path / "part.npz").touch()
+    own = {"kind": "dsprites", "path": str(tmp_path / "part.npz")}
+    study = Study(CONFIG | {"study": ["sprites"], "datasets": {"sprites": own}})
+    (job,) = [job for job in jobs(study) if job.stage == "prepare"]
+    assert plan.size(study, job) == plan.Size()
+
+
 def test_from_outside_it_starts_nothing_and_says_mistakes_in_one_line(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(

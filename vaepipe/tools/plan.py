@@ -62,7 +62,10 @@ class StagePlan:
 def size(study: Study, job: Job) -> Size:
     """Return the size of a job, as far as the configuration tells it."""
     if job.stage == "prepare":
-        info = DATASETS[study.settings[job.dataset].kind]
+        spec = study.settings[job.dataset]
+        info = DATASETS[spec.kind]
+        if spec.path is not None:  # files of the user's, which may be a part of the data set
+            return Size()
         return Size(nbytes=info.count * math.prod(info.shape) * (1 if info.images else 4))
     if job.stage not in PIXEL_BYTES or job.cell is None:
         return Size()

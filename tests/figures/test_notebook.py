@@ -13,9 +13,9 @@ from vaepipe.figures.registry import own_entry
 from vaepipe.stages import plot
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.tables import write_table
+from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.specs import FigureSpec
 from vaepipe.study.study import Study
-from vaepipe.study.validation import ConfigError
 
 pytest_plugins = ["synthetic"]
 

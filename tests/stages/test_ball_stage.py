@@ -21,9 +21,9 @@ from vaepipe.stages.trained_model import read_trained_model
 from vaepipe.storage.h5 import open_h5
 from vaepipe.study import jobs
 from vaepipe.study.cells import Cell
+from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.specs import BallSpec, EvaluateSpec, MeasureSpec, ModelSpec
 from vaepipe.study.study import Study
-from vaepipe.study.validation import ConfigError
 
 CPU = torch.device("cpu")
 LOSS = "latent-kl"

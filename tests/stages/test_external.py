@@ -28,8 +28,8 @@ from vaepipe.stages.adopt import adopt
 from vaepipe.stages.attack import attack
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5
+from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.study import Study
-from vaepipe.study.validation import ConfigError
 
 PAGE = (ROOT / "docs/your-model.md").read_text(encoding="utf-8")
 

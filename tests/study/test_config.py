@@ -10,9 +10,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.study import Study
 from vaepipe.study.types import lambda_values
-from vaepipe.study.validation import ConfigError
 from vaepipe.tools import reference
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))

@@ -5,9 +5,10 @@ import yaml
 from conftest import ROOT
 
 from vaepipe.study.files import merge_layers, read_config, read_file
+from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.study import Study
 from vaepipe.study.unused import unused_keys
-from vaepipe.study.validation import ConfigError, normal_path
+from vaepipe.study.validation import normal_path
 
 BASE = ROOT / "config.yaml"
 REFUSED = {

@@ -12,9 +12,9 @@ from vaepipe.analysis.purifiers import purifier_rows
 from vaepipe.attacks.loss import find_loss
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.storage.errors import DataError
+from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.settings import Checks
 from vaepipe.study.study import Study
-from vaepipe.study.validation import ConfigError
 from vaepipe.trust.attacked_model import AttackedModel
 from vaepipe.trust.jpeg import compress
 from vaepipe.trust.purification import check_purifiers

@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from vaepipe.study.validation import SECTIONS, Config, ConfigError
+from vaepipe.study.mistakes import ConfigError
+from vaepipe.study.validation import SECTIONS, Config
 
 
 class _Loader(yaml.SafeLoader):

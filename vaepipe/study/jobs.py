@@ -16,6 +16,7 @@ from vaepipe.storage.digests import spec_digest
 from vaepipe.storage.errors import DataError
 from vaepipe.study import drawings
 from vaepipe.study.cells import CELL, Cell
+from vaepipe.study.mistakes import ConfigError
 
 if TYPE_CHECKING:
     from vaepipe.study.study import Study
@@ -260,7 +261,6 @@ def read_jobs(config: str | Path, expected: str = "") -> list[Job]:
         DataError: the file is not readable, or holds another study.
     """
     from vaepipe.study.study import Study
-    from vaepipe.study.validation import ConfigError
 
     try:
         listed = jobs(Study.read(config))

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaepipe.study.validation import ConfigError, prepared_file
+from vaepipe.study.mistakes import ConfigError
+from vaepipe.study.validation import prepared_file
 
 if TYPE_CHECKING:
     from vaepipe.study.study import Study

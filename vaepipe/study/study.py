@@ -13,6 +13,7 @@ from vaepipe.datasets.registry import DATASETS
 from vaepipe.study import cells
 from vaepipe.study.caveats import caveat
 from vaepipe.study.cells import CELL, Cell
+from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.settings import DatasetSettings, External, Plot, Section, Settings
 from vaepipe.study.specs import (
     AttackSpec,
@@ -26,7 +27,7 @@ from vaepipe.study.specs import (
     Spec,
     settings_of_others,
 )
-from vaepipe.study.validation import SECTIONS, Config, ConfigError, read_settings
+from vaepipe.study.validation import SECTIONS, Config, read_settings
 
 S = TypeVar("S", bound=Spec)
 

@@ -32,8 +32,8 @@ from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.tables import write_table
 from vaepipe.study.jobs import STAGES, Job, jobs
+from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.study import Study
-from vaepipe.study.validation import ConfigError
 from vaepipe.tools.audit_model import Found
 
 Log = Callable[[str], None]

@@ -15,9 +15,9 @@ from typing import Any
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.study.files import read_config
 from vaepipe.study.kept import kept_datasets
+from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.study import Study
 from vaepipe.study.unused import unused_keys
-from vaepipe.study.validation import ConfigError
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -12,10 +12,10 @@ from vaepipe.figures.registry import entries
 from vaepipe.stages import plot
 from vaepipe.storage.errors import DataError
 from vaepipe.study import drawings, jobs
+from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.settings import Plot
 from vaepipe.study.specs import FigureSpec, first_mistake
 from vaepipe.study.study import Study
-from vaepipe.study.validation import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,8 +15,9 @@ import yaml
 
 from vaepipe.datasets.registry import DATASETS, Dataset
 from vaepipe.study import sections, settings, types
+from vaepipe.study.mistakes import allowed
 from vaepipe.study.schema import config_schema, resolve
-from vaepipe.study.validation import SECTIONS, allowed
+from vaepipe.study.validation import SECTIONS
 
 SCHEMA, DOCUMENT = "vaepipe/study/config.schema.yaml", "docs/configuration.md"
 WIDTH = 110

@@ -147,7 +147,7 @@ def save(path: str, kind: str, arrays: Arrays, attributes: dict[str, str]) -> No
 def save_like(path: str, kind: str, rows: Arrays, pictures: Callable[[], Arrays], template: str) -> None:
     """Write a file: the template itself with pictures, any other one as a copy of it with other numbers."""
     if path == template:
-        save(path, kind, rows | pictures(), {"state": "ok"})
+        save(path, kind, rows | pictures(), {"unit": "nats"})
         return
     with atomic(path) as temporary:
         shutil.copyfile(template, temporary)

@@ -49,7 +49,7 @@ def tables():
             norm = np.where(weight > 5, 0, rng.gamma(5, 1, (4, PAIRS)))
             rows = {
                 "loss": "latent-kl",
-                "lambda": np.repeat(LAMBDAS, PAIRS),
+                "lam": np.repeat(LAMBDAS, PAIRS),
                 "pair": np.tile(np.arange(PAIRS), 4),
             }
             rows |= {"objective": np.minimum(start, start / 3 + weight * norm + start * (norm == 0)).ravel()}
@@ -90,7 +90,7 @@ def tables():
         ],
         ignore_index=True,
     )
-    balls = attacks.assign(ball="l2", radius=attacks["lambda"], divergence=attacks["objective"])
+    balls = attacks.assign(ball="l2", radius=attacks["lam"], divergence=attacks["objective"])
     robust = models[list(Cell.__dataclass_fields__)].assign(loss="latent-kl", noise_gain=np.nan, masked="")
     tables = {"models": models, "images": images, "attacks": attacks, "ball": balls, "robustness": robust}
     return tables | {"dimensions": dimensions}
@@ -224,7 +224,7 @@ def make_tables(losses=("latent-kl", "output"), factors=True):
                     a = 1 + 3 * np.exp(-norm / (1 + 0.2 * cell["beta"]))
                     trial = {
                         "loss": loss,
-                        "lambda": weight,
+                        "lam": weight,
                         "pair": pair,
                         "norm": norm,
                         "input_distance": 5.0,
@@ -241,7 +241,5 @@ def make_tables(losses=("latent-kl", "output"), factors=True):
 
 def in_balls(attacks):
     """Attacks of bounded size, a radius for each λ, and two norms."""
-    balls = attacks.assign(
-        radius=1 / attacks["lambda"], divergence=attacks["objective"] + 0.1 * attacks["pair"]
-    )
+    balls = attacks.assign(radius=1 / attacks["lam"], divergence=attacks["objective"] + 0.1 * attacks["pair"])
     return pd.concat([balls.assign(ball=norm) for norm in ("l2", "linf")], ignore_index=True)

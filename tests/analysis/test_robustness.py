@@ -59,7 +59,7 @@ def table(L=7, P=5, seed=0):
     """Rows (λ, pair) of one model as collect makes them; pair 4 has O < T."""
     random = np.random.default_rng(seed)
     rows = [
-        {"pair": p, "lambda": 2.0**row, "objective": random.uniform(1, 9), "initial_divergence": 10.0 + p,
+        {"pair": p, "lam": 2.0**row, "objective": random.uniform(1, 9), "initial_divergence": 10.0 + p,
          "norm": 0.0 if row == L - 1 else random.uniform(0, 3), "converged": bool(random.integers(2)),
          "target_nll": random.uniform(50, 60), "input_distance": 2.0 + p / 4,
          "adversarial_distance": random.uniform(0.5, 4), "target_distance": 1.0,

@@ -96,7 +96,7 @@ def study(
                     )
                     trial = {
                         "loss": "latent-kl",
-                        "lambda": weight,
+                        "lam": weight,
                         "pair": np.arange(PAIRS),
                         "objective": objective,
                     }
@@ -134,7 +134,7 @@ def test_beta_raises_the_loss(power, verdict):
     assert found.verdict == verdict
     # β = 2 and 4 weigh alike; pairs' effects drop out of the ratio
     assert found.interval.estimate == pytest.approx((2**power + 4**power) / 2, rel=0.02)
-    key = ["seed", "lambda", "pair"]
+    key = ["seed", "lam", "pair"]
     base = e.attacks.query("family == 'vae'").set_index(key)["objective"]
     rows = e.attacks.query("family == 'beta-tcvae'")
     matched = base.loc[pd.MultiIndex.from_frame(rows[key])].to_numpy()
@@ -156,7 +156,7 @@ def test_the_median_of_ratios_does_not_follow_a_few_large_trials():
     )
     rows = e.attacks.query("family == 'beta-tcvae'")
     base = e.attacks.query("family == 'vae'")
-    both = rows.merge(base, on=["seed", "lambda", "pair"])
+    both = rows.merge(base, on=["seed", "lam", "pair"])
     assert median == pytest.approx((both["objective_x"] / both["objective_y"]).median(), rel=0.02)
     assert mean > 50 * median
 

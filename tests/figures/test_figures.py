@@ -429,7 +429,7 @@ def test_the_answer_says_how_the_divergence_before_an_attack_differs(tables, fac
 def test_change_is_the_paired_ratio(tables):
     frame = tables["attacks"]
     found = headlines.excess(frame, "beta-tcvae", 4.0, 200)
-    key = ["d_z", "seed", "lambda", "pair"]
+    key = ["d_z", "seed", "lam", "pair"]
     base, raised = (pick(frame, (f,), beta=b).sort_values(key) for f, b in (("vae", 1), ("beta-tcvae", 4)))
     ids = [raised["pair"], raised["seed"]]
     ratio = clustered_interval(
@@ -549,7 +549,7 @@ def test_the_montage_is_flagged_by_the_files_of_its_attacks(attack_files, tmp_pa
         "records"
     )
     trials = {name: array.ravel() for name, array in grid.items()} | {"input_distance": 3.0}
-    trials |= {"lambda": np.repeat(LAMBDAS, PAIRS), "pair": np.tile(np.arange(PAIRS), 4)}
+    trials |= {"lam": np.repeat(LAMBDAS, PAIRS), "pair": np.tile(np.arange(PAIRS), 4)}
     checks = {"noise_divergence": np.full((4, PAIRS), noise), "ball_divergence": np.full((1, PAIRS), 1e9)}
     expected = verdict(pd.DataFrame(trials), checks | {"ball_norm": np.ones((1, PAIRS))})
     assert row["masked"] == expected["masked"] and expected["ball_wins"] == 0

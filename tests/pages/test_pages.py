@@ -467,12 +467,12 @@ def row_shown(browser, tables) -> pd.Series:
         rows = rows[rows[key] == now[key]]
     for key in ("beta", "d_z", "seed", "pair"):
         rows = rows[rows[key] == float(now[key])]
-    assert now["lambda"].startswith("2^")
-    row = rows.iloc[(np.log2(rows["lambda"]) - float(now["lambda"][2:])).abs().argmin()]
+    assert now["lam"].startswith("2^")
+    row = rows.iloc[(np.log2(rows["lam"]) - float(now["lam"][2:])).abs().argmin()]
     pair, lambda_ = browser.run(
-        "return ['pair', 'lambda'].map(id => document.getElementById(id + '-text').textContent)"
+        "return ['pair', 'lam'].map(id => document.getElementById(id + '-text').textContent)"
     )
-    assert float(lambda_.split("= ")[1]) == pytest.approx(row["lambda"], rel=1e-4) and pair.split()[0] == str(
+    assert float(lambda_.split("= ")[1]) == pytest.approx(row["lam"], rel=1e-4) and pair.split()[0] == str(
         int(now["pair"]) + 1
     )
     return row
@@ -523,11 +523,11 @@ def test_every_attack_can_be_reached_by_keyboard_and_has_the_tables_numbers(expl
         explorer.find("#family").send_keys(family)
         explorer.find("#pair").send_keys(Keys.HOME)
         for pair in range(4):
-            explorer.find("#lambda").send_keys(Keys.HOME)
+            explorer.find("#lam").send_keys(Keys.HOME)
             for _ in range(3):
                 row = check_numbers(explorer, tables)
-                seen.add((row["family"], row["pair"], row["lambda"]))
-                explorer.find("#lambda").send_keys(Keys.ARROW_RIGHT)
+                seen.add((row["family"], row["pair"], row["lam"]))
+                explorer.find("#lam").send_keys(Keys.ARROW_RIGHT)
             explorer.find("#pair").send_keys(Keys.ARROW_RIGHT)
             assert int(address(explorer)["pair"]) == min(pair + 1, 3)
     assert len(seen) == 3 * 4 * 3 == len(tables.attacks)
@@ -542,18 +542,18 @@ def test_tab_leads_through_the_controls_in_order(explorer):
     for _ in range(14):
         order.append(explorer.run("return document.activeElement.id"))
         explorer.driver.switch_to.active_element.send_keys(Keys.TAB)
-    assert order == [*KEYS, "pair", "least", "median", "most", "lambda", "montage", "log", "copy"]
-    for name in [*KEYS, "pair", "lambda", "log"]:  # each has a label
+    assert order == [*KEYS, "pair", "least", "median", "most", "lam", "montage", "log", "copy"]
+    for name in [*KEYS, "pair", "lam", "log"]:  # each has a label
         assert explorer.run("return document.getElementById(arguments[0]).labels.length", name) == 1
 
 
 def test_the_pictures_are_those_of_the_attack_files(explorer, tables):
     from selenium.webdriver.common.keys import Keys
 
-    explorer.find("#lambda").send_keys(Keys.HOME)
+    explorer.find("#lam").send_keys(Keys.HOME)
     for _ in range(3):
         row = row_shown(explorer, tables)
-        at = sorted(tables.attacks["lambda"].unique()).index(row["lambda"])
+        at = sorted(tables.attacks["lam"].unique()).index(row["lam"])
         explorer.wait(f"document.body.dataset.shown === '{at}'")
         cell = Cell(*(row[key] for key in ("dataset", "family", "beta", "d_z", "seed")))
         p = int(row["pair"])
@@ -570,13 +570,13 @@ def test_the_pictures_are_those_of_the_attack_files(explorer, tables):
                 pixels(explorer, "adversarial"), adversarial, atol=0.51 + 255 * reach / 254
             )
             np.testing.assert_allclose(pixels(explorer, "d"), 127.5 + 127.5 * d / (reach or 1), atol=1.1)
-        explorer.find("#lambda").send_keys(Keys.ARROW_RIGHT)
+        explorer.find("#lam").send_keys(Keys.ARROW_RIGHT)
 
 
 def test_the_curve_has_all_lambdas_and_marks_the_chosen_one(explorer, tables):
     from selenium.webdriver.common.keys import Keys
 
-    explorer.find("#lambda").send_keys(Keys.END)
+    explorer.find("#lam").send_keys(Keys.END)
     row = row_shown(explorer, tables)
     same = tables.attacks[
         (tables.attacks[["family", "beta", "pair"]] == row[["family", "beta", "pair"]]).all(axis=1)
@@ -600,7 +600,7 @@ def test_the_curve_has_all_lambdas_and_marks_the_chosen_one(explorer, tables):
 def test_a_click_on_the_curve_and_the_address_choose_an_attack(explorer, tables):
     from selenium.webdriver.common.action_chains import ActionChains
 
-    explorer.find("#lambda").send_keys("\ue011")  # Home
+    explorer.find("#lam").send_keys("\ue011")  # Home
     place = """
     const plot = document.getElementById('curve'), l = plot._fullLayout, box = plot.getBoundingClientRect();
     const trace = plot.data.find(t => t.name === 'β-TCVAE, β = 4');
@@ -613,20 +613,20 @@ def test_a_click_on_the_curve_and_the_address_choose_an_attack(explorer, tables)
     actions.w3c_actions.pointer_action.pause(0.1)
     actions.w3c_actions.pointer_action.click()
     actions.perform()
-    explorer.wait("document.getElementById('lambda').value === '2'")
+    explorer.wait("document.getElementById('lam').value === '2'")
     check_numbers(explorer, tables)
     for wanted, expected in (
-        ("family=beta-vae&beta=4&pair=2&lambda=1", ("beta-vae", "4", "2", "2^0")),
-        ("family=beta-vae&beta=4&pair=1&lambda=2^6.644", ("beta-vae", "4", "1", "2^6.644")),
-        ("family=beta-vae&beta=4&pair=1&lambda=2^7", ("beta-vae", "4", "1", "2^6.644")),
-        ("family=nobody&beta=3&pair=99&lambda=0.01", ("vae", "1", "3", "2^-6.644")),
+        ("family=beta-vae&beta=4&pair=2&lam=1", ("beta-vae", "4", "2", "2^0")),
+        ("family=beta-vae&beta=4&pair=1&lam=2^6.644", ("beta-vae", "4", "1", "2^6.644")),
+        ("family=beta-vae&beta=4&pair=1&lam=2^7", ("beta-vae", "4", "1", "2^6.644")),
+        ("family=nobody&beta=3&pair=99&lam=0.01", ("vae", "1", "3", "2^-6.644")),
     ):
         explorer.run("location.hash = arguments[0]", wanted)
         explorer.wait(f"new URLSearchParams(location.hash.slice(1)).get('family') === '{expected[0]}'")
         now = address(explorer)
-        explorer.wait(f"location.hash.endsWith('lambda={expected[-1]}')")
+        explorer.wait(f"location.hash.endsWith('lam={expected[-1]}')")
         now = address(explorer)
-        assert tuple(now[key] for key in ("family", "beta", "pair", "lambda")) == expected
+        assert tuple(now[key] for key in ("family", "beta", "pair", "lam")) == expected
         said = explorer.find("#wrong").text
         if "nobody" in wanted:
             assert "family = nobody, beta = 3, pair = 99," in said and "Shown is the nearest" in said
@@ -638,8 +638,8 @@ def test_a_click_on_the_curve_and_the_address_choose_an_attack(explorer, tables)
 
 def test_the_lines_of_python_load_the_row_and_the_distortion_that_are_shown(explorer, tables, monkeypatch):
     monkeypatch.chdir(tables.folder)
-    explorer.run("location.hash = 'family=beta-vae&beta=4&pair=2&lambda=1'")
-    explorer.wait("location.hash.includes('pair=2&lambda=2^0')")
+    explorer.run("location.hash = 'family=beta-vae&beta=4&pair=2&lam=1'")
+    explorer.wait("location.hash.includes('pair=2&lam=2^0')")
     shown = row_shown(explorer, tables)
     code = explorer.find("#code").text
     assert len(code.splitlines()) == 3
@@ -832,8 +832,8 @@ def test_the_first_page_has_the_answer_every_figure_and_what_a_figure_lacks(brow
         ({"family": "beta-vae", "beta": 4.0, "d_z": 2}, "family=beta-vae&beta=4&d_z=2&loss=output"),
         ({"family": "beta-vae", "beta": 1.0}, "family=vae&beta=1&loss=output"),  # one model at β = 1
         (
-            {"family": "ae", "beta": 0.0, "pair": 3, "lambda": 2.0**-20},
-            "family=ae&beta=0&loss=output&pair=3&lambda=2%5E-20",
+            {"family": "ae", "beta": 0.0, "pair": 3, "lam": 2.0**-20},
+            "family=ae&beta=0&loss=output&pair=3&lam=2%5E-20",
         ),
         ({"family": "beta-vae", "beta": 4.0, "snapshot": 100}, ""),
         ({"family": None, "beta": 4.0}, ""),

@@ -114,7 +114,8 @@ def test_the_tables_of_a_study_with_balls_alone_and_its_pairs(folder, digits, mo
     listed = [jobs.Job("train", "digits", CELL), jobs.Job("evaluate", "digits", CELL)]
     listed += [jobs.Job(stage, "digits", CELL, LOSS) for stage in ("ball", "measure")]
     tables = collect(listed)
-    assert len(tables["ball"]) == 9 and (tables["ball"]["masked"] == "").all() and len(tables["attacks"]) == 0
+    assert len(tables["ball"]) == 9 and set(tables["ball"]["unit"]) == {"nats"}
+    assert (tables["ball"]["masked"] == "").all() and len(tables["attacks"]) == 0
     assert np.array_equal(tables["pairs"][["image", "target"]], draw_pairs(read_split(digits, "test"), 3, 0))
 
 

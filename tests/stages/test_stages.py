@@ -262,7 +262,9 @@ def test_tables_are_tidy_and_documented(folder, digits, monkeypatch):
         np.testing.assert_allclose(
             similarity, ms_ssim(of_target, pictures), atol=0.02
         )  # pictures have 256 steps
-        trials = tables["attacks"].set_index(["lambda", "pair"])
+        assert len(attacks.query("lam > @LAMBDAS[0]")) == len(attacks) - 3
+        assert set(attacks["unit"]) == {robust["unit"]} == {"nats"}
+        trials = tables["attacks"].set_index(["lam", "pair"])
         for row, lambda_ in enumerate(LAMBDAS):
             for p in range(3):
                 assert trials.loc[(lambda_, p), "objective"] == file["objective"][row, p]

@@ -157,7 +157,7 @@ def rows(objective, divergence, norm, initial=10.0):
     L, P = np.shape(objective)
     columns = {"objective": objective, "divergence": divergence, "norm": norm}
     frame = pd.DataFrame({name: np.ravel(values).astype(float) for name, values in columns.items()})
-    frame["lambda"], frame["pair"] = np.repeat(np.arange(1.0, L + 1), P), np.tile(np.arange(P), L)
+    frame["lam"], frame["pair"] = np.repeat(np.arange(1.0, L + 1), P), np.tile(np.arange(P), L)
     return frame.assign(initial_divergence=initial, input_distance=4.0)
 
 
@@ -375,7 +375,7 @@ def test_a_robust_looking_model_whose_gradient_is_masked_is_found_out():
     frame = rows(result.objective, result.divergence, result.norm).assign(
         initial_divergence=np.ravel(result.initial_divergence)
     )
-    frame["lambda"] = np.repeat(lambdas.numpy(), 4)
+    frame["lam"] = np.repeat(lambdas.numpy(), 4)
     checks = {"transfer_divergence": transferred.numpy(), "transfer_norm": source.norm.numpy()}
     assert "distortions made for beta = 1 do better for 100 % of pairs" in verdict(frame, checks)["masked"]
 
@@ -387,7 +387,7 @@ def test_a_better_distortion_from_a_ball_flags_the_attack():
         np.array([[0.5, 1.0], [0.5, 0.5]]),
     )
     frame = frame.assign(initial_divergence=10.0)
-    frame["lambda"] = np.repeat([1.0, 2.0], 2)
+    frame["lam"] = np.repeat([1.0, 2.0], 2)
     # at λ = 1 pair 0 falls from 1 to 0.2 + 0.5, more than 1 % of 10; pair 1 has nothing lower at any λ
     found = verdict(frame, {"ball_divergence": np.array([[0.2, 4.5]]), "ball_norm": np.array([[0.5, 0.9]])})
     assert found == {"ball_wins": 0.5, "masked": "attacks in a ball do better for 50 % of pairs"}

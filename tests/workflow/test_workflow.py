@@ -41,7 +41,7 @@ def test_the_smoke_study_makes_every_table_and_figure_and_ends_with_the_headline
     assert figures == {f"{name}.{end}" for name in names if name not in unfilled for end in ends}
     attacks = pd.read_parquet(folder / "results/tables/attacks.parquet")
     assert len(attacks) == 3 * 3 * 4 and attacks["objective"].gt(0).all()
-    assert sorted(attacks["lambda"].unique()) == [0.01, 1, 100]
+    assert sorted(attacks["lam"].unique()) == [0.01, 1, 100]
     balls = pd.read_csv(folder / "results/tables/ball.csv")
     assert len(balls) == 3 * 3 * 4 and set(zip(balls["ball"], balls["radius"])) == {
         ("l2", 0.5),

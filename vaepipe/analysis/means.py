@@ -11,7 +11,7 @@ from vaepipe.analysis.intervals import Interval, clustered_interval
 
 Means = dict[tuple[str, float], Interval]
 """(family, β) → mean with its interval."""
-TRIAL_AXES = {"pair": "pairs", "lambda": "λ", "d_z": "d_z", "seed": "seeds"}
+TRIAL_AXES = {"pair": "pairs", "lam": "λ", "d_z": "d_z", "seed": "seeds"}
 """Column → plural of what the trials of one (family, β) are averaged over."""
 TRIAL_CLUSTERS = {"pair": "pairs", "seed": "training seeds"}
 """Column → plural of what is independent among the trials, and is resampled."""

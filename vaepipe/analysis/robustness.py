@@ -26,7 +26,6 @@ def _per_budget(name: str, meaning: str) -> tuple[Quantity, ...]:
 
 
 COLUMNS: tuple[Quantity, ...] = (
-    Quantity("loss", "what the attack minimises beside lambda * norm"),
     Quantity("pairs", "attacked pairs"),
     Quantity("lambdas", "values of lambda"),
     Quantity(
@@ -113,7 +112,7 @@ COLUMNS: tuple[Quantity, ...] = (
     Quantity("defence_acceptance", "mean acceptance of the defence's chains"),
     Quantity("bytes", "size of the attack's files"),
 )
-"""The columns of the table robustness beside those of the cell."""
+"""The columns of the table robustness beside those of the cell and its loss."""
 
 
 def ratio(adversarial: ArrayLike, target: ArrayLike, original: ArrayLike) -> np.ndarray:
@@ -199,7 +198,7 @@ def summary(rows: pd.DataFrame) -> dict[str, float]:
     loss = float(rows["objective"].mean())
     columns = {
         "pairs": rows["pair"].nunique(),
-        "lambdas": rows["lambda"].nunique(),
+        "lambdas": rows["lam"].nunique(),
         "adversarial_loss": loss,
         "initial_divergence": initial,
         "relative_loss": loss / initial if initial > 0 else float("nan"),

@@ -31,8 +31,8 @@ OTHERS = {
 
 def verdict(rows: pd.DataFrame, checks: Mapping[str, np.ndarray]) -> dict[str, object]:
     """Return what `judge` returns, of the trials of one model and attack as rows of a table."""
-    lambdas = np.unique(rows["lambda"])
-    order = np.lexsort((rows["pair"], rows["lambda"]))
+    lambdas = np.unique(rows["lam"])
+    order = np.lexsort((rows["pair"], rows["lam"]))
     grid = {name: rows[name].to_numpy(float)[order].reshape(len(lambdas), -1) for name in GRID}
     return judge(grid, lambdas, checks)
 

@@ -134,7 +134,7 @@ def counted(frame: pd.DataFrame, **axes: str) -> str:
 def counted_trials(frame: pd.DataFrame) -> str:
     """Return how many trials a finding on several β rests on, by what they are averaged over."""
     axes = counted(frame, pair="pairs", beta="β", d_z="d_z", seed="seeds")
-    return f"{axes}, {frame['lambda'].nunique()} λ"
+    return f"{axes}, {frame['lam'].nunique()} λ"
 
 
 def claims() -> list[Claim]:

@@ -15,7 +15,7 @@ from vaepipe.analysis.trials import areas, change
 from vaepipe.attacks.loss import find_loss
 from vaepipe.claims import FAILS, HOLDS, UNDECIDED, Evidence, Finding, above, counted, counted_trials, latents
 
-TRIAL = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
+TRIAL = ["dataset", "loss", "d_z", "seed", "lam", "pair"]
 """Columns that name the same trial of two models."""
 DISTANCES = [
     "norm",

@@ -12,7 +12,7 @@ from vaepipe.analysis.intervals import Interval, clustered_interval
 from vaepipe.analysis.trials import areas, change
 from vaepipe.attacks.loss import find_loss
 
-TRIAL = ["dataset", "d_z", "seed", "lambda", "pair"]
+TRIAL = ["dataset", "d_z", "seed", "lam", "pair"]
 """Columns that name the same trial of two models, of one loss."""
 LEADS = "latent-kl"
 """The attack of the original paper's central figure; without it a study is summed up by its first attack."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LINES = 40
 """What a terminal shows at once; where there are more β, the verdict names those that the table leaves out.
 """
-KEY = ["dataset", "loss", "d_z", "seed", "lambda", "pair"]
+KEY = ["dataset", "loss", "d_z", "seed", "lam", "pair"]
 """Columns that name the same trial of two models."""
 Changes = dict[tuple[str, float], Interval]
 """(family, β) → change of the loss from β = 1."""

@@ -88,7 +88,7 @@ def _row(axes: np.ndarray, families: list[str], frame: pd.DataFrame, where: dict
     title = textwrap.fill(f"{curves.words('loss', where['loss'])}, {find_loss(where['loss']).unit}", 18)
     bar.set_label(title, fontsize=style.size(6.5))
     pairs, seeds = count(frame["pair"].nunique(), "pairs"), count(frame["seed"].nunique(), "seeds")
-    sizes = f"Each cell: {pairs} × {frame['lambda'].nunique()} λ × {seeds}."
+    sizes = f"Each cell: {pairs} × {frame['lam'].nunique()} λ × {seeds}."
     curves.say(axes[0], where, sizes, notes.lambda_range(frame), flags.note(frame))
 
 

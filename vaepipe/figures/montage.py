@@ -130,7 +130,7 @@ def draw(data: Data, options: Plot) -> style.Page:
     for ax, ((cell, loss), group) in zip(axes, groups.items()):
         _mosaic(ax, group, reach)
         for p, column in enumerate(group):
-            numbers = {"lambda": column.lambda_, "norm": column.norm, "objective": column.objective}
+            numbers = {"lam": column.lambda_, "norm": column.norm, "objective": column.objective}
             numbers |= {"equal_norm": column.equal_norm}
             figure.rows.append(vars(cell) | {"loss": loss, "pair": p} | numbers)
         ax.set_title(_title(cell, (cell.family, cell.beta) in flagged, loss if len(losses) > 1 else ""))

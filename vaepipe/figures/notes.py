@@ -26,7 +26,7 @@ def describe(frame: pd.DataFrame, means: Means, measure: Measure, resamples: int
     """Return what a caption says of a panel against β: n, λ, the band, what is missing and what is off a
     logarithmic axis."""
     lines = [sample_size(frame, measure)]
-    if "lambda" in measure.averaged:
+    if "lam" in measure.averaged:
         lines.append(lambda_range(frame))
     lines.append(resampling(frame, measure.clusters, resamples, "Bands"))
     lines += [missing(frame, means), without_number(frame, measure.column), off_axis(means, log)]
@@ -71,7 +71,7 @@ def in_short(frame: pd.DataFrame, clusters: Mapping[str, str] = TRIAL_CLUSTERS) 
 
 def lambda_range(frame: pd.DataFrame) -> str:
     """Return the range of λ of a table of trials, in powers of two where these are whole."""
-    low, high, n = frame["lambda"].min(), frame["lambda"].max(), frame["lambda"].nunique()
+    low, high, n = frame["lam"].min(), frame["lam"].max(), frame["lam"].nunique()
     ends = power_of_two(low), power_of_two(high)
     return f"λ takes {n} values from {ends[0]} to {ends[1]}." if high > low else f"λ = {ends[0]} alone."
 

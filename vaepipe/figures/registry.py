@@ -80,7 +80,7 @@ def _drawn_by_user(module: Any, data: Data, options: Plot) -> Any:
     return figure
 
 
-TRIAL = ("loss", "lambda", "pair", "objective")
+TRIAL = ("loss", "lam", "pair", "objective")
 START = (*TRIAL, "initial_divergence", "norm")
 DISTANCES = (*TRIAL, "norm", "input_distance", "adversarial_distance", "target_distance", "original_distance")
 BALL = ("loss", "ball", "radius", "pair", "divergence", "initial_divergence")

@@ -87,7 +87,7 @@ const parse = (value) => (value.startsWith("2^") ? 2 ** Number(value.slice(2) ||
 
 function remember() {
   const parts = KEYS.map(([key]) => `${key}=${encodeURIComponent(state.entry[key])}`);
-  parts.push(`pair=${state.pair}`, `lambda=${power(state.entry.lambdas[state.row])}`);
+  parts.push(`pair=${state.pair}`, `lam=${power(state.entry.lambdas[state.row])}`);
   try {
     history.replaceState(null, "", "#" + parts.join("&"));
   } catch {
@@ -97,7 +97,7 @@ function remember() {
 
 function remembered() {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  const numbers = ["beta", "d_z", "seed", "pair", "lambda"].filter((key) => key in given);
+  const numbers = ["beta", "d_z", "seed", "pair", "lam"].filter((key) => key in given);
   numbers.forEach((key) => (given[key] = parse(given[key])));
   return given;
 }
@@ -107,12 +107,12 @@ function follow(otherwise) {
   const given = remembered();
   const entry = nearest({ ...otherwise, ...given });
   const pair = Math.min(Math.max(0, Math.round(given.pair ?? state.pair) || 0), entry.packed.length - 1);
-  const distance = (row) => Math.abs(Math.log2(entry.lambdas[row] / given.lambda));
-  const nearestRow = given.lambda > 0 ? entry.shown.reduce((a, b) => (distance(b) < distance(a) ? b : a)) : entry.montage[pair];
+  const distance = (row) => Math.abs(Math.log2(entry.lambdas[row] / given.lam));
+  const nearestRow = given.lam > 0 ? entry.shown.reduce((a, b) => (distance(b) < distance(a) ? b : a)) : entry.montage[pair];
   choose(entry, pair, nearestRow);
-  const shown = { ...entry, pair: state.pair, lambda: entry.lambdas[state.row] };
-  const same = (key) => (key === "lambda" ? distance(state.row) < 0.002 : shown[key] === given[key]);
-  const known = [...KEYS.map(([key]) => key), "pair", "lambda"];
+  const shown = { ...entry, pair: state.pair, lam: entry.lambdas[state.row] };
+  const same = (key) => (key === "lam" ? distance(state.row) < 0.002 : shown[key] === given[key]);
+  const known = [...KEYS.map(([key]) => key), "pair", "lam"];
   const wrong = Object.keys(given).filter((key) => !known.includes(key) || !same(key));
   byId("wrong").textContent = wrong.length
     ? `The address asks for ${wrong.map((key) => `${key} = ${given[key]}`).join(", ")}, which this page has not. Shown is the nearest attack.`
@@ -139,7 +139,7 @@ function makeControls() {
     byId("choices").append(element("label", label, { for: key }), select);
   });
   byId("pair").addEventListener("input", (event) => choose(state.entry, Number(event.target.value)));
-  byId("lambda").addEventListener("input", (event) => choose(state.entry, state.pair, state.entry.shown[event.target.value]));
+  byId("lam").addEventListener("input", (event) => choose(state.entry, state.pair, state.entry.shown[event.target.value]));
   byId("montage").addEventListener("click", () => choose(state.entry, state.pair, montageRow()));
   Object.entries({ least: 0, median: 0.5, most: 1 }).forEach(([id, share]) => byId(id).addEventListener("click", () => jump(share)));
   byId("copy").addEventListener("click", copy);
@@ -161,7 +161,7 @@ function showControls() {
   const [image, target] = entry.pairs[pair];
   slider("pair", pair, entry.packed.length, `${pair + 1} of ${entry.of_pairs}`, `pair ${pair + 1}: image ${image}, target ${target}`);
   const lambda = `${raised(entry.lambdas[row])} = ${text(entry.lambdas[row])}`;
-  slider("lambda", entry.shown.indexOf(row), entry.shown.length, lambda, `λ ${lambda}`);
+  slider("lam", entry.shown.indexOf(row), entry.shown.length, lambda, `λ ${lambda}`);
   const { norm } = fooling(entry, pair);
   byId("fooled").textContent = norm < Infinity
     ? `This pair is fooled from ‖d‖₂ = ${text(Number(norm.toPrecision(3)))} on.` : "No λ fools this pair.";

@@ -11,7 +11,7 @@ function python() {
   const query = equal.map(([key, value]) => `${key} == ${JSON.stringify(value)}`).join(" and ");
   return [
     "import h5py, pandas as pd",
-    `row = pd.read_parquet("results/tables/attacks.parquet").query(${JSON.stringify(query).replaceAll('\\"', "'")}).sort_values("lambda").iloc[${row}]`,
+    `row = pd.read_parquet("results/tables/attacks.parquet").query(${JSON.stringify(query).replaceAll('\\"', "'")}).sort_values("lam").iloc[${row}]`,
     `d = h5py.File(${JSON.stringify(entry.file)})["distortion"][${row}, ${pair}]  # channels, height, width`,
   ].join("\n");
 }

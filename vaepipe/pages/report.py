@@ -30,7 +30,7 @@ ICONS = {
 TRUST = ("distortion", "success", "adversarial_loss", "precision", "relative_loss", "target_nll", "frontier")
 """The order in which figures answer the question, as the study's answer names them: image space first, then
 losses; the rest as the registry has them."""
-ADDRESS = ("dataset", "family", "beta", "d_z", "seed", "loss", "pair", "lambda")
+ADDRESS = ("dataset", "family", "beta", "d_z", "seed", "loss", "pair", "lam")
 """Columns of a table that the explorer's address can hold."""
 TIMES = (
     "data set",
@@ -167,7 +167,7 @@ def explorer_address(row: Mapping, page: str) -> str:
 
 
 def _plain(key: str, value: Any) -> str:
-    if key == "lambda" and value > 0:
+    if key == "lam" and value > 0:
         return f"2^{round(math.log2(value), 3):g}"
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 

@@ -21,7 +21,7 @@ from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.tables import write_table
 from vaepipe.study.specs import FigureSpec
 
-TRIAL = ("loss", "lambda", "pair", "objective", "target_nll")
+TRIAL = ("loss", "lam", "pair", "objective", "target_nll")
 PRECISION = ("pair_divergence", "pair_divergence_median", "squared_precision")
 DISTANCES = ("norm", "input_distance", "adversarial_distance", "target_distance", "original_distance")
 TABLES = {

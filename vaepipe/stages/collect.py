@@ -79,7 +79,7 @@ def dimension_rows(cell: Cell, path: str | Path) -> pd.DataFrame:
 def attack_rows(cell: Cell, loss: str, attack: str | Path, measure: str | Path) -> pd.DataFrame:
     """Return the rows of attacks, one per λ and pair, from the files of one attack."""
     with open_h5(attack, "attack") as file, open_h5(measure, "measure") as measured:
-        return _trials(cell, file, measured, "attacks", {"loss": loss, "lambda": file["lambdas"][:]})
+        return _trials(cell, file, measured, "attacks", {"loss": loss, "lam": file["lambdas"][:]})
 
 
 def ball_rows(cell: Cell, loss: str, ball: str | Path, measure: str | Path) -> pd.DataFrame:
@@ -104,6 +104,7 @@ def _trials(
     columns = {name: np.repeat(value, P) if np.ndim(value) else value for name, value in leading.items()}
     by_pair = (np.arange(P), *file["pairs"][:].T)
     columns |= {name: np.tile(column, K) for name, column in zip(names(PAIR), by_pair)}
+    columns["unit"] = read_text(file, "unit")
     computed = {*names(CELL), *columns, "ratio", "success", "masked", "caveat"}
     for name in [name for name in names(TABLES[table]) if name not in computed]:
         array = file[name] if name in file else measured[name]
@@ -137,7 +138,7 @@ def robustness_row(
         within = ball[ball["ball"] == "l2"].pivot(index="radius", columns="pair")
         if len(within):
             checks |= {f"ball_{name}": within[name].to_numpy(float) for name in ("divergence", "norm")}
-    row = vars(cell) | {"loss": loss, **robustness.summary(attack)}
+    row = vars(cell) | {"loss": loss, "unit": attack["unit"].iloc[0], **robustness.summary(attack)}
     return row | (verdict(attack, checks) if checks else {})
 
 
@@ -234,7 +235,7 @@ def collect(listed: list[Job], threads: int = 1) -> dict[str, pd.DataFrame]:
         first.setdefault(job.dataset, job)
     frames["pairs"] = [pair_rows(job) for _, job in sorted(first.items())]
     tables = {table: _joined(parts, table) for table, parts in frames.items()}
-    order = [*names(CELL), "loss", "lambda", "pair"]
+    order = [*names(CELL), "loss", "lam", "pair"]
     tables["attacks"] = tables["attacks"].sort_values(order, kind="stable", ignore_index=True)
     return tables | {"columns": column_rows()}
 

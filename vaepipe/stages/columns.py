@@ -23,6 +23,7 @@ CELL: Columns = (
     Quantity("snapshot", "steps after which the weights were kept; 0 at the end of the training"),
 )
 LOSS = Quantity("loss", "what the attack minimises beside lambda * norm")
+UNIT = Quantity("unit", "unit of the loss, of the columns that are in it")
 PAIR: Columns = (
     Quantity("pair", "number of the pair, the same images for every model of a data set"),
     Quantity("image", "attacked image, row of the held-out split"),
@@ -86,15 +87,15 @@ def _metric_columns(of_ball: bool = False) -> Columns:
 
 
 def _attack_columns() -> Columns:
-    weight = Quantity("lambda", "weight of the penalty")
-    return (*CELL, LOSS, weight, *PAIR, *filter(_is_column, solved.ATTACK), *_metric_columns(), MASKED)
+    weight = Quantity("lam", "lambda, the weight of the penalty")
+    return (*CELL, LOSS, UNIT, weight, *PAIR, *filter(_is_column, solved.ATTACK), *_metric_columns(), MASKED)
 
 
 def _ball_columns() -> Columns:
     columns = [q for q in solved.BALL if q.axes == "E" or _is_column(q)]
     initial = [q for q in columns if q.name == "initial_divergence"]
     others = [q for q in columns if q.name != "initial_divergence"]
-    return (*CELL, LOSS, *PAIR, *others, SUCCESS, *initial, *_metric_columns(of_ball=True), MASKED)
+    return (*CELL, LOSS, UNIT, *PAIR, *others, SUCCESS, *initial, *_metric_columns(of_ball=True), MASKED)
 
 
 def _pair_columns() -> Columns:
@@ -116,7 +117,7 @@ OF_MODELS: dict[str, Columns] = {
     "images": _image_columns(),
     "dimensions": _dimension_columns(),
     "attacks": _attack_columns(),
-    "robustness": (*CELL, *robustness.COLUMNS),
+    "robustness": (*CELL, LOSS, UNIT, *robustness.COLUMNS),
     "ball": _ball_columns(),
     "labels": (*CELL, LOSS, *robustness.LABEL_COLUMNS),
     "purifiers": (*CELL, LOSS, *purifiers.COLUMNS),

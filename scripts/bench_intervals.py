@@ -38,19 +38,20 @@ def coverage(repetitions: int) -> None:
     pair, seed, _ = (a.ravel() for a in np.indices((20, 3, 5)))
     clusters = {"pair": pair, "seed": seed}
     print()
-    heads = "   mean  geometric  median  mean, lognormal    pooled mean"
+    heads = "   mean  geometric  median  lognormal  heavy tail  pooled mean"
     print(f"standard deviations of pair, training, row {heads}")
     for p, s, e in EFFECTS:
         rng = np.random.default_rng(0)
-        hits = np.zeros(5)
+        hits = np.zeros(6)
         for _ in range(repetitions):
             x = p * rng.normal(size=20)[pair] + s * rng.normal(size=3)[seed] + e * rng.normal(size=300)
-            loss = np.exp(x / 2)
+            loss, heavy = np.exp(x / 2), np.exp(x)
             cases = [
                 (clustered_interval(x, clusters), 0),
                 (clustered_interval(loss, clusters, "geometric mean"), 1),
                 (clustered_interval(x, clusters, "median"), 0),
                 (clustered_interval(loss, clusters, log=True), np.exp((p**2 + s**2 + e**2) / 8)),
+                (clustered_interval(heavy, clusters, log=True), np.exp((p**2 + s**2 + e**2) / 2)),
                 (pooled_interval(x), 0),
             ]
             hits += [i.low <= truth <= i.high for i, truth in cases]

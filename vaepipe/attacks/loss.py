@@ -60,8 +60,8 @@ class Loss:
         build: gives the function that is minimised.
         needs_width: the loss is infinite for a posterior without width, such as an autoencoder's.
         needs_decode: the model must have ``decode(*z)``.
-        has_target: False for a loss about x alone. Its attack starts at a random distortion, because a distance
-            from x has no gradient at d = 0.
+        has_target: False for a loss about x alone. Its attack starts at a random distortion, because a
+            distance from x has no gradient at d = 0.
     """
 
     name: str

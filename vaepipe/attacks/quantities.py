@@ -29,7 +29,7 @@ ROWS: Quantities = (
     Quantity(
         "converged",
         "stopped as five steps gained little beside objective + 10 % of initial_divergence, not by the bound"
-        "; after rounds of efforts default and thorough, the last search gained at most 0.3 % of the objective",
+        "; at efforts default and thorough, the last search gained at most 0.3 % of the objective",
         axes="L,P",
     ),
     Quantity("residual", "2-norm of the projected gradient step at the end", axes="L,P"),

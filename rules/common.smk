@@ -15,11 +15,12 @@ from vaepipe.study import digests, drawings, jobs
 from vaepipe.study.cells import constraint, token
 from vaepipe.study.files import read_config
 from vaepipe.study.kept import kept_datasets
+from vaepipe.study.mistakes import ConfigError
+from vaepipe.study.patterns import STAGES
 from vaepipe.study.progress import ending
 from vaepipe.study.source_digest import prepared_digest, source_digest
 from vaepipe.study.study import Study
 from vaepipe.study.unused import unused_keys
-from vaepipe.study.validation import ConfigError
 
 # a terminal that lacks a letter shows another one instead; jobs write UTF-8 everywhere
 for stream in (sys.stdout, sys.stderr):
@@ -64,8 +65,6 @@ os.environ.update(
     VAEPIPE_GPU_JOBS_PER_DEVICE=str(study.gpu_jobs_per_device),
     **({"VAEPIPE_DATA_DIR": os.path.abspath(study.data_dir)} if study.data_dir else {}),
 )
-
-STAGES = jobs.STAGES
 ALL_JOBS = jobs.jobs(study)
 DATA = STAGES["prepare"].outputs["data"]
 MODEL = STAGES["train"].outputs["model"]

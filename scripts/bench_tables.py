@@ -36,7 +36,8 @@ from vaepipe.storage.checksums import write_h5_digest
 from vaepipe.storage.h5 import write_h5
 from vaepipe.study import drawings
 from vaepipe.study.cells import Cell
-from vaepipe.study.jobs import STAGES, Job, digest, jobs, of_stage, output
+from vaepipe.study.jobs import Job, digest, jobs, of_stage, output
+from vaepipe.study.patterns import STAGES
 from vaepipe.study.settings import Evaluate
 from vaepipe.study.study import Study
 from vaepipe.tools.plan import merge_configs

@@ -7,7 +7,8 @@ import pytest
 from vaepipe.storage.errors import DataError
 from vaepipe.study import drawings
 from vaepipe.study.cells import Cell
-from vaepipe.study.jobs import STAGES, Job, digest, jobs, of_stage, paths, read_jobs, snapshots
+from vaepipe.study.jobs import Job, digest, jobs, of_stage, paths, read_jobs, snapshots
+from vaepipe.study.patterns import STAGES
 from vaepipe.study.study import Study
 
 GRID = {"betas": [1, 4], "d_z": [2], "families": ["ae", "beta-vae"]}

@@ -11,7 +11,7 @@ import pytest
 from conftest import HANGS, ROOT, SNAKEMAKE
 
 from snakemake_logger_plugin_vaepipe import Pace
-from vaepipe.study.jobs import STAGES
+from vaepipe.study.patterns import STAGES
 from vaepipe.study.progress import PHASE_OF, duration
 
 SNAKEFILE = """

@@ -19,7 +19,7 @@ from planning import overlay, planned
 from vaepipe.claims import claims as claims_of_posts
 from vaepipe.datasets.prepared import read_split
 from vaepipe.figures.registry import FIGURES
-from vaepipe.study.jobs import HANDED_OVER, STAGES
+from vaepipe.study.patterns import HANDED_OVER, STAGES
 from vaepipe.tools.plan import read_benchmark
 
 pytestmark = pytest.mark.slow

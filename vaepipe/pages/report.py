@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from vaepipe import pages
 from vaepipe.analysis.families import at_beta_one
-from vaepipe.study.jobs import HANDED_OVER
+from vaepipe.study.patterns import HANDED_OVER
 
 MOST = 500
 """Rows of a figure's numbers that are shown."""

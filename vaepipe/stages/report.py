@@ -24,7 +24,8 @@ from vaepipe.storage.h5 import open_h5, read_text
 from vaepipe.storage.provenance import LIBRARIES
 from vaepipe.storage.tables import read_table
 from vaepipe.study import drawings
-from vaepipe.study.jobs import STAGES, Job, of_stage, read_jobs
+from vaepipe.study.jobs import Job, of_stage, read_jobs
+from vaepipe.study.patterns import STAGES
 from vaepipe.study.progress import first_paragraph
 from vaepipe.study.study import Study
 

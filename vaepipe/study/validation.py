@@ -18,8 +18,8 @@ from vaepipe.models.adapter import find_adapter, split_entry
 from vaepipe.models.network import find_network
 from vaepipe.models.registry import FAMILIES, NETWORKS
 from vaepipe.study.cells import clashes
-from vaepipe.study.jobs import STAGES
 from vaepipe.study.mistakes import ConfigError, check_schema, suggestion
+from vaepipe.study.patterns import STAGES
 from vaepipe.study.settings import DatasetSettings, External, Settings
 from vaepipe.study.types import Geometric
 

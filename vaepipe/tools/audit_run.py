@@ -31,8 +31,9 @@ from vaepipe.storage import checksums
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.tables import write_table
-from vaepipe.study.jobs import STAGES, Job, jobs
+from vaepipe.study.jobs import Job, jobs
 from vaepipe.study.mistakes import ConfigError
+from vaepipe.study.patterns import STAGES
 from vaepipe.study.study import Study
 from vaepipe.tools.audit_model import Found
 

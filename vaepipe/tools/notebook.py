@@ -13,6 +13,7 @@ from vaepipe.stages import plot
 from vaepipe.storage.errors import DataError
 from vaepipe.study import drawings, jobs
 from vaepipe.study.mistakes import ConfigError
+from vaepipe.study.patterns import STAGES
 from vaepipe.study.settings import Plot
 from vaepipe.study.specs import FigureSpec, first_mistake
 from vaepipe.study.study import Study
@@ -36,7 +37,7 @@ def figure(name: str, tables: Path, options: Mapping[str, Any]) -> Figure:
     if short not in known:
         raise DataError(f"{name}: no such figure; there are {', '.join(known)}")
     entry = known[short]
-    paths = {key: tables / Path(path).name for key, path in jobs.STAGES["collect"].outputs.items()}
+    paths = {key: tables / Path(path).name for key, path in STAGES["collect"].outputs.items()}
     if not entry.arrays:
         spec = study.figure_spec() if study else FigureSpec(plot=settings)
         return entry.load()(plot.read(entry, spec, paths, []), settings)

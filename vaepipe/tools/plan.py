@@ -19,7 +19,8 @@ from pathlib import Path
 from vaepipe.compute.device import count_visible_gpus
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.storage.errors import run_stage
-from vaepipe.study.jobs import HANDED_OVER, STAGES, Job, jobs
+from vaepipe.study.jobs import Job, jobs
+from vaepipe.study.patterns import HANDED_OVER, STAGES
 from vaepipe.study.study import Study
 from vaepipe.tools.check import add_options, merge_configs, read_study
 

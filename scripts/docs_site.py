@@ -15,6 +15,7 @@ from mkdocs.structure.files import File, Files
 
 from vaepipe.__main__ import commands
 from vaepipe.stages.columns import TABLES
+from vaepipe.study.jobs import STAGES
 
 ROOT = Path(__file__).parent.parent
 RAISED = {"ConfigError", "DataError", "Refused", "SystemExit", "exit"}
@@ -79,11 +80,13 @@ def on_post_template(output: str, template_name: str, **_: Any) -> str:
 
 def columns_page() -> str:
     """Return a table of columns for each table that `collect` writes."""
-    lines = ["# Columns of the tables", "", "`vaepipe/stages/columns.py` states these columns; a study's own"]
-    lines += ["`results/tables/columns.csv` repeats them. Each table is a `.csv` and a `.parquet` file.", ""]
+    lines = ["# Columns of the tables", "", "What does each column of a study's tables hold? This page is"]
+    lines += ["for readers who work with the tables. `results/tables/columns.csv` of a study repeats it.", ""]
+    files = STAGES["collect"].outputs
     for table, columns in TABLES.items():
-        lines += [f"## {table}", "", "| column | unit | meaning |", "|---|---|---|"]
-        lines += [f"| `{column.name}` | {column.unit} | {cell(column.meaning)} |" for column in columns]
+        lines += [f"## {table}", "", f"`{files[table]}`", "", "| column | unit | meaning |", "|---|---|---|"]
+        meanings = [cell(column.meaning).replace("*", "\\*") for column in columns]
+        lines += [f"| `{q.name}` | {q.unit} | {text} |" for q, text in zip(columns, meanings)]
         lines.append("")
     return "\n".join(lines)
 

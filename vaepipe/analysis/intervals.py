@@ -25,7 +25,7 @@ STATISTICS = ("mean", "geometric mean", "median")
 
 
 class Interval(NamedTuple):
-    """A statistic and the ends of its interval; NaN where nothing could be resampled."""
+    """A statistic and the ends of its interval. The ends are NaN where nothing could be resampled."""
 
     estimate: float
     low: float
@@ -44,34 +44,35 @@ def clustered_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Return a statistic of the rows with a bootstrap interval over crossed clusters, right also for few of
-    them.
+    """Return a statistic of rows that share clusters, such as pairs and trainings, with its interval.
 
-    Each kind of cluster is resampled with replacement, alone and together with the others; a row counts as
-    often as its clusters are drawn. Their variances, corrected for the number of clusters, are combined with
-    Student's t, so that three trainings give a wide interval. A kind with one member stays fixed: its
-    variation is not in the interval.
+    The interval is a bootstrap over crossed clusters that is right also for few of them. Each kind of cluster
+    is resampled with replacement, alone and together with the others. A row counts as often as its clusters
+    are drawn. The variances are corrected for the number of clusters and combined with Student's t, so three
+    trainings give a wide interval. A kind with one member stays fixed: its variation is not in the interval.
 
     Args:
-        values: (R,); rows with NaN, here or in ``against``, are left out; an infinite one makes the estimate
-            infinite or NaN.
-        clusters: by kind (any names), (R,) ids of any sortable type.
-        statistic: one of `STATISTICS`. A geometric mean's interval is symmetric in the logarithm.
-        against: (R,) values of another model in the same trials. Then the statistic is of their difference,
-            or ``ratio``: the mean's is the ratio of the two means, the others' that of the rows' ratios.
+        values: Numbers (R,). Rows with NaN, here or in ``against``, are left out. An infinite number makes
+            the estimate infinite or NaN.
+        clusters: For each kind of cluster, ids (R,) of any sortable type: a mapping from names, or a list.
+        statistic: ``mean``, ``geometric mean`` or ``median``. The interval of a geometric mean is symmetric
+            in the logarithm.
+        against: Numbers (R,) of another model in the same trials. The statistic is then that of the
+            difference or ratio of the two. The ratio of means is the ratio of the two means, the others are
+            the statistic of the rows' ratios.
         compare: ``difference`` or ``ratio``.
-        log: make a mean's or median's interval symmetric in the logarithm, for positive, skewed numbers such
-            as losses.
-        resamples: number of bootstrap resamples; those that hit no row (possible if the crossing is not full)
-            do not count.
-        level: coverage that the interval aims at.
-        seed: the same seed gives the same interval.
+        log: Whether the interval of a mean or median is symmetric in the logarithm, for positive, skewed
+            numbers such as losses.
+        resamples: Number of bootstrap resamples. Those that hit no row do not count; this is possible if the
+            crossing is not full.
+        level: Coverage that the interval aims at.
+        seed: Seed of the resamples. The same seed gives the same interval.
 
     Returns:
         The interval, in the unit of ``values``.
 
     Raises:
-        ValueError: the statistic or the comparison is unknown.
+        ValueError: The statistic or the comparison is unknown.
 
     Source: Owen 2007, "The pigeonhole bootstrap"; Banerjee 1960 and Satterthwaite 1946 for sums of variances.
     """

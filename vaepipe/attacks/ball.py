@@ -29,15 +29,15 @@ WALK = 4
 
 @dataclass
 class BallResult:
-    """Attacks at E radii on P pairs.
+    """Attacks of bounded size on P pairs at E radii ε. Divergences have the unit of the loss.
 
     Attributes:
-        distortion: (E, P, C, H, W) d, with x + d in [0,1] and ‖d‖ ≤ ε.
-        divergence: (E, P) φ(x + d), never above ``initial_divergence`` and never rising with ε.
-        norm: (E, P) ‖d‖, in the norm of the ball.
-        initial_divergence: (E, P) φ(x).
-        restart: (E, P) number of the start that d comes from; 0 is d = 0.
-        iterations: (E, P) evaluations of the network, all starts together.
+        distortion: The distortions d (E, P, C, H, W), with x + d in [0,1] and ‖d‖ ≤ ε.
+        divergence: The loss (E, P) at x + d. It is never above ``initial_divergence`` and never rises with ε.
+        norm: ‖d‖ (E, P), in the norm of the ball.
+        initial_divergence: The loss (E, P) at d = 0.
+        restart: Number (E, P) of the start that d comes from. 0 is the start at d = 0.
+        iterations: Number (E, P) of evaluations of the network, all starts together.
     """
 
     distortion: Tensor
@@ -63,25 +63,34 @@ def run_ball_attack(
     batch_size: int = 64,
     precision: str = "float32",
 ) -> BallResult:
-    """Minimise loss(x + d, target) over d with ‖d‖ ≤ ε and x + d in [0,1], for each radius ε and pair.
+    """Attack P pairs of images at E radii ε: minimise loss(x + d, target) with ‖d‖ ≤ ε and x + d in [0,1].
 
-    Each start of each (ε, pair) is a row, independent of the other rows as in `vaepipe.attacks.run_attack`;
-    the best start of a pair is kept. A distortion that is better at a smaller radius of the call is taken at
-    the larger radii too.
+    Each radius and pair has several starts. The results of starts do not depend on each other, as in
+    `run_attack`, and the best one is kept. A distortion that is better at a smaller radius is also taken at
+    the larger ones.
 
     Args:
-        model, x, target, loss, draws, batch_size, precision: as in `vaepipe.attacks.run_attack`.
-        radii: (E,) positive, in any order; ‖d‖ is over all pixels, which are in [0,1].
+        model: As in `run_attack`.
+        x: Images (P, C, H, W) in [0,1], on the device of the model.
+        target: Their targets, of the same shape.
+        radii: Positive bounds ε (E,), in any order. ‖d‖ is over all pixels, which lie in [0,1].
+        loss: As in `run_attack`.
         norm: ``l2`` or ``linf``.
-        restarts: starts beside d = 0, projected: first the target, if the loss has one, then points uniform
-            in the ball.
-        seed: of the noise in losses that sample z, and of the starts. Both depend on the seed and the images
-            of the pair; the starts also depend on the radius and the number of the start.
-        steps: of each start; the walk from the best one takes `WALK` times as many.
+        restarts: Number of starts in addition to d = 0: first the target, if the loss has one, then points
+            uniform in the ball.
+        seed: Seed of the noise in losses that sample z, and of the starts. Both also depend on the images of
+            the pair, and the starts on the radius and their number.
+        draws: Number of samples of z in losses that sample it.
+        steps: Steps from each start. The walk from the best end takes 4 times as many.
+        batch_size: Rows that the network sees at once, as in `run_attack`.
+        precision: ``float32`` or ``float64``.
+
+    Returns:
+        The distortions, and what the attack reached with them.
 
     Raises:
-        Refused: as `vaepipe.attacks.run_attack`; an unknown norm, no steps, fewer than 0 restarts, or none
-            for a loss that is stationary at d = 0.
+        Refused: As in `run_attack`. Also an unknown norm, ``steps`` below 1, ``restarts`` below 0, or below 1
+            for a loss without target.
     """
     loss = find_loss(loss)
     check_arguments(model, x, target, radii, loss, "radii")

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class Refused(ValueError):
-    """A model, images or numbers that cannot be attacked; the text is one line."""
+    """A model, images or numbers that cannot be attacked. The text is one line that says what is wrong."""

@@ -51,15 +51,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Loss:
-    """An attack loss and the facts about it.
+    """An attack loss and the facts about it; ``vaepipe/attacks/losses/<name>.py`` holds one as ``LOSS``.
 
     Args:
-        name: as in the configuration and in paths.
-        title: for readers, such as "latent KL attack".
-        unit: of the values, such as "nats".
-        build: gives the function that is minimised.
-        needs_width: the loss is infinite for a posterior without width, such as an autoencoder's.
-        needs_decode: the model must have ``decode(*z)``.
+        name: The name in the configuration and in paths.
+        title: The name for readers, such as "latent KL attack".
+        unit: The unit of the values, such as "nats".
+        build: A function that takes a `Setting`, the model and the attacked pairs, and returns the function
+            to minimise. That one takes images (B, C, H, W) and the numbers of their pairs (B,), and returns
+            values (B,).
+        needs_width: Whether the loss is infinite for a posterior without width, such as an autoencoder's.
+        needs_decode: Whether the model must have ``decode(*z)``.
         has_target: False for a loss about x alone. Its attack starts at a random distortion, because a
             distance from x has no gradient at d = 0.
     """

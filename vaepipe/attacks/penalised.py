@@ -36,39 +36,44 @@ def run_attack(
     own: AttackResult | None = None,
     effort: str = "default",
 ) -> AttackResult:
-    """Minimise loss(x + d, target) + λ‖d‖₂ over d with x + d in [0,1], for each λ and pair.
+    """Attack P pairs of images at L values of λ: minimise loss(x + d, target) + λ‖d‖₂ with x + d in [0,1].
 
-    Each row (λ, pair) is solved independently of the other rows: bit for bit the same result if the matrix
-    library rounds a row identically in every place of a batch, as MKL does with MKL_CBWR=AVX2,STRICT, which
-    the package sets. Then a distortion found at one λ of a pair is tried at its other λ, see
-    `vaepipe.attacks.envelope`.
+    One pair at one λ is a row. Each row is first solved on its own. Its result does not depend on the other
+    rows: it has the same bits if the matrix library rounds a row identically in every place of a batch, as
+    MKL does with MKL_CBWR=AVX2,STRICT, which the package sets. Then each distortion is tried at the other λ
+    of its pair (`vaepipe.attacks.envelope`).
 
     Args:
-        model: in eval mode, with ``posterior(x)``: a sequence of `DiagonalNormal`, one per stochastic layer;
-            for the losses ``output`` and ``max-damage`` also with ``decode(*z)``, a likelihood with ``mean``
-            and ``log_prob(x)``.
-        x, target: (P, C, H, W) in [0,1], on the device of the model.
-        lambdas: (L,) positive.
-        loss: a name of `vaepipe.attacks.registry.LOSSES`, or a `vaepipe.attacks.loss.Loss`.
-        seed: of the noise in losses that sample z; the noise of a pair depends on the seed and the images of
-            the pair.
-        draws: of z in losses that sample it.
-        solver: ``lbfgs``, see `vaepipe.attacks.solvers.lbfgs`, or ``scipy``, as in the papers, see
-            `vaepipe.attacks.solvers.scipy_lbfgsb`.
-        max_iterations, tolerance: bound and stopping rule of each row, see
-            `vaepipe.attacks.solvers.lbfgs.minimise`; the solver ``scipy`` takes those of the papers.
-        batch_size: rows that the network sees at once; it affects the last bits of the numbers. If the memory
-            of a GPU is too small, it is halved.
-        precision: ``float32`` or ``float64``, of everything.
-        envelope: False leaves every row as it is solved on its own.
-        own: rows solved before with ``envelope=False``, in any blocks of λ; they are not solved again.
-        effort: ``fast``, ``default`` or ``thorough``: how many rounds of a deeper search follow the envelope,
-            see `vaepipe.attacks.rounds`. It changes no row that is solved on its own, and nothing with the
-            solver ``scipy``.
+        model: A model in eval mode. ``posterior(x)`` returns a sequence of `DiagonalNormal`, one for each
+            stochastic layer. The losses ``output`` and ``max-damage`` also need ``decode(*z)``, whose result
+            has ``mean`` and ``log_prob(x)``.
+        x: Images (P, C, H, W) in [0,1], on the device of the model.
+        target: Their targets, of the same shape.
+        lambdas: Positive weights (L,) of the penalty.
+        loss: A name of `vaepipe.attacks.registry.LOSSES`, or a `vaepipe.attacks.loss.Loss`.
+        seed: Seed of the noise in losses that sample z. The noise of a pair depends on the seed and on the
+            images of the pair.
+        draws: Number of samples of z in these losses.
+        solver: ``lbfgs``, the batched solver (`vaepipe.attacks.solvers.lbfgs`), or ``scipy``, that of the
+            original paper (`vaepipe.attacks.solvers.scipy_lbfgsb`).
+        max_iterations: Most evaluations of the network for a row. ``scipy`` has its own bound.
+        tolerance: A row stops when five accepted steps lower its objective by at most tolerance ×
+            (objective + loss at d = 0 / 10). ``scipy`` has its own rule.
+        batch_size: Rows that the network sees at once. It affects the last bits of the numbers. It is halved
+            where the memory of a GPU is too small.
+        precision: ``float32`` or ``float64``, for the images, the network and the solver.
+        envelope: False returns every row as it is solved on its own, without the envelope and the rounds.
+        own: A result that was made with ``envelope=False``, from any blocks of λ. Its rows are not solved on
+            their own again.
+        effort: How long to search after the envelope: ``fast``, ``default`` or ``thorough``
+            (`vaepipe.attacks.rounds`). It has no effect with the solver ``scipy``.
+
+    Returns:
+        The distortions, and what the attack reached with them.
 
     Raises:
-        Refused: images or λ out of range, shapes that do not match, a model in training mode or with weights
-            that are not finite, a posterior of the wrong type, an unknown loss or effort.
+        Refused: Images or λ are out of range, shapes do not match, the model is in training mode or has
+            weights that are not finite, its posterior has the wrong type, or the loss or effort is unknown.
     """
     loss = find_loss(loss)
     if effort not in EFFORTS:

@@ -9,19 +9,19 @@ from torch import Tensor
 
 @dataclass
 class AttackResult:
-    """Attacks at L values of λ on P pairs, in the unit of the loss.
+    """Attacks on P pairs at L values of λ. Objective and divergences have the unit of the loss.
 
     Attributes:
-        distortion: (L, P, C, H, W) d, with x + d in [0,1].
-        objective: (L, P) ``divergence`` + λ ``norm``.
-        own_objective: (L, P) objective of the row on its own, before other λ of its pair are looked at.
-        divergence: (L, P) loss at x + d.
-        norm: (L, P) ‖d‖₂ over all pixels.
-        initial_divergence: (L, P) loss at d = 0.
-        iterations: (L, P) evaluations of the network.
-        converged: (L, P) whether the row stopped by its own rule, and not at its budget. For the rule after
-            rounds of a deeper search see `vaepipe.attacks.rounds`.
-        residual: (L, P) 2-norm of the projected gradient step.
+        distortion: The distortions d (L, P, C, H, W), with x + d in [0,1].
+        objective: ``divergence`` + λ × ``norm`` (L, P), the adversarial loss.
+        own_objective: The objective (L, P) of each row on its own, before the other λ of its pair are tried.
+        divergence: The loss (L, P) at x + d.
+        norm: ‖d‖₂ (L, P) over all pixels.
+        initial_divergence: The loss (L, P) at d = 0.
+        iterations: Number (L, P) of evaluations of the network.
+        converged: Whether each row (L, P) stopped by its own rule. False means that it stopped at its budget.
+            After rounds of a deeper search it means that the last search gained at most 0.3 %.
+        residual: 2-norm (L, P) of the projected gradient step at the end.
     """
 
     distortion: Tensor

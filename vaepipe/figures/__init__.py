@@ -10,16 +10,19 @@ if TYPE_CHECKING:
 
 
 def draw(name: str, tables: str | Path = "results/tables", **options: Any) -> Figure:
-    """Return a figure of a study, drawn from its files.
+    """Draw a figure of a study from its files.
 
     Args:
-        name: such as "adversarial_loss" or "montage/digits"; see docs/figures.md.
-        tables: the study's folder of tables. Where results/config.json lies beside it, its section ``plot``
-            holds, and figures with pictures find their arrays.
-        options: keys of that section, such as ``width="column"``.
+        name: The name of the figure, such as "adversarial_loss" or "montage/digits" (docs/figures.md).
+        tables: The folder of the study's tables. If ``config.json`` lies beside this folder, its section
+            ``plot`` holds. Figures with pictures need it to find their arrays.
+        options: Keys of the section ``plot``, such as ``width="column"``.
+
+    Returns:
+        A matplotlib figure, whose ``caption.plain()`` is its caption and whose ``rows`` are its numbers.
 
     Raises:
-        vaepipe.storage.errors.DataError: there is no such figure, or a file is missing or damaged.
+        vaepipe.storage.errors.DataError: There is no such figure, or a file is missing or damaged.
     """
     from vaepipe.tools.notebook import figure
 

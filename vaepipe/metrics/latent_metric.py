@@ -37,15 +37,18 @@ class Posteriors:
 
 @dataclass(frozen=True)
 class LatentMetric:
-    """Quantities that one computation gives; ``vaepipe/metrics/latent/<name>.py`` holds one as ``METRIC``.
+    """A measurement of the latent space, which may give several numbers.
+
+    ``vaepipe/metrics/latent/<name>.py`` holds one as ``METRIC``.
 
     Attributes:
-        quantities: what is measured, in the order of the columns.
-        measure: `Posteriors` → one `vaepipe.metrics.estimate.Estimate` per quantity.
-        needs_width: only defined where every posterior has a width above 0; otherwise NaN.
-        needs_factors: only defined where generating factors are known; otherwise NaN.
-        dimension_quantities: what is measured of each latent dimension, columns of the table dimensions.
-        measure_dimensions: `Posteriors` → one tensor (D,) per quantity of a dimension.
+        quantities: What is measured, in the order of the columns of the table models.
+        measure: A function that takes the `Posteriors` of all held-out images and returns one
+            `vaepipe.metrics.estimate.Estimate` for each quantity.
+        needs_width: Whether the metric is NaN where a posterior has no width, such as an autoencoder's.
+        needs_factors: Whether the metric is NaN where the generating factors are not known.
+        dimension_quantities: What is measured of each latent dimension: columns of the table dimensions.
+        measure_dimensions: A function that takes the `Posteriors` and returns a tensor (D,) for each.
     """
 
     quantities: tuple[Quantity, ...]

@@ -56,14 +56,19 @@ def _nothing(pairs: Pairs) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class TrialMetric:
-    """Quantities that one computation gives; ``vaepipe/metrics/trial/<name>.py`` holds one as ``METRIC``.
+    """A measurement of what attacks do to reconstructions, which may give several numbers.
+
+    ``vaepipe/metrics/trial/<name>.py`` holds one as ``METRIC``.
 
     Attributes:
-        quantities: in the order of the columns. Axes "L,P" are those of a number per trial, "P" per pair. In
-            the files of attacks of bounded size the radii take the place of the λ.
-        measure: `Trial` → the quantities that differ between trials, by name, (P, …).
-        measure_pairs: `Pairs` → the quantities of the pairs alone, by name, (P, …).
-        in_ball_table: whether the quantities are columns of the table of attacks of bounded size.
+        quantities: What is measured, in the order of the columns. A quantity with the axes "L,P" is a number
+            per trial, one with "P" a number per pair. In the files of ball attacks the radii take the place
+            of the λ.
+        measure: A function that takes a `Trial`, all P pairs at one λ, and returns the quantities that differ
+            between trials, by name, (P, …).
+        measure_pairs: A function that takes the `Pairs` and returns their quantities without distortion, by
+            name, (P, …).
+        in_ball_table: Whether the quantities are also columns of the table of ball attacks.
     """
 
     quantities: tuple[Quantity, ...]

@@ -13,27 +13,27 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 class DiagonalNormal(NamedTuple):
-    """A batch of normals N(mean, diag exp(log_std)²).
+    """B normal distributions of D independent dimensions each: N(mean, diag exp(log_std)²).
 
     Attributes:
-        mean: (B, D).
-        log_std: (B, D), natural logarithms of the standard deviations.
+        mean: Means (B, D).
+        log_std: Natural logarithms (B, D) of the standard deviations.
     """
 
     mean: Tensor
     log_std: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """(…, B, D) reparametrised samples from standard normal ``noise`` of that shape."""
+        """Return samples (…, B, D), made from standard normal ``noise`` of that shape (reparametrisation)."""
         return self.mean + self.log_std.exp() * noise
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """(B,) log density of ``z`` (B, D)."""
+        """Return the log density (B,) of ``z`` (B, D), nats."""
         scaled = (z - self.mean) * (-self.log_std).exp()
         return -(0.5 * (scaled.square() + LOG_2PI) + self.log_std).sum(-1)
 
     def kl_terms(self, other: DiagonalNormal | None = None) -> Tensor:
-        """(B, D) KL(self ‖ other) of each dimension, closed form; ``other`` is N(0, I) where it is None."""
+        """Return KL(self ‖ other) of each dimension (B, D), nats, in closed form. None stands for N(0, I)."""
         if other is None:
             return 0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std
         log_ratio = self.log_std - other.log_std
@@ -43,7 +43,7 @@ class DiagonalNormal(NamedTuple):
         )  # exact to the last bits near 0
 
     def log_ratio_terms(self, z: Tensor, other: DiagonalNormal | None = None) -> Tensor:
-        """(B, D) log self(z) − log other(z) of each dimension; its mean over ``z`` ~ self is the KL."""
+        """Return log self(z) − log other(z) of each dimension (B, D). Its mean over z ~ self is the KL."""
         here = (z - self.mean) * (-self.log_std).exp()
         if other is None:
             return 0.5 * (z.square() - here.square()) - self.log_std
@@ -51,11 +51,11 @@ class DiagonalNormal(NamedTuple):
         return 0.5 * (there.square() - here.square()) + other.log_std - self.log_std
 
     def kl(self, other: DiagonalNormal | None = None) -> Tensor:
-        """(B,) KL(self ‖ other), summed over dimensions."""
+        """Return KL(self ‖ other) (B,), nats, summed over dimensions. None stands for N(0, I)."""
         return self.kl_terms(other).sum(-1)
 
     def rows(self, index: Tensor) -> DiagonalNormal:
-        """The normals of these rows of the batch."""
+        """Return the normals of these rows of the batch."""
         return DiagonalNormal(self.mean[index], self.log_std[index])
 
 

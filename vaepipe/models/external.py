@@ -99,13 +99,14 @@ class RescaledLikelihood:
 
 
 class MeanAndLogVariance(nn.Module):
-    """The common case: an encoder that returns (mean, log variance) and a decoder that returns pictures.
+    """A module with ``encode`` and ``decode`` as a model that vaepipe can attack: the common case.
 
     Args:
-        model: ``encode(x (B, C, H, W))`` → (mean, log variance), (B, D) each; ``decode(z (B, D))`` → (B, C,
-            H, W), logits for the likelihood ``"bernoulli"``, means for ``"gaussian"``.
+        model: A module with ``encode(x)`` and ``decode(z)``. ``encode`` takes images (B, C, H, W) and returns
+            mean and log variance, (B, D) each. ``decode`` takes z (B, D) and returns pictures (B, C, H, W):
+            logits for the likelihood ``"bernoulli"``, means for ``"gaussian"``.
         likelihood: ``"bernoulli"`` or ``"gaussian"``.
-        sigma: the Gaussian's standard deviation, in the model's own range.
+        sigma: Standard deviation of the Gaussian, in the range of the model's pictures.
     """
 
     def __init__(self, model: nn.Module, likelihood: str, sigma: float = 0.1):
@@ -117,12 +118,12 @@ class MeanAndLogVariance(nn.Module):
         self.likelihood, self.sigma = likelihood, sigma
 
     def posterior(self, x: Tensor) -> tuple[DiagonalNormal]:
-        """q(z|x) of the one layer."""
+        """Return q(z|x) of images ``x`` (B, C, H, W), as a tuple with one layer."""
         mean, log_variance = self.model.encode(x)
         return (DiagonalNormal(mean, log_variance / 2),)
 
     def decode(self, z: Tensor) -> Bernoulli | Gaussian:
-        """p(x|z)."""
+        """Return p(x|z) of ``z`` (B, D). It has ``mean`` and ``log_prob(x)``."""
         output = self.model.decode(z)
         return Bernoulli(output) if self.likelihood == "bernoulli" else Gaussian(output, self.sigma)
 

@@ -26,20 +26,22 @@ class Family:
     """A way to train a latent-variable model; ``vaepipe/models/families/<name>.py`` holds one as ``FAMILY``.
 
     Attributes:
-        name: as in the configuration, in paths and in tables.
-        label: the name in figures.
-        colour, marker: of lines and points in figures; colours from Okabe & Ito 2008.
-        order: place among the families in legends and tables, lowest first.
-        objective: (`vaepipe.models.objectives.Terms`, β, number of training images, the section ``train``) →
-            scalar loss to minimise, nats per image.
-        network: (shape of one image or point, d_z, the section ``model``) → module with the methods of
-            `vaepipe.models.interface.Model`.
-        fixed_beta: the β of the family's one cell, where the grid's β do not apply to it.
-        shares_beta_one: at β = 1 the family is the VAE, which the grid trains once.
-        has_width: posteriors have a standard deviation above 0, so that KL divergences are finite.
-        settings: keys of the sections ``model`` and ``train`` that only this family reads.
-        estimates_tc: the objective has a minibatch estimate of the total correlation, ``train.estimator``.
-        trained_here: False of models trained elsewhere, which have neither objective nor network here.
+        name: The name in the configuration, in paths and in tables.
+        label: The name in figures.
+        colour: Colour of lines and points in figures, from Okabe & Ito 2008.
+        marker: Marker of points in figures.
+        order: Place among the families in legends and tables, the lowest first.
+        objective: A function of `vaepipe.models.objectives.Terms`, β, the number of training images and the
+            section ``train``. It returns the scalar loss to minimise, nats per image.
+        network: A function of the shape of one image or point, d_z and the section ``model``. It returns a
+            module with the methods of `vaepipe.models.interface.Model`.
+        fixed_beta: The β of the family's one model, where the β of the grid do not apply to it.
+        shares_beta_one: Whether the family is the VAE at β = 1, which the grid trains once.
+        has_width: Whether posteriors have a standard deviation above 0, so that KL divergences are finite.
+        settings: Keys of the sections ``model`` and ``train`` that only this family reads.
+        estimates_tc: Whether the objective has a minibatch estimate of the total correlation
+            (``train.estimator``).
+        trained_here: False for models trained elsewhere, which have neither objective nor network here.
     """
 
     name: str

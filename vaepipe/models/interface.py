@@ -27,24 +27,33 @@ class Likelihood(Protocol):
 
 
 class Model(Protocol):
-    """A latent-variable model."""
+    """A latent-variable model with one or more stochastic layers.
+
+    Images are (B, C, H, W) in [0,1], points (B, n). Latents are one (B, D_l) for each layer, the bottom one
+    first.
+    """
 
     latent_sizes: tuple[int, ...]
-    """Dimensions D_l of each stochastic layer, the bottom one first."""
+    """Number of dimensions D_l of each stochastic layer, the bottom one first."""
 
     def posterior(self, x: Tensor) -> tuple[DiagonalNormal, ...]:
-        """q(z_l|x) of each layer, lower layers at their means."""
+        """Return q(z_l|x) of each layer. The layers below are at their means."""
 
     def infer(
         self, x: Tensor, noise: Tensor | None = None
     ) -> tuple[tuple[DiagonalNormal, ...], tuple[Tensor, ...]]:
-        """(posteriors, samples) of each layer: at standard normal ``noise`` (…, B, Σ D_l), or means."""
+        """Return the posterior and a sample of each layer.
+
+        Args:
+            x: Images or points.
+            noise: Standard normal numbers (…, B, Σ D_l) that make the samples. None takes the means.
+        """
 
     def priors(self, *samples: Tensor) -> tuple[DiagonalNormal | None, ...]:
-        """p(z_l|z_{l+1}) of each layer; None is N(0, I)."""
+        """Return p(z_l|z_{l+1}) of each layer, given a sample of every layer. None stands for N(0, I)."""
 
     def decode(self, *samples: Tensor) -> Likelihood:
-        """p(x|z) of a sample of every layer."""
+        """Return p(x|z), given a sample of every layer. It has ``mean`` and ``log_prob(x)``."""
 
 
 class Images(Protocol):

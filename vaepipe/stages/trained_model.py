@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 def read_trained_model(
     path: str | Path, device: str | torch.device = "cpu"
 ) -> tuple[Model, ModelSpec | ExternalSpec]:
-    """(model on ``device``, in eval mode and without gradients; the spec that it was trained or adopted
-    with).
+    """Read a model of a study.
+
+    Args:
+        path: The file ``model.safetensors`` of a model.
+        device: Where to put the model.
+
+    Returns:
+        The model, in eval mode and without gradients, and the specification that it was trained or adopted
+        with: its family, β, d_z, seed, and the sections ``model`` and ``train``.
 
     Raises:
-        DataError: the file is missing or damaged, or its weights are not finite.
+        DataError: The file is missing or damaged, or its weights are not finite.
     """
     weights, meta = read_weights(path)
     try:

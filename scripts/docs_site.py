@@ -33,9 +33,29 @@ FOREIGN_WORKER = re.compile(r'<script src="https://unpkg.com/iframe-worker/shim"
 ERRORS = """\
 # Error lines
 
-Each line below is in the code. … stands for a name or a value of yours. A line says what is wrong and what is
-allowed. [Questions](faq.md) has what to do where one line is not enough,
-[Data sets](data.md#what-can-go-wrong) the faults of files and downloads.
+Where does an error line come from? This page is for everybody who meets one: it lists each line that the code
+can print. … stands for a name or a value of yours.
+
+A line says what is wrong and what is allowed. Where one line is not enough, [Questions](faq.md) says what to
+do, and [Data sets](data.md#what-can-go-wrong) explains the faults of files and downloads.
+"""
+COLUMNS = """\
+# Columns of the tables
+
+What does each column of a study's tables hold? This page is for readers who work with the tables.
+`results/tables/columns.csv` of a study repeats it.
+"""
+COMMANDS = """\
+# Commands
+
+Which commands are there? This page lists them for everybody who works in a terminal. `make help` and
+`.venv/bin/vaepipe` print the same lists.
+"""
+GALLERY = """\
+# Gallery
+
+What does each figure look like? This page is for readers who choose a figure: it shows those of one study
+with their captions. [Read the figures](figures.md) says which to trust.
 """
 EMPTY = "`make run`, then `make docs`, put every figure of the default study here."
 LINK_OUT = re.compile(r"\[([^\]]+)\]\(\.\./(?!docs/)[^)]*\)")
@@ -80,8 +100,7 @@ def on_post_template(output: str, template_name: str, **_: Any) -> str:
 
 def columns_page() -> str:
     """Return a table of columns for each table that `collect` writes."""
-    lines = ["# Columns of the tables", "", "What does each column of a study's tables hold? This page is"]
-    lines += ["for readers who work with the tables. `results/tables/columns.csv` of a study repeats it.", ""]
+    lines = [COLUMNS]
     files = STAGES["collect"].outputs
     for table, columns in TABLES.items():
         lines += [f"## {table}", "", f"`{files[table]}`", "", "| column | unit | meaning |", "|---|---|---|"]
@@ -94,7 +113,7 @@ def columns_page() -> str:
 def commands_page() -> str:
     """Return the targets of the Makefile and the commands of `vaepipe`, each with its one line."""
     targets = re.findall(r"^([a-z]+):.*## (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
-    lines = ["# Commands", "", "`make help` and `.venv/bin/vaepipe` print these lists.", ""]
+    lines = [COMMANDS]
     lines += ["| target | what it does |", "|---|---|"]
     lines += [f"| `make {name}` | {cell(text)} |" for name, text in targets]
     for room, title in (("tools", "Tools"), ("stages", "Stages, which the workflow calls")):
@@ -144,7 +163,7 @@ def filled(node: ast.expr) -> str:
 
 def gallery_page(folder: Path, pictures: list[Path]) -> str:
     """Return a page with each figure above its caption."""
-    lines = ["# Gallery", ""]
+    lines = [GALLERY]
     if not pictures:
         return "\n".join([*lines, EMPTY, ""])
     for picture in pictures:

@@ -64,8 +64,8 @@ COLUMNS: tuple[Quantity, ...] = (
     ),
     Quantity(
         "noise_gain",
-        "fall of the divergence by the best of several draws of noise of a row's norm / by the row, "
-        "median over rows",
+        "fall of the divergence by noise of a row's norm, the best of several draws, as a share of its "
+        "fall by the row; median over rows",
     ),
     Quantity(
         "transfer_wins",
@@ -90,24 +90,23 @@ COLUMNS: tuple[Quantity, ...] = (
     Quantity("probe_accuracy", "accuracy on the held-out split of a linear probe on the posterior means"),
     *_per_budget(
         "probe_accuracy",
-        "share of pairs whose class by the probe is x's label without and with any distortion within "
-        "the budget; "
-        "budget {budget} * input_distance",
+        "share of pairs whose class by the probe is x's label, without distortion and with each one within "
+        "the budget {budget} * input_distance",
     ),
     *_per_budget(
         "probe_target",
-        "share of pairs whose class by the probe is x_t's label with some distortion within the budget; "
-        "budget {budget} * input_distance",
+        "share of pairs whose class by the probe is x_t's label with some distortion within the budget "
+        "{budget} * input_distance",
     ),
     *_per_budget(
         "defended_success",
-        "share of pairs with O > T, both behind the defence, whose strongest row still has ratio < "
-        "0.5 there; "
-        "budget {budget} * input_distance",
+        "share of pairs with O > T, both behind the defence, that the strongest row fools there (ratio < "
+        "0.5); budget {budget} * input_distance",
     ),
     *_per_budget(
         "adaptive_success",
-        "the same for distortions made to pass the defence; budget {budget} * input_distance",
+        "share of these pairs that are fooled behind the defence by distortions made to pass it; "
+        "budget {budget} * input_distance",
     ),
     Quantity("defence_acceptance", "mean acceptance of the defence's chains"),
     Quantity("bytes", "size of the attack's files"),

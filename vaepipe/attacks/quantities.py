@@ -28,8 +28,8 @@ ROWS: Quantities = (
     Quantity("iterations", "evaluations of the network", axes="L,P"),
     Quantity(
         "converged",
-        "stopped as five steps gained little beside objective + 10 % of initial_divergence, not by the bound"
-        "; at efforts default and thorough, the last search gained at most 0.3 % of the objective",
+        "whether the row stopped by its own rule and not at its budget: five steps gained little beside "
+        "objective + initial_divergence / 10; at efforts default and thorough the last search gained <= 0.3 %",
         axes="L,P",
     ),
     Quantity("residual", "2-norm of the projected gradient step at the end", axes="L,P"),

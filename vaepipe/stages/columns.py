@@ -16,14 +16,14 @@ Columns = tuple[Quantity, ...]
 
 CELL: Columns = (
     Quantity("dataset", "data set"),
-    Quantity("family", "model family; vae is beta = 1 of every family"),
+    Quantity("family", "model family; vae is also beta = 1 of beta-vae and beta-tcvae"),
     Quantity("beta", "beta of the objective"),
     Quantity("d_z", "number of latent dimensions"),
     Quantity("seed", "training seed"),
     Quantity("snapshot", "steps after which the weights were kept; 0 at the end of the training"),
 )
-LOSS = Quantity("loss", "what the attack minimises beside lambda * norm")
-UNIT = Quantity("unit", "unit of the loss, of the columns that are in it")
+LOSS = Quantity("loss", "loss of the attack: what it minimises in addition to lambda * norm")
+UNIT = Quantity("unit", "unit of the loss, and of all columns whose unit is that of the loss")
 PAIR: Columns = (
     Quantity("pair", "number of the pair, the same images for every model of a data set"),
     Quantity("image", "attacked image, row of the held-out split"),
@@ -33,10 +33,13 @@ RATIO = Quantity(
     "ratio",
     "(A - T)/(O - T): 1 as without distortion, 0 as the target's own reconstruction; empty if O <= T",
 )
-SUCCESS = Quantity("success", f"1 if ratio < {robustness.SUCCESS:g}, as in robustness; empty if O <= T")
+SUCCESS = Quantity(
+    "success", f"1 if the pair is fooled (ratio < {robustness.SUCCESS:g}), 0 if not; empty if O <= T"
+)
 MASKED = Quantity(
     "masked",
-    "as in robustness: why these attacks on this model may be too weak; empty if no check finds so",
+    "why the attack may be too weak to call the model robust, as in the table robustness; empty if no check "
+    "found a reason",
 )
 CAVEAT = Quantity(
     "caveat", "why the model reproduces published code and is not correct; empty for all others"
@@ -64,8 +67,10 @@ def _model_columns() -> Columns:
         columns.append(Quantity(name, f"mean over images of the column {name} of images", unit))
         columns.append(Quantity(f"{name}_se", f"standard error of {name}, over images", unit))
     for quantity in LATENT:
-        error = f"standard error of {quantity.name}: Monte-Carlo, of active_units a bootstrap over images"
-        columns += [quantity, Quantity(f"{quantity.name}_se", error, quantity.unit)]
+        columns += [
+            quantity,
+            Quantity(f"{quantity.name}_se", f"standard error of {quantity.name}", quantity.unit),
+        ]
     layers = f"{KL_LAYERS.meaning}, separated by blanks"
     columns.append(Quantity(KL_LAYERS.name, layers, KL_LAYERS.unit))
     error = f"standard error of {KL_LAYERS.name}, over images"
@@ -108,7 +113,7 @@ def _pair_columns() -> Columns:
 
 
 def _dimension_columns() -> Columns:
-    rank = Quantity("rank", "place of the dimension in the model, by precision, the highest is 1")
+    rank = Quantity("rank", "place of the dimension by precision; the most precise one has 1")
     return (*CELL, rank, Quantity("dimension", "number of the dimension, from 0"), *DIMENSIONS)
 
 

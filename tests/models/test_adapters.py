@@ -1,6 +1,7 @@
 """Models of other libraries, built and saved by the libraries themselves, and models as people write them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from torch.distributions import Independent, Normal
 
 from vaepipe.models import external
 from vaepipe.models.adapter import ADAPTERS, find_adapter, split_entry
+from vaepipe.models.checkpoint_file import read_checkpoint
 from vaepipe.models.distributions import DiagonalNormal
 from vaepipe.models.plain import Plain
-from vaepipe.models.user_code import read_checkpoint
 from vaepipe.storage.errors import DataError
 from vaepipe.study.settings import ExternalOptions
 
@@ -173,25 +174,32 @@ class Module(nn.Module):
     def encode(self, x):
         mean, log_variance = self.net(x).chunk(2, 1)
         std = (log_variance / 2).exp()
-        forms = {
+        return self.forms(mean, log_variance, std)[self.form]()
+
+    def forms(self, mean, log_variance, std):
+        return {
             "pair": lambda: (mean, log_variance),
             "triple": lambda: (mean, log_variance, mean),
+            "sample first": lambda: (mean + std * torch.randn_like(std), mean, log_variance),
+            "sample first, in eval mode": lambda: (mean, mean, log_variance),
+            "width is σ, as the sample tells": lambda: (mean, std, mean + std * torch.randn_like(std)),
+            "positive width": lambda: (mean, std),
+            "nested": lambda: (mean + std * torch.randn_like(std), (mean, log_variance), torch.zeros(())),
             "tensor": lambda: torch.cat([mean, log_variance], 1),
             "normal": lambda: Normal(mean, std),
             "independent": lambda: Independent(Normal(mean, std), 3),
+            "normal in a pair": lambda: (Normal(mean, std), mean),
             "ours": lambda: DiagonalNormal(mean, log_variance / 2),
-            "mapping": lambda: {"mu": mean, "logvar": log_variance},
+            "mapping": lambda: {"z": mean, "mu": mean, "logvar": log_variance},
+            "object": lambda: SimpleNamespace(loc=mean, scale=std),
             "point": lambda: mean,
         }
-        return forms[self.form]()
 
     def decode(self, z):
         return self.back(z)
 
 
-@pytest.mark.parametrize(
-    "form", ["pair", "triple", "tensor", "normal", "independent", "ours", "mapping", "point"]
-)
+@pytest.mark.parametrize("form", Module("pair").forms(*[torch.zeros(1)] * 3))
 def test_every_usual_form_of_an_encoder_is_the_same_posterior(form):
     module, x = Module(form).eval(), seeded((3, 1, 8, 8))
     (q,) = Plain(module).posterior(x)
@@ -199,6 +207,54 @@ def test_every_usual_form_of_an_encoder_is_the_same_posterior(form):
     torch.testing.assert_close(q.mean, mean.flatten(1))
     expected = torch.full_like(q.mean, -torch.inf) if form == "point" else log_variance.flatten(1) / 2
     torch.testing.assert_close(q.log_std, expected)
+
+
+class Flat(nn.Module):
+    """As in many examples: flat pictures, a width that only ``reparameterize`` tells, and a forward."""
+
+    def __init__(self, d_z=3):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.head, self.decoder = nn.Linear(64, 16), nn.Linear(16, 2 * d_z), nn.Linear(d_z, 64)
+
+    def encode(self, x):
+        return self.head(self.net(x)).chunk(2, 1)
+
+    def reparameterize(self, mu, log_std):
+        return mu + log_std.exp() * torch.randn_like(mu)
+
+
+class ForwardOnly(nn.Module):
+    """No encode and no decode: networks, heads and a forward that gives pictures, mean and log variance."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder, self.mu, self.logvar = nn.Linear(64, 16), nn.Linear(16, 3), nn.Linear(16, 3)
+        self.decoder = nn.Linear(3, 64)
+
+    def forward(self, x):
+        h = self.encoder(x.flatten(1))
+        mu, logvar = self.mu(h), self.logvar(h)
+        z = mu + (logvar / 2).exp() * torch.randn_like(mu)
+        return self.decoder(z).view_as(x), mu, logvar
+
+
+def test_flat_pictures_other_names_and_a_width_that_only_samples_tell():
+    x = seeded((3, 1, 8, 8))
+    flat = Flat().eval()
+    flat.head.weight.data[3:], flat.head.bias.data[3:] = 0, -1.5  # σ = e^−1.5, not e^−0.75
+    model = Plain(flat)
+    (q,) = model.posterior(x)
+    torch.testing.assert_close(q.mean, flat.encode(x.flatten(1))[0])
+    torch.testing.assert_close(q.log_std, torch.full((3, 3), -1.5))
+    torch.testing.assert_close(model.decode(q.mean).mean, flat.decoder(q.mean).view(3, 1, 8, 8))
+    model = Plain(net := ForwardOnly().eval())
+    (q,) = model.posterior(x)
+    _, mean, log_variance = net(x)
+    torch.testing.assert_close(q.mean, mean)
+    torch.testing.assert_close(q.log_std, log_variance / 2)
+    torch.testing.assert_close(model.decode(q.mean).mean, net.decoder(mean).view(3, 1, 8, 8))
 
 
 def test_every_usual_form_of_a_decoder_is_the_same_picture():
@@ -214,11 +270,14 @@ def test_every_usual_form_of_a_decoder_is_the_same_picture():
     module.decode = lambda z: Independent(Normal(pictures, 0.3), 3)
     torch.testing.assert_close(plain.decode(q.mean).log_prob(x), density)
     probabilities = pictures.sigmoid()
-    for likelihood, output in (("bernoulli", pictures), ("probabilities", probabilities)):
+    for plain.likelihood, output in (("bernoulli", pictures), ("probabilities", probabilities)):
         module.decode = lambda z, output=output: output
-        torch.testing.assert_close(Plain(module, likelihood).decode(q.mean).mean, probabilities)
+        torch.testing.assert_close(plain.decode(q.mean).mean, probabilities)
+    module.decode = lambda z: z
+    with pytest.raises(DataError, match=r"decode: gave \(3, 2, 4, 4\); expected \(B, 1, 8, 8\)"):
+        plain.decode(q.mean)
     module.decode = lambda z: "picture"
-    with pytest.raises(DataError, match="decode: gave str; expected a tensor, or a normal or likelihood"):
+    with pytest.raises(DataError, match="decode: gave str; expected a tensor, several of them, or a normal"):
         plain.decode(q.mean)
 
 

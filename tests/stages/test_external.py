@@ -1,5 +1,6 @@
 """Models trained elsewhere: what docs/your-model.md says, done from outside; and what is refused."""
 
+import argparse
 import json
 import math
 import os
@@ -22,8 +23,9 @@ from torch import nn
 from torch.distributions import Normal
 
 from vaepipe.models import distributions
+from vaepipe.models.checkpoint_file import read_checkpoint
 from vaepipe.models.external import External, MeanAndLogVariance, build, normals
-from vaepipe.models.user_code import entry_point, read_checkpoint
+from vaepipe.models.user_code import entry_point
 from vaepipe.stages.adopt import adopt
 from vaepipe.stages.attack import attack
 from vaepipe.storage.errors import DataError
@@ -111,12 +113,20 @@ def test_weights_are_read_from_either_format_and_from_within_a_checkpoint(tmp_pa
     tensors = {"a.weight": torch.randn(2, 3), "b": torch.arange(3)}
     save_file(tensors, tmp_path / "w.safetensors")
     torch.save(tensors, tmp_path / "w.pt")
-    torch.save({"epoch": 3, "nets": {"vae": tensors}}, tmp_path / "nested.pt")
-    for name, key in (("w.safetensors", None), ("w.pt", None), ("nested.pt", "nets.vae")):
+    save_file({f"vae.{name}": tensor for name, tensor in tensors.items()}, tmp_path / "inner.safetensors")
+    wrapped = {f"module._orig_mod.{name}": tensor for name, tensor in tensors.items()}
+    args = argparse.Namespace(latent=3, path=tmp_path, score=np.float64(1))
+    torch.save({"epoch": 3, "args": args, "nets": {"vae": wrapped}}, tmp_path / "nested.pt")
+    torch.save({"model": tensors, "ema": tensors, "optimizer": {"state": {0: tensors}}}, tmp_path / "two.pt")
+    places = (("w.safetensors", None), ("w.pt", None), ("nested.pt", "nets.vae"), ("nested.pt", None))
+    for name, key in (*places, ("inner.safetensors", "vae"), ("two.pt", "ema")):
         found = read_checkpoint(tmp_path / name, key)
         assert set(found) == set(tensors) and all(torch.equal(found[n], t) for n, t in tensors.items())
-    with pytest.raises(DataError, match=r"holds epoch, nets, not names with tensors; say with `key`"):
-        read_checkpoint(tmp_path / "nested.pt", None)
+    with pytest.raises(DataError, match=r"holds weights at model, ema; say with `key` \(--key\) which"):
+        read_checkpoint(tmp_path / "two.pt", None)
+    torch.save({"epoch": 3}, tmp_path / "none.pt")
+    with pytest.raises(DataError, match=r"holds epoch, no names with tensors"):
+        read_checkpoint(tmp_path / "none.pt", None)
     with pytest.raises(DataError, match=r"has no 'nets\.ae'; it has vae"):
         read_checkpoint(tmp_path / "nested.pt", "nets.ae")
 

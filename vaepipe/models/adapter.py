@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ADAPTERS: tuple[str, ...] = ("diffusers", "pythae", "compressai")
 """Names of the files in ``vaepipe/models/adapters``."""
+SHOWN = 5
+"""Names of each kind that an error message lists."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,26 @@ def load_weights(model: Any, weights: dict[str, Tensor], path: Path) -> Any:
     missing = [name for name in expected if name not in weights]
     unexpected = [name for name in weights if name not in expected]
     if missing or unexpected:
-        parts = [
-            f"{label} {', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
-            for label, names in (("missing", missing), ("unexpected", unexpected))
-            if names
-        ]
-        raise DataError(f"{path}: weights of another model: {'; '.join(parts)}")
+        raise DataError(f"{path}: {of_another_model(missing, unexpected)}")
     for name, tensor in weights.items():
         if tensor.shape != expected[name].shape:
             shapes = f"{tuple(tensor.shape)}; the model has {tuple(expected[name].shape)}"
             raise DataError(f"{path}: weights of another model: {name} is {shapes}")
     model.load_state_dict(weights)
     return model.eval().requires_grad_(False)
+
+
+def shown(names: Iterable[str]) -> str:
+    """Return the first names with commas."""
+    names = list(names)
+    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
+
+
+def of_another_model(missing: list[str], unexpected: list[str]) -> str:
+    """Return the line about weights whose names are not those of the model: the first ones of each kind."""
+    kinds = {"missing": missing, "unexpected": unexpected}
+    line = "; ".join(f"{kind} {shown(names)}" for kind, names in kinds.items() if names)
+    ends = f".{missing[0]}" if missing else None
+    longer = [name for name in unexpected if ends and name.endswith(ends)]
+    hint = f"; those at --key {longer[0].removesuffix(ends or '')} have such names" if longer else ""
+    return f"weights of another model: {line}{hint}"

@@ -20,12 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from vaepipe.models.distributions import Bernoulli, DiagonalNormal, Gaussian
-from vaepipe.models.plain import Plain
+from vaepipe.models.plain import Plain, is_plain
 from vaepipe.models.user_code import entry_point, user_code
 from vaepipe.storage.errors import DataError
 
 if TYPE_CHECKING:
     from vaepipe.models.interface import ExternalSettings
+
+
+class DoesNotFit(DataError):
+    """The model does not take images of this shape, as far as its answers show."""
 
 
 class External(nn.Module):
@@ -47,7 +51,7 @@ class External(nn.Module):
     def call(self, method: str, *arguments: Tensor) -> Any:
         """The result of a method of the user's model."""
         shapes = ", ".join(str(tuple(t.shape)) for t in arguments)
-        with user_code(self.entry, f"{method} failed on shape {shapes}"):
+        with user_code(self.entry, f"{method} failed on shape {shapes}", DoesNotFit):
             return getattr(self.inner, method)(*arguments)
 
     def posterior(self, x: Tensor) -> tuple[DiagonalNormal, ...]:
@@ -167,15 +171,21 @@ def build(settings: ExternalSettings, weights: dict[str, Tensor], shape: Sequenc
     function = entry_point(entry)
     with user_code(entry, "failed"):
         inner = function(weights)
-    if not hasattr(inner, "posterior") and callable(getattr(inner, "encode", None)):
+    if not hasattr(inner, "posterior") and is_plain(inner):
         inner = Plain(inner, settings.likelihood, 0.1 * (settings.range[1] - settings.range[0]))
     if absent := [name for name in ("posterior", "decode") if not callable(getattr(inner, name, None))]:
-        raise DataError(f"{entry}: gave {type(inner).__name__}, which has no {' and no '.join(absent)}")
+        rule = "give it encode(x) → (mean, log variance) and decode(z) → pictures, see docs/your-model.md"
+        raise DataError(
+            f"{entry}: gave {type(inner).__name__}, which has no {' and no '.join(absent)}; {rule}"
+        )
     if getattr(inner, "training", False):
         raise DataError(f"{entry}: gave a model in training mode; call .eval() on it first")
     for count in (1, 3):  # the number of images may be fixed in the user's code
         x = torch.full((count, *shape), 0.5)
-        with torch.enable_grad(), user_code(entry, f"the model failed on images {tuple(x.shape)}"):
+        with (
+            torch.enable_grad(),
+            user_code(entry, f"the model failed on images {tuple(x.shape)}", DoesNotFit),
+        ):
             x.requires_grad_()
             posteriors = External(inner, (), settings.range, entry).posterior(x)
             sizes = [q.mean.shape[-1] for q in posteriors]
@@ -214,7 +224,7 @@ def _check_model(model: External, x: Tensor, d_z: int | None) -> None:
         if q.mean.shape != q.log_std.shape or q.mean.ndim != 2 or len(q.mean) != len(x):
             shapes = f"{tuple(q.mean.shape)} and {tuple(q.log_std.shape)}"
             expected = f"expected ({len(x)}, D) both"
-            raise DataError(f"{model.entry}: posterior: mean and width of shapes {shapes}; {expected}")
+            raise DoesNotFit(f"{model.entry}: posterior: mean and width of shapes {shapes}; {expected}")
     if d_z is not None and (total := sum(model.latent_sizes)) != d_z:
         raise DataError(f"{model.entry}: the model has {total} latent dimensions; external says d_z: {d_z}")
     likelihood = model.decode(*samples)
@@ -231,7 +241,7 @@ def _check_likelihood(likelihood: RescaledLikelihood, x: Tensor) -> None:
     mean, log_prob = likelihood.mean, likelihood.log_prob(x)
     if mean.shape != x.shape or log_prob.shape != (len(x),):
         shapes = f"mean {tuple(mean.shape)} and log_prob {tuple(log_prob.shape)}"
-        raise DataError(f"{entry}: decode: {shapes}; expected {tuple(x.shape)} and ({len(x)},)")
+        raise DoesNotFit(f"{entry}: decode: {shapes}; expected {tuple(x.shape)} and ({len(x)},)")
     if not mean.isfinite().all():
         raise DataError(f"{entry}: decode: gave numbers that are not finite")
 

@@ -2,120 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vaepipe.models.distributions import Bernoulli, DiagonalNormal, Gaussian
-from vaepipe.storage.errors import DataError
+from vaepipe.models.forms import Form, find_form, picture_of
 
-MEAN_OF = ("latents", "latent", "embedding", "z", "sample", "reconstruction", "x_hat")
-"""Attributes or keys that hold the tensor of a library's output."""
+ENCODERS = ("encode", "_encode", "forward", "encoder")
+DECODERS = ("decode", "_decode", "decoder")
+"""Usual names; the first one that there is. Of ``forward``, which may give mean and width beside pictures,
+and ``encoder``, which may give features only, it is the first whose latents the decoder takes."""
+METHODS = ENCODERS[:2]
+SAMPLERS = ("reparameterize", "reparametrize", "reparameterise", "reparam")
+"""Usual names of the method that draws z from mean and width; it tells what the width is."""
+
+
+def is_plain(model: Any) -> bool:
+    """Return whether a model has something to encode and something to decode with."""
+    return bool(_named(model, ENCODERS) and _named(model, DECODERS))
+
+
+def _named(model: Any, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if callable(getattr(model, name, None))]
 
 
 class Plain(nn.Module):
-    """A module with ``encode`` and ``decode`` as a model whose latents are flat.
+    """A module with an encoder and a decoder as a model whose latents are flat.
+
+    What the encoder gives is found out from the first images: see `vaepipe.models.forms.find_form`. Networks
+    may take and give flat pictures. Latents (B, C, h, w) are flat here and restored for the decoder.
 
     Args:
-        model: ``encode(x)`` gives (mean, log variance), a normal of torch, something with ``latent_dist`` (as
-            diffusers), or a tensor: of mean and log variance side by side if ``decode`` takes half of it,
-            otherwise the latents of a deterministic autoencoder. Latents are (B, D) or (B, C, h, w), flat
-            here and restored for ``decode``. ``decode(z)`` gives pictures (B, C, H, W), something that holds
-            them (as diffusers), or a likelihood.
+        model: has one of `ENCODERS` and one of `DECODERS`, which gives pictures, something that holds them
+            (as diffusers), or a likelihood.
         likelihood: ``bernoulli``: pictures are logits; ``probabilities``: they are a Bernoulli's means;
             ``gaussian``: they are means.
         sigma: standard deviation of the Gaussian, in the model's own range.
+        form: where the mean and the width are; None finds it out.
 
     Raises:
-        DataError: encode or decode gives something else.
+        DataError: encoder or decoder gives something else.
     """
 
-    def __init__(self, model: Any, likelihood: str = "gaussian", sigma: float = 0.1):
+    def __init__(
+        self, model: Any, likelihood: str = "gaussian", sigma: float = 0.1, form: Form | None = None
+    ):
         super().__init__()
         self.model = model
         self.train(getattr(model, "training", False))
-        self.likelihood, self.sigma = likelihood, sigma
-        self.latent_shape: torch.Size | None = None  # (D,) or (C, h, w), known from the first images on
-        self.both: bool | None = None  # whether encode gives mean and log variance in one tensor
+        self.likelihood, self.sigma, self.form = likelihood, sigma, form
+        self.encoder, self.decoder, self.flat = ENCODERS[0], DECODERS[0], False
+        self.image_shape: torch.Size | None = None  # (C, H, W), known from the first images on
+        self.latent_shape: torch.Size | None = None  # (D,) or (C, h, w)
 
     def posterior(self, x: Tensor) -> tuple[DiagonalNormal]:
         """q(z|x), of no width where the model is deterministic."""
-        mean, log_std = self._moments(self.model.encode(x))
-        self.latent_shape = mean.shape[1:]
+        if self.image_shape is None:
+            self._find_out(x)
+        assert self.form is not None
+        mean, log_std = self.form.moments(self._encode(x))
         if log_std is None:
             log_std = torch.full_like(mean, -torch.inf)
         return (DiagonalNormal(mean.flatten(1), log_std.flatten(1)),)
 
     def decode(self, z: Tensor) -> Any:
         """p(x|z) of ``z`` (B, D)."""
-        shape = z.shape[1:] if self.latent_shape is None else self.latent_shape
-        output = self.model.decode(z.unflatten(1, shape))
-        if hasattr(output, "log_prob"):
-            return output
-        pictures = tensor_of(output, "decode")
+        assert self.image_shape is not None and self.latent_shape is not None, "no image was encoded before"
+        pictures = self._decode(z.unflatten(1, self.latent_shape))
+        if hasattr(pictures, "log_prob"):
+            return pictures
         if self.likelihood == "gaussian":
             return Gaussian(pictures, self.sigma)
         return Bernoulli(pictures if self.likelihood == "bernoulli" else pictures.logit(eps=1e-6))
 
-    def _moments(self, given: Any) -> tuple[Tensor, Tensor | None]:
-        """Return (mean, log standard deviation or None) of what encode gave."""
-        moments = moments_of(given)
-        if moments[1] is not None:
-            return moments
-        tensor = moments[0]
-        if self.both is None:
-            self.both = tensor.shape[1] % 2 == 0 and _takes_half(self.model.decode, tensor)
-        if not self.both:
-            return tensor, None
-        mean, log_variance = tensor.chunk(2, 1)
-        return mean, log_variance / 2
+    def _encode(self, x: Tensor) -> Any:
+        return getattr(self.model, self.encoder)(x.flatten(1) if self.flat else x)
 
+    def _decode(self, z: Tensor) -> Any:
+        assert self.image_shape is not None
+        return picture_of(getattr(self.model, self.decoder)(z), self.image_shape)
 
-def moments_of(given: Any) -> tuple[Tensor, Tensor | None]:
-    """Return (mean, log standard deviation) of an encoder's output; (tensor, None) if it is one tensor."""
-    given = getattr(given, "latent_dist", given)
-    given = getattr(given, "base_dist", given)  # of torch's Independent
-    if isinstance(given, torch.distributions.Normal):
-        return given.loc, given.scale.log()
-    if isinstance(given, DiagonalNormal):
-        return given.mean, given.log_std
-    if hasattr(given, "mean") and hasattr(given, "logvar"):
-        return given.mean, given.logvar / 2
-    for mean, log_variance in (("embedding", "log_covariance"), ("mu", "logvar"), ("mu", "log_var")):
-        if isinstance(given, dict) and mean in given and log_variance in given:
-            return given[mean], given[log_variance] / 2
-    if isinstance(given, (tuple, list)) and len(given) >= 2 and all(isinstance(t, Tensor) for t in given[:2]):
-        return given[0], given[1] / 2
-    return tensor_of(given, "encode"), None
+    @torch.no_grad()
+    def _find_out(self, x: Tensor) -> None:
+        """Find the encoder, whether networks take flat pictures, and the form: the first ones that work.
 
+        Raises:
+            Exception: none works; what the first one raised.
+        """
+        noise = torch.rand(4, *x.shape[1:], generator=torch.Generator().manual_seed(0)).to(x)
+        probe, wanted, errors = x[:1] + noise - 0.5, self.form, []
+        encoders = _named(self.model, ENCODERS)
+        if encoders[0] in METHODS:
+            encoders = encoders[:1]
+        self.decoder, self.image_shape = _named(self.model, DECODERS)[0], x.shape[1:]
+        for self.encoder, self.flat in itertools.product(encoders, (False, True)):
+            try:
+                self.form = wanted or self._form_of(probe)
+                mean, _ = self.form.moments(self._encode(probe))
+                self.latent_shape = mean.shape[1:]
+                self._decode(mean)
+                return
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # whatever the user's code raises for what it does not take
+                errors.append(error)
+        self.image_shape, self.form = None, wanted
+        raise errors[0]
 
-def tensor_of(given: Any, method: str) -> Tensor:
-    """Return the tensor that an output is or holds.
+    def _form_of(self, x: Tensor) -> Form:
+        draw = next((getattr(self.model, name) for name in SAMPLERS if hasattr(self.model, name)), None)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return find_form(lambda: self._encode(x), x, self._takes, draw)
 
-    Raises:
-        DataError: it holds none.
-    """
-    if isinstance(given, (tuple, list)) and len(given) == 1:
-        given = given[0]
-    if isinstance(given, Tensor):
-        return given
-    for name in MEAN_OF:
-        part = given.get(name) if isinstance(given, dict) else getattr(given, name, None)
-        if isinstance(part, Tensor):
-            return part
-    raise DataError(f"{method}: gave {type(given).__name__}; expected a tensor, or a normal or likelihood")
-
-
-def _takes_half(decode: Callable[[Tensor], Any], whole: Tensor) -> bool:
-    """Return whether ``decode`` takes the first half of a tensor's columns and not all of them."""
-    taken = []
-    for z in (whole.chunk(2, 1)[0], whole):
+    def _takes(self, z: Tensor) -> bool:
+        """Return whether the decoder makes pictures of these latents."""
         try:
-            with torch.no_grad():
-                decode(z)
-            taken.append(True)
+            self._decode(z)
         except Exception:  # whatever the user's code raises for a shape that it does not take
-            taken.append(False)
-    return taken == [True, False]
+            return False
+        return True

@@ -1,4 +1,4 @@
-"""Code and weights of users: entry points, checkpoints read without executing pickles, errors as one line."""
+"""Code of users: entry points, and errors as one line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from vaepipe.models.adapter import find_adapter, split_entry
+from vaepipe.models.adapter import find_adapter, of_another_model, split_entry
 from vaepipe.storage.digests import file_digest, spec_digest
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.imported_files import imported_files
-from vaepipe.storage.weights import read_weights
 
 OBJECTS: dict[str, Any] = {}
 """Models of this process, by the name after ``object:`` of their entry."""
@@ -29,7 +27,7 @@ MAX_MESSAGE_LENGTH = 300
 
 
 @contextlib.contextmanager
-def user_code(entry: str, failure: str) -> Iterator[None]:
+def user_code(entry: str, failure: str, kind: type[DataError] = DataError) -> Iterator[None]:
     """Turn any exception of the user's code into one line that names the code.
 
     `torch.OutOfMemoryError` passes unchanged, as attacks then try fewer rows.
@@ -37,6 +35,7 @@ def user_code(entry: str, failure: str) -> Iterator[None]:
     Args:
         entry: the entry point.
         failure: what failed, for the message.
+        kind: of error to raise.
 
     Raises:
         DataError: ``entry``, ``failure``, and the type and text of the exception.
@@ -48,53 +47,14 @@ def user_code(entry: str, failure: str) -> Iterator[None]:
     except Exception as error:
         text = _names_of_weights(str(error)) or f"{type(error).__name__}: {error}"
         reason = textwrap.shorten(text, MAX_MESSAGE_LENGTH).rstrip(": ")
-        raise DataError(f"{entry}: {failure} ({reason})") from error
+        raise kind(f"{entry}: {failure} ({reason})") from error
 
 
 def _names_of_weights(text: str) -> str:
     """Return what PyTorch says of weights of another model, with the first five names of each kind, or ""."""
     kinds = re.findall(r"(Missing|Unexpected) key\(s\) in state_dict: (.*?)\. *$", text, re.MULTILINE)
-    parts = []
-    for kind, names in kinds:
-        listed = re.findall(r'"([^"]+)"', names)
-        parts.append(f"{kind.lower()} {', '.join(listed[:5])}{' …' if len(listed) > 5 else ''}")
-    return f"weights of another model: {'; '.join(parts)}" if parts else ""
-
-
-def read_checkpoint(path: str | Path, key: str | None) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file, or of a file written by torch.save, whose pickles are not executed.
-
-    Args:
-        key: place of the weights in a dictionary of several things, such as ``state_dict``; dots go deeper.
-
-    Raises:
-        DataError: the file is missing, holds something else, or could only be read by executing code.
-    """
-    if Path(path).suffix == ".safetensors":
-        return read_weights(path)[0]
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except Exception as error:  # torch and pickle raise many kinds
-        rule = "write them with torch.save(model.state_dict(), …) or as safetensors"
-        raise DataError(f"{path}: damaged, or holds more than weights; {rule}") from error
-    rest = key or ""
-    while rest:
-        # a name may hold dots itself, such as model.ema
-        known = [str(name) for name in content] if isinstance(content, dict) else []
-        fitting = [name for name in known if f"{rest}.".startswith(f"{name}.")]
-        if not fitting:
-            raise DataError(f"{path}: has no {key!r}; it has {', '.join(known) or 'no names'}")
-        longest = max(fitting, key=len)
-        content, rest = content[longest], rest[len(longest) + 1 :]
-    is_dict = isinstance(content, dict)
-    if not is_dict or not content or not all(isinstance(t, Tensor) for t in content.values()):
-        names = ", ".join(map(str, content)) if is_dict else type(content).__name__
-        raise DataError(
-            f"{path}: holds {names}, not names with tensors; say with `key` where the weights are"
-        )
-    return {str(name): t.clone() for name, t in content.items()}
+    names = {kind: re.findall(r'"([^"]+)"', listed) for kind, listed in kinds}
+    return of_another_model(names.get("Missing", []), names.get("Unexpected", [])) if names else ""
 
 
 def entry_point(entry: str) -> Callable:

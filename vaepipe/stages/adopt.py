@@ -13,7 +13,8 @@ import torch
 
 from vaepipe.datasets.prepared import read_digest, read_split
 from vaepipe.models import external
-from vaepipe.models.user_code import read_checkpoint, source_digest
+from vaepipe.models.checkpoint_file import read_checkpoint
+from vaepipe.models.user_code import source_digest
 from vaepipe.storage.digests import file_digest
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.provenance import record

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vaepipe.models import external
 from vaepipe.models.adapter import find_adapter, split_entry
-from vaepipe.models.user_code import OBJECTS, read_checkpoint
+from vaepipe.models.checkpoint_file import read_checkpoint
+from vaepipe.models.user_code import OBJECTS
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import write_weights
 from vaepipe.tools import zoo
@@ -99,16 +100,14 @@ def fit_shape(found: Found, first: tuple[int, int, int]) -> Found:
     tensors = read_checkpoint(found.weights, found.key)
     if infinite := [name for name, t in tensors.items() if not torch.isfinite(t).all()]:
         raise DataError(f"{found.weights}: {infinite[0]} holds values that are not finite")
-    reason: DataError | None = None
+    reason: external.DoesNotFit | None = None
     shapes = [found.shape] if found.shape else list(_shapes(*first))
     for shape in shapes:
         try:
             built = build(replace(found, shape=shape), tensors)
             return replace(found, shape=tuple(shape), d_z=sum(built.latent_sizes))
-        except DataError as error:
+        except external.DoesNotFit as error:
             reason = reason or error
-            if "failed on images" not in str(error) and "expected (" not in str(error):
-                raise
     tried = f"; none of {len(shapes)} shapes fits, say --shape C,H,W" if len(shapes) > 1 else ""
     raise DataError(f"{reason}{tried}") from reason
 

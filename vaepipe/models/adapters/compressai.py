@@ -37,6 +37,7 @@ def build(path: Path, weights: dict[str, Tensor]) -> Plain:
     """The codec with these weights; its sizes are read from them."""
     from compressai.models import ScaleHyperprior
 
+    from vaepipe.models.forms import Form
     from vaepipe.models.plain import Plain
 
     if absent := [name for name in NEEDED if name not in weights]:
@@ -45,8 +46,7 @@ def build(path: Path, weights: dict[str, Tensor]) -> Plain:
         model = ScaleHyperprior.from_state_dict(dict(weights)).eval().requires_grad_(False)
     except (RuntimeError, ValueError, KeyError) as error:
         raise DataError(f"{path}: not weights of a ScaleHyperprior ({str(error).splitlines()[0]})") from error
-    plain = Plain(Codec(model))
-    plain.both = False  # decode takes a tensor of any number of rows
+    plain = Plain(Codec(model), form=Form(0))
     plain.add_module("networks", model)
     return plain.eval()
 

@@ -99,7 +99,7 @@ MISTAKES = [
     (
         {"study": ["mnist"], "datasets": {"mnist": {"checksum": "md5:0"}}},
         "datasets.mnist.checksum: 'md5:0'",
-        "like (md5:",
+        "like md5:… or sha1:…",
     ),
     ({"datasets": {"a/b": {"kind": "folder"}}}, "datasets: 'a/b'", "a text like"),
     ({"data_dir": 3}, "data_dir: 3", "null or a text"),

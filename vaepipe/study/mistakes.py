@@ -136,9 +136,9 @@ def allowed(node: dict[str, Any]) -> str:
     if kinds == ["object"] and "properties" in node:
         text += " with " + ", ".join(node["properties"])
     if "pattern" in node:
-        text += f" like {node['pattern'].strip('^$')}"
+        text += " like " + " or ".join(node.get("examples", [node["pattern"].strip("^$")]))
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
-    return text + "".join(f" {sign} {node[bound]:g}" for bound, sign in signs.items() if bound in node)
+    return text + " and".join(f" {sign} {node[bound]:g}" for bound, sign in signs.items() if bound in node)
 
 
 def _allowed_list(node: dict[str, Any]) -> str:

@@ -146,8 +146,8 @@ class Attack(Section):
     """Attacks with a penalty λ‖d‖₂ on every model of an image data set."""
 
     losses: LossNames = ("latent-kl",)
-    """Losses that the attacks minimise in addition to λ‖d‖₂, see docs/attacks.md. An empty list makes no
-    attacks. Losses that need a posterior with width skip the autoencoder."""
+    """Losses that the attacks minimise in addition to λ‖d‖₂; docs/attacks.md explains each. An empty list
+    makes no attacks. The autoencoder is not attacked by losses that need a posterior with width."""
     pairs: Pairs = 20
     """Pairs (image, target) from the held-out split, the same for every model of a data set: their number, or
     a list of [image, target], rows of that split counted from 0. The table results/tables/pairs.csv lists
@@ -167,18 +167,17 @@ class Attack(Section):
     """`lbfgs` solves many rows at once. `scipy` is the reference: L-BFGS-B as in the papers (m = 25, factr =
     10), one row after the other, with its own bounds and stopping rules; it is a hundred times slower."""
     effort: Effort = Field(default="default", json_schema_extra=of_data_set)
-    """How long to search for stronger attacks after the lower envelope over λ. `fast` does not. `default`
-    takes one round of walks with momentum and of solves down the valley, `thorough` up to four longer ones.
-    With rounds, a row has converged if its last search lowers it by at most 0.3 %; otherwise it stopped at
-    its budget. See docs/attacks.md for what each costs and finds."""
+    """How long to search for stronger attacks after each λ is solved: `fast` not at all, `default` one more
+    round, `thorough` up to four longer rounds. See docs/attacks.md for what each costs, and
+    docs/attacks-measured.md for what each finds."""
     precision: Precision = "float32"
     """Precision of the images, the network and the solver in attacks."""
     max_iterations: Count = 500
-    """Bound on the network evaluations of a row, rejected steps included. Each time that the row is solved
-    again, from the result of another λ, the bound is half of it."""
+    """Bound on the network evaluations of a row, rejected steps included. A row that is solved again, from
+    the result of another λ, may take half of it. The searches of `effort` take shares of it."""
     tolerance: Positive = 0.0001
-    """A row has converged when five steps lower its objective by at most tolerance × (objective + initial
-    divergence / 10)."""
+    """A row stops when five steps lower its objective by at most tolerance × (objective + initial divergence
+    / 10)."""
     batch_size: Literal["auto"] | Count = "auto"
     """Rows (λ, pair) per batch of the network. Every batch is filled up to this size, so that no row depends
     on the other rows in its batch. `auto`: 256 for images of 8×8 pixels and 64 for those of 28×28 and more,
@@ -193,13 +192,13 @@ class Attack(Section):
 
 
 class Ball(Section):
-    """Attacks of bounded size, ‖d‖ ≤ ε, instead of penalised ones; see docs/attacks.md. Off while `losses` is
-    empty. Pairs, draws, samples, precision, batch size and threads are those of `attack`. Table
-    results/tables/ball.csv, figure `ball`."""
+    """Attacks of bounded size, ‖d‖ ≤ ε, in addition to penalised ones; see docs/attacks.md. There are none
+    while `losses` is empty. Pairs, draws, samples, precision, batch size and threads are those of `attack`.
+    The results are the table results/tables/ball.csv and the figure `ball`."""
 
     losses: LossNames = ()
-    """Losses that these attacks minimise. An empty list makes no attacks. Losses that need a posterior with
-    width skip the autoencoder."""
+    """Losses that these attacks minimise. An empty list makes no attacks. The autoencoder is not attacked by
+    losses that need a posterior with width."""
     l2: Radii = (0.5, 1, 2, 4)
     """Bounds ε on ‖d‖₂ over all pixels, which lie in [0,1]. An empty list skips this norm. Assumption."""
     linf: Radii = (0.05, 0.1, 0.2, 0.4)
@@ -213,8 +212,8 @@ class Ball(Section):
 
 
 class Checks(Section):
-    """Checks of whether an attack can be believed (noise, transfer, restarts, polish), and its effect on a
-    classifier (probe) and against a defence; see docs/robustness.md. Columns of
+    """Checks of whether an attack can be believed (noise, transfer, restarts, polish), and what the attack
+    does to a classifier (probe) and against a defence; see docs/robustness.md. The results are columns of
     results/tables/robustness.csv."""
 
     noise: Natural = 4
@@ -222,14 +221,16 @@ class Checks(Section):
     transfer: bool = True
     """Apply the distortions found for the model at β = 1 with the same d_z and seed."""
     restarts: Natural = 2
-    """Random starts of a projected descent within each budget of distortion; 0 skips this check."""
+    """Random starts of a projected descent within each of the distortions ‖d‖₂ = 0.1, 0.25, 0.5 and 1 times
+    ‖x − x_t‖₂; 0 skips this check."""
     restart_steps: Count = 40
-    """Steps of that descent. Assumption."""
+    """Steps of each such descent. Assumption."""
     polish: Natural = 12
-    """Rows from which a longer search goes on, to see how much lower the attack could get; 0 skips this
-    check."""
+    """Number of rows from which a longer search goes on, to see how much lower the attack can get; 0 skips
+    this check."""
     probe: bool = False
-    """Fit a linear classifier to the latents of the training images and attack it. Needs labels."""
+    """Fit a linear classifier to the latents of the training images, and apply it to the attacked images. It
+    needs labels."""
     probe_images: int = Field(default=10000, ge=2)
     """Number of training images that the classifier is fitted to: the first ones."""
     mcmc_steps: Natural = 0
@@ -244,19 +245,20 @@ class Checks(Section):
     adaptive_steps: Natural = 0
     """Attack the defence itself, through this many of its proposals; 0 skips this attack. Assumption."""
     adaptive_iterations: Count = 20
-    """Steps of that attack, and of those on purifiers. Assumption."""
+    """Steps of the attacks on the defence and on purifiers. Assumption."""
     purifiers: PurifierNames = ()
-    """What a defender may do to an input before it is decoded: the attacks are passed through each, and made
-    anew to pass it; table results/tables/purifiers.csv. `hmc` needs `mcmc_steps`."""
+    """What a defender may do to an input before it is decoded. The attacks are passed through each purifier,
+    and new ones are made to pass it; see the table results/tables/purifiers.csv. `hmc` needs `mcmc_steps`."""
 
 
 class Plot(Section):
     """Settings of the figures and of the summary."""
 
     beta: Positive = 10
-    """β of the models in the σ density and in the attack montage; the grid's nearest value is taken."""
+    """β of the models in figures that have room for a few, such as the montage, samples and training curves.
+    The nearest β of the grid is taken."""
     d_z: Count = 16
-    """d_z of the models in those two figures; the grid's nearest value is taken."""
+    """d_z of the models in these figures. The nearest d_z of the grid is taken."""
     pairs: Count = 4
     """Number of pairs in the attack montage: the first ones."""
     resamples: int = Field(default=2000, ge=100)

@@ -51,8 +51,8 @@ class ExternalOptions(Section):
     d_z: Count
     """Number of latent dimensions of all layers together."""
     likelihood: Literal["gaussian", "bernoulli", "probabilities"] = "gaussian"
-    """Of a module with `encode` in place of `posterior` whose `decode` gives pictures: means of a `gaussian`
-    with a σ of a tenth of the range, logits (`bernoulli`), or `probabilities`."""
+    """What `decode` gives, where the model is a module with `encode` in place of `posterior`: means of a
+    `gaussian` with a σ of a tenth of the range, logits (`bernoulli`), or `probabilities`."""
 
 
 class External(ExternalOptions):
@@ -60,13 +60,13 @@ class External(ExternalOptions):
     as one more family; see docs/your-model.md."""
 
     losses: Literal["all"] | Annotated[tuple[LossName, ...], Field(min_length=1), Unique()] = "all"
-    """Losses out of the data set's `attack.losses` and `ball.losses` that the model is attacked with. A model
-    whose posterior has no width cannot be attacked with a KL divergence."""
+    """Which of the data set's `attack.losses` and `ball.losses` attack the model. A model whose posterior has
+    no width cannot be attacked with a KL divergence."""
 
 
 class DatasetSettings(Section):
-    """Settings of one data set: `path` to files that you already have, and any of the sections above, which
-    beat the same file's keys at the top. A name of your own needs a `kind`."""
+    """Settings of one data set: `path` to files that you already have, and any of the sections above. They
+    beat the keys at the top of the same file. A name of your own needs a `kind`."""
 
     path: Text | None = None
     """File or folder with the official data or with your own. Null: download the data, where that is
@@ -77,6 +77,7 @@ class DatasetSettings(Section):
     checksum: str | None = Field(
         default=None,
         pattern="^(md5:[0-9A-Fa-f]{32}|sha1:[0-9A-Fa-f]{40}|sha256:[0-9A-Fa-f]{64})$",
+        examples=["md5:…", "sha1:…", "sha256:…"],
         json_schema_extra=of_data_set,
     )
     """Checksum of the file at `path`, verified before use: `md5:…`, `sha1:…` or `sha256:…`. Optional."""

@@ -65,7 +65,7 @@ def fraction(value: Any) -> Any:
     return int(parts[1]) / int(parts[2]) if parts else value
 
 
-Fraction = Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$")]
+Fraction = Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$", examples=["8/255"])]
 Radius = Annotated[Positive, BeforeValidator(fraction, json_schema_input_type=Positive | Fraction)]
 Radii = Annotated[tuple[Radius, ...], Unique()]
 Pairs = Count | Annotated[tuple[tuple[Natural, Natural], ...], Field(min_length=1), Unique()]

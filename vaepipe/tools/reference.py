@@ -24,18 +24,22 @@ WIDTH = 110
 INTRODUCTION = """\
 # Configuration
 
-The keys of `config.yaml`. `vaepipe reference` generates this page from `vaepipe/study/sections.py` and
-`vaepipe/study/settings.py`: edit those files instead.
+Which keys does the configuration have, what does each allow, and which value wins? This page is the reference
+for everybody who writes an overlay.
 
-An overlay is a file with the keys that differ: `snakemake --cores all --configfile my.yaml`. Mappings are
-merged, lists are replaced. Paths start at the study's folder; `~` is your home. Write small numbers as
-`1.0e-3`, because YAML reads `1e-3` as text. `vaepipe check --configfile my.yaml` names the first mistake in
-one line.
+An *overlay* is a YAML file with the keys that differ from `config.yaml`. `make run CONFIG=my.yaml` or
+`snakemake --cores all --configfile my.yaml` takes it. Mappings are merged, lists are replaced. Paths start at
+the study's folder, and `~` is your home. Write small numbers as `1.0e-3`, because YAML reads `1e-3` as text.
+`vaepipe check --configfile my.yaml` names the first mistake in one line.
+
+"Assumption" marks a default that the original paper does not give. `vaepipe reference` makes this page from
+`vaepipe/study/sections.py` and `vaepipe/study/settings.py`: edit those files instead.
 
 ## What is written where, and what wins
 
-The sections `grid`, `model`, `train`, `evaluate`, `attack`, `ball` and `checks` can be written at the top,
-for all data sets, and under `datasets.<name>`, for one. Each key is taken from the lowest row that has it.
+The sections `grid`, `model`, `train`, `evaluate`, `attack`, `ball` and `checks` can stand at the top, for all
+data sets, and under `datasets.<name>`, for one. A key can have several values. The one in the lowest row of
+this table wins:
 
 | | where a key is written | example |
 |---|---|---|
@@ -52,15 +56,16 @@ under `datasets.<name>`, and your own `datasets.<name>` beats your own top.
 `study`, `device`, `gpu_jobs_per_device`, `data_dir`, `plot` and `external` are for the whole study, at the
 top only. `path`, `kind` and the other keys of a source are for one data set, under `datasets.<name>` only.
 
-A key without effect, such as `train.epochs` beside `train.steps`, is named in one line when the study starts,
-with the reason. A key that is in a file twice, and one that is not known, are refused in one line.
-Snakemake itself reads the files of `--configfile` first. It refuses one that is missing, empty, without keys
-or no YAML with a message that does not name it; `make run CONFIG=my.yaml`, `vaepipe check` and `vaepipe plan`
-name the file and the line.
+When the study starts, it names each key without effect in one line, with the reason, such as `train.epochs`
+beside `train.steps`. It refuses a key that is not known, and one that stands in a file twice.
+
+Snakemake itself reads the files of `--configfile` first. If such a file is missing, empty or no YAML,
+Snakemake's message does not name it. `make run CONFIG=my.yaml`, `vaepipe check` and `vaepipe plan` name the
+file and the line.
 
 ## Defaults of data sets
 
-A data set with a name of your own has those of its `kind`.
+A data set with a name of your own has the defaults of its `kind`.
 
 | data set | defaults |
 |---|---|

@@ -18,6 +18,7 @@ import torch
 import yaml
 from conftest import HANGS, ROOT, make_images
 from outside_models import Plain, WithoutWidth
+from printed import blocks, files
 from safetensors.torch import save_file
 from torch import nn
 from torch.distributions import Normal
@@ -33,26 +34,16 @@ from vaepipe.storage.h5 import open_h5
 from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.study import Study
 
-PAGE = (ROOT / "docs/your-model.md").read_text(encoding="utf-8")
-
-
-def from_page(language: str) -> dict[str, str]:
-    """File that a heading names → the first block of that language under it."""
-    sections = re.split(r"^## ", PAGE, flags=re.M)[1:]
-    found = [
-        (re.search("`([^`]+)`", s.splitlines()[0]), re.search(rf"^```{language}\n(.*?)^```", s, re.S | re.M))
-        for s in sections
-    ]
-    return {name[1]: block[1] for name, block in found if name and block}
+PAGE = "docs/your-model.md"
 
 
 @pytest.mark.slow
 def test_the_page_does_what_it_says(tmp_path):
-    for name, text in (from_page("python") | from_page("yaml")).items():
+    for name, text in files(PAGE).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {"my_vae.py", "train_mine.py", "my.yaml"}
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    said = from_page("sh")["my.yaml"].replace("path/to/vaepipe", str(ROOT))
+    said = blocks(PAGE, "sh")[0].text.replace("path/to/vaepipe", str(ROOT))
     for program, ours in (("python", sys.executable), ("snakemake", f"{sys.executable} -m snakemake")):
         assert said.count(f"$VAEPIPE/.venv/bin/{program} ") == 1
         said = said.replace(
@@ -343,4 +334,4 @@ def test_a_mistake_in_the_section_is_one_line(tmp_path, change, start):
     assert str(caught.value).startswith(start) and "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="external: 'vae' is not allowed as a name"):
         Study(config | {"external": {"vae": options}})
-    assert yaml.safe_load(from_page("yaml")["my.yaml"])["external"]["mine"].keys() >= options.keys()
+    assert yaml.safe_load(files(PAGE)["my.yaml"])["external"]["mine"].keys() >= options.keys()

@@ -174,7 +174,7 @@ def test_attacks_that_their_checks_flag_have_a_dagger_where_they_are_drawn_and_a
     assert (x, y) == pytest.approx(tuple(float(axis[-1]) for axis in line))
     clean = [i for i, ax in enumerate(page.axes) if "output attack" in ax.get_title()]
     assert clean and not any(daggers(page, i) for i in clean)
-    named = "† The checks call the attack too weak to call these robust (models): "
+    named = "† A check finds the attack too weak, so these models must not be called robust: "
     named += f"{label(family)} β = 4 (2 of 4)."
     lines = [line for line in notes(page).splitlines() if "†" in line]
     assert lines and all(named in line and "output" not in line.partition(":")[0] for line in lines)

@@ -50,6 +50,6 @@ def note(frame: pd.DataFrame) -> str:
         return ""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return (
-        f"{SIGN} The checks call the attack too weak to call these robust (models): "
+        f"{SIGN} A check finds the attack too weak, so these models must not be called robust: "
         f"{', '.join(names[:NAMED])}{more}."
     )

@@ -272,7 +272,8 @@ def test_montage_marks_the_models_whose_attacks_the_checks_flag(data, attack_fil
     weak = frame.assign(masked=["", "noise of the same norm does 95 % as well", np.nan])
     figure = make("montage", Data(robustness=weak, arrays=data["montage"].arrays))
     assert [ax.get_title() for ax in figure.axes] == ["VAE, β = 1", "β-VAE, β = 8 †", "β-TCVAE, β = 8"]
-    said = "† A check finds the attack too weak, so these models must not be called robust: β-VAE β = 8 (1 of 1)."
+    said = "† A check finds the attack too weak, so these models must not be called robust: "
+    said += "β-VAE β = 8 (1 of 1)."
     assert said in notes(figure)
     for clean in (Data(robustness=frame, arrays=data["montage"].arrays), data["montage"]):
         figure = make("montage", clean)

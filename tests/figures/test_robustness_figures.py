@@ -197,7 +197,7 @@ def test_flagged_models_in_the_scatter_and_in_the_heat_map(data):
     assert {(list(page.axes).index(ax), text.get_position()) for ax, text in signed} == {
         (3 + column, (0, 1)) for column in range(2)
     }
-    assert "† The checks call" in notes(page)
+    assert "† A check finds" in notes(page)
 
 
 def test_a_model_without_beta_is_marked_on_its_line(data):

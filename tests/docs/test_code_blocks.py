@@ -73,6 +73,8 @@ def test_every_block_has_a_language_that_is_tested_and_few_are_not_tried():
 @pytest.mark.parametrize("page", [page for page in pages_with("yaml") if page not in WITH_TEST])
 def test_overlays_that_a_page_prints_are_allowed(page, folder):
     whole = {"study": ["digits"]} | yaml.safe_load(files(page).get("my.yaml", "{}"))
+    for name, text in files(page).items():
+        (folder / name).write_text(text, encoding="utf-8")
     for overlay in overlays(page):
         (folder / "more.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
         (folder / "my.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")

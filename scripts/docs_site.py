@@ -37,7 +37,7 @@ Where does an error line come from? This page is for everybody who meets one: it
 can print. … stands for a name or a value of yours.
 
 A line says what is wrong and what is allowed. Where one line is not enough, [Questions](faq.md) says what to
-do, and [Data sets](data.md#what-can-go-wrong) explains the faults of files and downloads.
+do, and [Errors about data](data-errors.md) explains the faults of files and downloads.
 """
 COLUMNS = """\
 # Columns of the tables

@@ -48,7 +48,7 @@ class Parsed(Exception):
 def folder(tmp_path, monkeypatch):
     """A working folder with what pages assume beside the files that they print."""
     (tmp_path / "photos").mkdir()
-    for name in ("my_vae.py", "w.pt", "mine.pt", "norms.py"):
+    for name in ("my_vae.py", "w.pt", "mine.pt", "norms.py", "images.npz"):
         (tmp_path / name).touch()
     for name in ("config.yaml", "configs", "profiles", "scripts", "tests", "vaepipe"):
         (tmp_path / name).symlink_to(ROOT / name)

@@ -14,6 +14,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 from vaepipe.__main__ import commands
+from vaepipe.pages.report import TRUST
 from vaepipe.stages.columns import TABLES
 from vaepipe.study.jobs import STAGES
 
@@ -55,7 +56,7 @@ GALLERY = """\
 # Gallery
 
 What does each figure look like? This page is for readers who choose a figure: it shows those of one study
-with their captions. [Read the figures](figures.md) says which to trust.
+with their captions, those first that answer its question. [Read the figures](figures.md) says which to trust.
 """
 EMPTY = "`make run`, then `make docs`, put every figure of the default study here."
 LINK_OUT = re.compile(r"\[([^\]]+)\]\(\.\./(?!docs/)[^)]*\)")
@@ -166,8 +167,10 @@ def gallery_page(folder: Path, pictures: list[Path]) -> str:
     lines = [GALLERY]
     if not pictures:
         return "\n".join([*lines, EMPTY, ""])
-    for picture in pictures:
-        name = picture.relative_to(folder).with_suffix("").as_posix()
+    named = {path.relative_to(folder).with_suffix("").as_posix(): path for path in pictures}
+    first = [name for name in TRUST if name in named]
+    for name in dict.fromkeys([*first, *named]):
+        picture = named[name]
         caption = picture.with_suffix(".md")
         text = caption.read_text(encoding="utf-8").strip() if caption.exists() else ""
         text = re.sub(r"^#+ ", "**", text) if text.startswith("#") else text

@@ -24,6 +24,11 @@ class Caption:
     said: list[tuple[str, str]] = field(default_factory=list)
     panels: list[str] = field(default_factory=list)
 
+    @property
+    def sentence(self) -> str:
+        """The title with its full stop, unless it is a question."""
+        return self.title if self.title.endswith("?") else f"{self.title}."
+
     def say(self, panel: str, text: str) -> None:
         """Add the lines of a text about one panel, or about all if ``panel`` is empty."""
         if panel and panel not in self.panels:
@@ -48,7 +53,7 @@ class Caption:
     def markdown(self) -> str:
         """Return the caption in Markdown."""
         text, shared, parts = self.paragraphs()
-        blocks = [f"**{self.title}.** {text}", " ".join(shared)]
+        blocks = [f"**{self.sentence}** {text}", " ".join(shared)]
         blocks.append("\n".join(f"- {panels}: {sentences}" for panels, sentences in parts))
         joined = "\n\n".join(block for block in blocks if block.strip()) + "\n"
         joined = re.sub(r"(?<!\w)([dx])_([zt])\b", r"\1<sub>\2</sub>", joined)
@@ -57,7 +62,7 @@ class Caption:
     def plain(self) -> str:
         """Return the caption in plain letters, a paragraph per line."""
         text, shared, parts = self.paragraphs()
-        blocks = [f"{self.title}. {text}", " ".join(shared)]
+        blocks = [f"{self.sentence} {text}", " ".join(shared)]
         blocks += [f"{panels}: {sentences}" for panels, sentences in parts]
         return "\n\n".join(block for block in blocks if block.strip()) + "\n"
 

@@ -48,6 +48,7 @@ rule all:
 
 
 onstart:
+    find_gpu()
     serve_jobs()
 
 

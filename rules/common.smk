@@ -1,6 +1,7 @@
 # The study as the rules see it: the validated configuration, wildcards, and the functions that rules call. No rules here.
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -98,6 +99,15 @@ LOADED = [
 ]
 LOADED += ["safetensors.torch", "pyarrow.pandas_compat", "pyarrow.parquet", "matplotlib.backends.backend_agg"]
 LOADED += ["matplotlib.backends.backend_pdf", "plotly.offline"]
+
+
+def find_gpu():
+    """End in one line where every job would: the device is cuda, and PyTorch sees no GPU of this machine."""
+    here = study.device == "cuda" and workflow.local_exec and workflow.is_main_process and not workflow.touch
+    if here and any("gpu" in job.rule.resources or job.is_checkpoint for job in workflow.dag.needrun_jobs()):
+        program = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+        if subprocess.run([sys.executable, "-c", program]).returncode:
+            raise SystemExit("config: device: 'cuda', but PyTorch sees no GPU here; set device: auto or cpu")
 
 
 def serve_jobs():

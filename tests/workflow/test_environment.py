@@ -1,4 +1,5 @@
-"""Terminals without Greek letters, and names of folders that shells, Snakemake and YAML read otherwise."""
+"""Terminals without Greek letters, names of folders that shells, Snakemake and YAML read otherwise, and a
+machine without a GPU."""
 
 import os
 import subprocess
@@ -128,3 +129,11 @@ def test_equal_files_are_not_prepared_again_whatever_their_folder_dates_and_comp
     assert planned(folder, *plan("ph{o}tos '1'")) == {}
     Image.new("RGB", (9, 9)).save(folder / "ph{o}tos '1'/3.png")
     assert planned(folder, *plan("ph{o}tos '1'")) == {"prepare": 1}
+
+
+def test_cuda_without_a_gpu_ends_before_any_job_in_one_line(tmp_path):
+    here = ["--directory", tmp_path, "--configfile", SMOKE, "--config", "device=cuda", "--logger", "vaepipe"]
+    done = snakemake(ROOT, "--cores", 1, *here, "--", "data")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert done.stderr.rstrip().endswith("PyTorch sees no GPU here; set device: auto or cpu")
+    assert not (tmp_path / "results").exists()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import os
 import re
 import shlex
@@ -25,20 +24,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from vaepipe.attacks.errors import Refused
+from vaepipe.attacks.registry import LOSSES
 from vaepipe.compute.device import setup_device
 from vaepipe.datasets.prepared import read_split
-from vaepipe.datasets.registry import DATASETS
 from vaepipe.datasets.scale import to_unit_interval
-from vaepipe.datasets.sources.tree import ImageTree
 from vaepipe.models.adapter import split_entry
 from vaepipe.models.registry import FAMILIES
 from vaepipe.stages.prepare import prepare
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.study.specs import PrepareSpec
-from vaepipe.tools import audit_model, audit_report, audit_run, zoo
+from vaepipe.tools import audit_model, audit_report, audit_run
+from vaepipe.tools.audit_images import Images, find_images
 from vaepipe.tools.audit_model import Found
 from vaepipe.tools.audit_report import SCORECARD, Report
 
@@ -48,8 +46,7 @@ NOTES = {
     "point": "The model is deterministic: its posteriors have no width, so a KL divergence is infinite. It "
     "is attacked by the distance of latents and by the output.",
 }
-COARSE = "Shares of fooled pairs are low estimates at so few λ; --budget full takes as many as needed."
-ARRAYS = (".npy", ".npz", ".h5", ".mat", ".safetensors")
+COARSE = "Shares of fooled pairs are low estimates then; --budget full takes as many as needed."
 
 
 def audit(
@@ -89,8 +86,15 @@ def audit(
     Raises:
         DataError: one line that says what is wrong; nothing is written then.
     """
+    if pairs is not None and pairs < 1:
+        raise DataError(f"--pairs {pairs}: expected at least 1")
     if budget not in audit_run.BUDGETS:
         raise DataError(f"--budget {budget}: expected one of {', '.join(audit_run.BUDGETS)}")
+    for loss in losses or []:
+        if loss not in LOSSES:
+            raise DataError(f"--losses {loss}: expected some of {', '.join(LOSSES)}")
+    if range is not None and not range[0] < range[1]:
+        raise DataError(f"--range {range[0]:g},{range[1]:g}: expected the darkest pixel, then the brightest")
     start = time.monotonic()
     target = Path(out).resolve() if out else Path(tempfile.mkdtemp(prefix="vaepipe-audit-"))
     if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / SCORECARD).is_file()):
@@ -111,13 +115,13 @@ def audit(
     work = target.with_name(f".{target.name}.{os.getpid()}")
     work.mkdir(parents=True)
     try:
-        dataset, source, first = _source(model, images, work)
+        given = find_images(images, model, work)
         with contextlib.chdir(work):
             if found.weights == audit_model.NONE:
                 audit_model.write_no_weights(Path())
             facts = {"who": who, "model": model if isinstance(model, str) else title, "command": command}
             options = (budget, losses, pairs, say, facts)
-            report = _audit(title, found, dataset, source, first, *options)
+            report = _audit(title, found, given, *options)
         if target.exists():
             shutil.rmtree(target)
         work.rename(target)
@@ -140,9 +144,7 @@ def _title(model: str) -> str:
 def _audit(
     name: str,
     found: Found,
-    dataset: str,
-    source: dict[str, Any],
-    first: tuple[int, int, int],
+    images: Images,
     budget: str,
     losses: list[str] | None,
     pairs: int | None,
@@ -151,80 +153,37 @@ def _audit(
 ) -> Report:
     """Find out what is not given, run the stages in the current folder, and write scorecard and page."""
     device = setup_device(torch.get_num_threads())  # OMP_NUM_THREADS bounds them
-    found = audit_model.fit_shape(found, first)
-    say(f"images {found.shape}, {found.d_z} latent dimensions")
-    if source["kind"] == "folder":
-        channels, side, _ = found.shape or first
-        source |= {"size": side, "channels": channels}
+    found = audit_model.fit_shape(found, images.shape)
+    assert found.shape is not None
+    images = images.as_model_takes(found.shape)
+    say(f"{images.line(found.shape)}; {found.d_z} latent dimensions")
+    dataset, source = images.dataset, images.source
     data = Path(f"results/data/{dataset}.h5")
     options: dict[str, int | str | None] = {key: source[key] for key in ("size", "channels") if key in source}
     spec = PrepareSpec(dataset=dataset, kind=source["kind"], path=source.get("path"), options=options)
     with open("audit.log", "a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         prepare(spec, data)
     x = read_split(data, "test").x
-    if x.shape[1:] != found.shape:
-        raise DataError(
-            f"--images: images are {list(x.shape[1:])}; the model takes {list(found.shape or ())}"
-        )
     sample = to_unit_interval(torch.from_numpy(np.asarray(x[:32])))
     found, line = audit_model.fit_range(found, sample)
     say(line)
     model = audit_model.build(found)
     state = audit_model.posterior_state(model, sample)
     chosen = losses or audit_run.LOSSES[state, budget]
-    sizes = audit_run.affordable(model, sample[:1], budget, pairs, len(chosen))
-    plan = audit_run.Plan(name, found, dataset, source, chosen, budget, *sizes)
+    size = audit_run.affordable(model, sample[:1], budget, pairs, chosen)
+    plan = audit_run.Plan(name, found, dataset, source, chosen, budget, size)
     tables = audit_run.run(plan, len(x), device, say)
     row = tables["models"].iloc[0]
     cell = {key: row[key].item() if hasattr(row[key], "item") else row[key] for key in
             ("dataset", "family", "beta", "d_z", "seed")}  # fmt: skip
-    facts |= {"cell": cell, "d_z": found.d_z, "shape": list(found.shape or ()), "images": len(x)}
+    facts |= {"cell": cell, "d_z": found.d_z, "shape": list(x.shape[1:]), "images": len(x)}
     facts |= {"source": str(source.get("path") or dataset), "device": device.type, "budget": budget}
     facts |= {"range": list(found.range or ()), "likelihood": found.likelihood}
     facts["notes"] = [NOTES[state]] if state in NOTES else []
-    if sizes[1] < audit_run.BUDGETS[budget]["lambdas"]:
-        facts["notes"].append(f"The network computes long: {sizes[0]} pairs at {sizes[1]} λ. {COARSE}")
+    if size.lambdas < audit_run.BUDGETS[budget]["size"].lambdas:
+        searched = f"{size.pairs} pairs at {size.lambdas} λ, {size.steps} evaluations each"
+        facts["notes"].append(f"The network computes long: {searched}. {COARSE}")
     return audit_report.make(name, facts, tables, Path(), chosen)
-
-
-def _source(model: Any, images: Any, work: Path) -> tuple[str, dict[str, Any], tuple[int, int, int]]:
-    """Return the name of the data set, its keys in the configuration, and the shape of the first image.
-
-    Raises:
-        DataError: there are no images, or fewer than are needed.
-    """
-    if images is None and isinstance(model, str) and model.startswith("zoo:"):
-        images = zoo.models().set_index("name").loc[model.removeprefix("zoo:"), "dataset"]
-    if images is None:
-        raise DataError("--images: missing; give a folder, a .zip, an array file or a generated data set")
-    if not isinstance(images, (str, Path)):
-        array = np.asarray(images.detach().cpu() if isinstance(images, torch.Tensor) else images)
-        if array.ndim != 4 or array.shape[1] not in (1, 3):
-            raise DataError(f"images: shape {array.shape}; expected (N, C, H, W) with 1 or 3 channels")
-        if array.dtype != np.uint8:
-            if not ((array >= 0) & (array <= 1)).all():
-                raise DataError(
-                    f"images: values from {array.min():g} to {array.max():g}; expected [0,1] or bytes"
-                )
-            array = np.round(255 * array).astype(np.uint8)
-        np.save(work / "images.npy", array)
-        return "images", {"kind": "array", "path": "images.npy"}, tuple(array.shape[1:])
-    generated = [name for name, info in DATASETS.items() if info.generated and info.images]
-    if str(images) in generated:
-        return str(images), {"kind": str(images)}, tuple(DATASETS[str(images)].shape)  # type: ignore[return-value]
-    path = Path(images).resolve()
-    if not path.exists():
-        raise DataError(f"--images {images}: no such folder or file; {' or '.join(generated)} are generated")
-    if path.suffix in ARRAYS:
-        return "images", {"kind": "array", "path": str(path)}, (3, 64, 64)
-    tree = ImageTree(path)
-    if len(tree.names) < 4:
-        raise DataError(
-            f"--images {images}: {len(tree.names)} images; at least 4 are needed, 2 of them held out"
-        )
-    with Image.open(io.BytesIO(tree.read(tree.names[0]))) as image:
-        channels = 1 if image.mode in ("1", "L", "I;16", "I", "F") else 3
-        return "images", {"kind": "folder", "path": str(path)}, (channels, image.height, image.width)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from vaepipe.models import external
 from vaepipe.models.adapter import find_adapter, split_entry
 from vaepipe.models.checkpoint_file import read_checkpoint
+from vaepipe.models.plain import Plain
 from vaepipe.models.user_code import OBJECTS
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.weights import write_weights
@@ -25,6 +26,8 @@ SIDES = (64, 32, 28, 128, 256, 224, 96, 48, 16, 8, 512)
 """Sides of images that are tried, after that of the first image."""
 LARGEST = 128
 """A first image that is larger is not tried at its own size first: attacks on many pixels take long."""
+RANGES: Sequence[tuple[float, float]] = ((0, 1), (-1, 1), (-0.5, 0.5), (0, 255))
+"""Of pixels, that are tried."""
 TINY = 0.01
 """Share of the spread of the means below which the posterior's width makes the KL no level. Assumption."""
 
@@ -108,7 +111,7 @@ def fit_shape(found: Found, first: tuple[int, int, int]) -> Found:
             return replace(found, shape=tuple(shape), d_z=sum(built.latent_sizes))
         except external.DoesNotFit as error:
             reason = reason or error
-    tried = f"; none of {len(shapes)} shapes fits, say --shape C,H,W" if len(shapes) > 1 else ""
+    tried = f"; nor {len(shapes) - 1} other shapes, say --shape C,H,W" if len(shapes) > 1 else ""
     raise DataError(f"{reason}{tried}") from reason
 
 
@@ -134,11 +137,15 @@ def fit_range(found: Found, x: Tensor) -> tuple[Found, str]:
     Args:
         x: (B, C, H, W) images in [0,1].
     """
-    ranges: Sequence[tuple[float, float]] = [found.range] if found.range else [(0.0, 1.0), (-1.0, 1.0)]
-    likelihoods = [found.likelihood] if found.likelihood else ["gaussian", "bernoulli"]
+    ranges, likelihoods = [found.range] if found.range else RANGES, [found.likelihood or "gaussian"]
+    inner = build(found).inner
+    is_plain = isinstance(inner, Plain)
+    unknown = is_plain and not found.likelihood and split_entry(found.entry) is None
+    if unknown:  # others say themselves what their decoder gives
+        likelihoods.append("bernoulli")
     errors = {}
     for pixels in ranges:
-        for likelihood in likelihoods if pixels == (0.0, 1.0) or found.likelihood else ["gaussian"]:
+        for likelihood in likelihoods if pixels == (0, 1) else likelihoods[:1]:
             candidate = replace(found, range=pixels, likelihood=likelihood)
             with contextlib.suppress(DataError):
                 model = build(candidate)
@@ -150,11 +157,12 @@ def fit_range(found: Found, x: Tensor) -> tuple[Found, str]:
         return candidate, ""
     best = min(errors, key=lambda candidate: errors[candidate])
     low, high = best.range or (0.0, 1.0)
-    line = f"pixels in [{low:g}, {high:g}], decoder read as {best.likelihood}: "
-    line += f"reconstruction error {errors[best]:.3f}"
+    line = f"encoder gives {inner.form}; " if is_plain else ""
+    line += f"decoder is read as {best.likelihood}; " if unknown else ""
+    line += f"pixels in [{low:g}, {high:g}], reconstruction error {errors[best]:.3f}"
     others = sorted(error for candidate, error in errors.items() if candidate != best)
     if others:
-        line += f" (next best {others[0]:.3f}; --range and --likelihood set them)"
+        line += f" (next best reading {others[0]:.3f}; --range and --likelihood set it)"
     return best, line
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +48,32 @@ LOSSES = {
     ("point", "full"): ["latent-mean", "output"],
 }
 """State of the posterior and budget → losses, the one that leads first."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Pairs, values of λ, evaluations of a row at most, and rows that a longer search goes on from."""
+
+    pairs: int
+    lambdas: int
+    steps: int
+    polish: int
+
+    @property
+    def evaluations(self) -> float:
+        """Evaluations of the network for a row, about."""
+        return SLACK * self.pairs * self.lambdas * self.steps + SEARCH * self.polish
+
+
 BUDGETS: dict[str, dict[str, Any]] = {
     "quick": {
-        "pairs": 8,
-        "lambdas": 16,
-        "attack": {"max_iterations": 60, "samples": 4, "draws": 1, "effort": "fast"},
-        "checks": {"noise": 2, "transfer": False, "restarts": 1, "restart_steps": 20, "polish": 2},
+        "size": Size(pairs=8, lambdas=16, steps=60, polish=2),
+        "attack": {"samples": 4, "draws": 1, "effort": "fast"},
+        "checks": {"noise": 2, "transfer": False, "restarts": 1, "restart_steps": 20},
         "evaluate": {"max_images": 500, "importance_samples": 4, "aggregate_samples": 200, "keep": 16},
     },
     "full": {
-        "pairs": 40,
-        "lambdas": 30,
+        "size": Size(pairs=40, lambdas=30, steps=500, polish=12),
         "attack": {"samples": 8},
         "checks": {"transfer": False, "purifiers": ["jpeg-75", "blur", "resize", "bit-depth", "vae"]},
         "evaluate": {"keep": 16},
@@ -69,9 +84,13 @@ BELOW, ABOVE = 7, 3
 """Powers of two below and above the λ at which going all the way to the target pays off. Too few λ miss
 distortions that fool: a pair counts by the rows that were solved."""
 ROWS = 64
-QUICK = 1e12
-"""Operations that the attacks of `quick` may take, about: a minute or two on two cores. Assumption."""
-FEWEST_PAIRS, FEWEST_LAMBDAS = 4, 6
+QUICK = 2e12
+"""Operations that the attacks of `quick` may take, about: a minute on one core at 30 billion per second."""
+SLACK, SEARCH = 1.6, 1200
+"""Evaluations of an attack over ``max_iterations`` of each row, and of a row in the check ``polish``:
+measured."""
+FEWEST = (4, 6, 15)
+"""Pairs, λ and evaluations of a row that every audit has."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +103,15 @@ class Plan:
     source: dict[str, Any]
     losses: list[str]
     budget: str
-    pairs: int
-    lambdas: int
+    size: Size
     device: str = "auto"
 
     def config(self, held_out: int, lambdas: list[float] | None = None) -> dict[str, Any]:
         """Return the audit as the configuration of a study; ``held_out`` images there are."""
-        sizes, found = BUDGETS[self.budget], self.found
-        pairs = min(self.pairs, held_out)
+        sizes, found, size = BUDGETS[self.budget], self.found, self.size
+        pairs = min(size.pairs, held_out)
         attack: dict[str, Any] = {**sizes["attack"], "losses": self.losses, "pairs": pairs}
-        attack["batch_size"] = rows_per_batch(pairs * self.lambdas)
+        attack |= {"batch_size": rows_per_batch(pairs * size.lambdas), "max_iterations": size.steps}
         if lambdas:
             attack["lambdas"] = lambdas
         external: dict[str, Any] = {"entry": found.entry, "weights": found.weights, "dataset": self.dataset}
@@ -102,7 +120,7 @@ class Plan:
         own = {
             "grid": {"families": []},
             "attack": attack,
-            "checks": sizes["checks"],
+            "checks": {**sizes["checks"], "polish": size.polish},
             "evaluate": sizes["evaluate"],
         }
         return {
@@ -118,27 +136,37 @@ def rows_per_batch(rows: int) -> int:
     return math.ceil(rows / math.ceil(rows / ROWS))
 
 
-def affordable(model: Any, x: Tensor, budget: str, pairs: int | None, losses: int) -> tuple[int, int]:
-    """Return the pairs and the values of λ of an audit: of `quick` fewer for networks that compute long.
+def affordable(model: Any, x: Tensor, budget: str, pairs: int | None, losses: list[str]) -> Size:
+    """Return the size of an audit; `quick` is smaller for networks that compute long.
 
-    The operations of the network decide, not a clock, so that an audit is the same on every machine.
+    The operations of the network decide, not a clock, so that an audit is the same on every machine. First
+    pairs and λ become fewer, down to `FEWEST`, then the evaluations of a row.
 
     Args:
         x: (1, C, H, W).
         pairs: as many as the user asks for; None leaves it to the budget.
-        losses: number of attacks.
+        losses: of the attacks.
     """
-    sizes = BUDGETS[budget]
-    count, values = pairs or sizes["pairs"], sizes["lambdas"]
+    given = BUDGETS[budget]["size"]
+    size = replace(given, pairs=pairs or given.pairs)
     if budget != "quick":
-        return count, values
+        return size
     with FlopCounterMode(display=False) as counter:
-        model.posterior(x)
-    evaluations = count * values * losses * sizes["attack"]["max_iterations"]
-    share = QUICK / max(1, 3 * counter.get_total_flops() * evaluations)  # the gradient costs twice the value
-    if share >= 1:
-        return count, values
-    return pairs or max(FEWEST_PAIRS, int(count * share**0.5)), max(FEWEST_LAMBDAS, int(values * share**0.5))
+        for loss in losses:
+            objective = Objective(model, x, 1 - x, find_loss(loss), seed=0, draws=1, batch_size=1)
+            objective.value_and_grad(x.flatten(1), torch.zeros(1, dtype=torch.long, device=x.device))
+    evaluations = QUICK / max(1, counter.get_total_flops())  # of one row by all losses
+    if size.evaluations <= evaluations:
+        return size
+    size = replace(size, polish=1)
+    share = max(0.0, evaluations - SEARCH) ** 0.5 / (SLACK * size.pairs * size.lambdas * size.steps) ** 0.5
+    smaller = (max(least, int(count * share)) for count, least in zip((size.pairs, size.lambdas), FEWEST))
+    count, lambdas = smaller
+    size = replace(size, pairs=pairs or count, lambdas=lambdas)
+    if size.evaluations <= evaluations:
+        return size
+    steps = int(evaluations / (SLACK * size.pairs * size.lambdas))
+    return replace(size, polish=0, steps=min(size.steps, max(FEWEST[2], steps)))
 
 
 def run(plan: Plan, held_out: int, device: torch.device, say: Log) -> dict[str, pd.DataFrame]:
@@ -152,7 +180,7 @@ def run(plan: Plan, held_out: int, device: torch.device, say: Log) -> dict[str, 
     with _stage(say, "read the model"):
         adopt(study.model_spec(cell), data, Path(plan.found.weights), weights)  # type: ignore[arg-type]
     model = read_trained_model(weights, device)[0]
-    lambdas, seconds = scale(model, study, data, device, plan.lambdas)
+    lambdas, seconds = scale(model, study, data, device, plan.size.lambdas)
     config = plan.config(held_out, lambdas)
     study = _study(config)
     Path("study.yaml").write_text(

@@ -70,21 +70,30 @@ def audit(
     """Attack a model and return what was found.
 
     Args:
-        model: an object with ``posterior`` and ``decode``, or with ``encode`` and ``decode`` (see
-            `vaepipe.models.plain`), in eval mode; or a text as ``--model`` takes it.
-        images: (N, C, H, W) array or tensor in [0,1] or of bytes; a folder or file of images; or the name of
-            a generated data set. None takes the data set of a model of the zoo.
-        out: folder for all files; None takes a temporary one.
-        weights, key: of a model that is given as text.
+        model: A model in eval mode, with ``posterior`` and ``decode`` or with ``encode`` and ``decode``; or a
+            text as the command's ``--model`` takes it.
+        images: An array or tensor (N, C, H, W) in [0,1] or of bytes, a folder or file of images, or the name
+            of a generated data set. None takes the data set of a model of the zoo.
+        out: Folder for all files. None takes a temporary one.
+        weights: Checkpoint of a model that is given as a text.
+        key: Place of the weights in the checkpoint.
         budget: ``quick`` or ``full``.
-        losses: of the attacks, the leading one first; None chooses by the posterior.
-        pairs: attacked pairs; None takes those of the budget.
-        shape, range, likelihood: as of the section ``external``; None finds them out.
-        name: of the model in tables.
-        who: who made the audit, for the leaderboard.
+        losses: Losses of the attacks, the leading one first. None chooses them by the posterior.
+        pairs: Number of attacked pairs. None takes that of the budget.
+        shape: Channels, height and width of the images. None finds them out.
+        range: Darkest and brightest value of a pixel that the model takes. None finds it out.
+        likelihood: What a plain decoder gives: ``gaussian``, ``bernoulli`` or ``probabilities``. None finds
+            it out.
+        name: Name of the model in tables.
+        who: Who makes the audit, for the leaderboard.
+        command: The command that makes the audit, for the page.
+        quiet: Whether to print nothing while it runs.
+
+    Returns:
+        The scorecard and the tables. ``print`` shows the scorecard.
 
     Raises:
-        DataError: one line that says what is wrong; nothing is written then.
+        DataError: One line that says what is wrong. Nothing is written then.
     """
     if pairs is not None and pairs < 1:
         raise DataError(f"--pairs {pairs}: expected at least 1")

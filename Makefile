@@ -47,7 +47,7 @@ lock:  ## requirements.txt anew, after pyproject.toml changed
 	scripts/lock
 
 docs: .venv/installed  ## the documentation as a site, in site/, with the figures of results/ as its gallery
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
 
 reference: .venv/installed  ## docs/configuration.md and the configuration's schema, from the settings

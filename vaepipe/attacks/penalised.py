@@ -54,8 +54,8 @@ def run_attack(
         seed: Seed of the noise in losses that sample z. The noise of a pair depends on the seed and on the
             images of the pair.
         draws: Number of samples of z in these losses.
-        solver: ``lbfgs``, the batched solver (`vaepipe.attacks.solvers.lbfgs`), or ``scipy``, that of the
-            original paper (`vaepipe.attacks.solvers.scipy_lbfgsb`).
+        solver: ``lbfgs``, the batched solver (`vaepipe.attacks.solvers.lbfgs`), or ``scipy``, that of
+            published attack code (`vaepipe.attacks.solvers.scipy_lbfgsb`).
         max_iterations: Most evaluations of the network for a row. ``scipy`` has its own bound.
         tolerance: A row stops when five accepted steps lower its objective by at most tolerance ×
             (objective + loss at d = 0 / 10). ``scipy`` has its own rule.

@@ -164,8 +164,9 @@ class Attack(Section):
     """Draws of z in the losses `output` and `max-damage`. Each pair has its own, the same at every step and
     λ. Assumption."""
     solver: Solver = "lbfgs"
-    """`lbfgs` solves many rows at once. `scipy` is the reference: L-BFGS-B as in the papers (m = 25, factr =
-    10), one row after the other, with its own bounds and stopping rules; it is a hundred times slower."""
+    """`lbfgs` solves many rows at once. `scipy` is the reference: L-BFGS-B as in published attack code (m =
+    25, factr = 10), one row after the other, with its own bounds and stopping rules. It is about a hundred
+    times slower."""
     effort: Effort = Field(default="default", json_schema_extra=of_data_set)
     """How long to search for stronger attacks after each λ is solved: `fast` not at all, `default` one more
     round, `thorough` up to four longer rounds. See docs/attacks.md for what each costs, and

@@ -1,6 +1,7 @@
 """pip and conda install what pyproject.toml asks for; nothing is unpickled; the shell gets quoted values."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -109,6 +110,14 @@ def test_the_container_installs_what_make_installs():
     for line in lines:
         if line.startswith("COPY"):
             assert all((ROOT / name).exists() for name in line.split()[1:-1]), line
+        if line.startswith("RUN"):
+            subprocess.run(["bash", "-n", "-c", line.removeprefix("RUN ")], check=True)
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()[0]
+    (python,) = re.findall(r"^FROM .*/python:([\d.]+)-slim$", "\n".join(lines), re.M)
+    assert f"for Python {python}," in pins
+    assert "WORKDIR /opt/vaepipe" in lines[: lines.index("COPY . .")]
+    entry = json.loads(re.search("^ENTRYPOINT (.*)$", "\n".join(lines), re.M)[1])
+    assert entry[:3] == ["snakemake", "--snakefile", "/opt/vaepipe/Snakefile"]
 
 
 SOURCES = sorted([*ROOT.glob("vaepipe/**/*.py"), *ROOT.glob("scripts/*.py")])

@@ -25,11 +25,11 @@ TITLE = "Adversarial loss Δ against β"
 CAPTION = """
 Δ = divergence + λ‖d‖₂ is what the attack's objective came down to, averaged over pairs, λ, d_z and training
 seeds as in the original paper. Higher means that the adversary did worse. Dotted lines are Δ₀, the
-divergence between two undistorted images: at large λ the best distortion is none and Δ = Δ₀, so that a line
-close under its dotted one tells how far apart the posteriors of two images are, not how hard it is to move
-them. Thin lines of dashes and dots are the median of Δ: where it lies far below the mean, a few trials make
-the mean. Δ grows with the precision of the latent code (figure precision), for the 2-Wasserstein attack with
-the scale of the latent space; Δ/Δ₀ (figure relative_loss) and the distances in image space (figures
+divergence between two undistorted images. At large λ the best distortion is none and Δ = Δ₀. So a line close
+under its dotted one tells how far apart the posteriors of two images are, not how hard it is to move them.
+Thin lines of dashes and dots are the median of Δ. Where it lies far below the mean, a few trials make the
+mean. Δ grows with the precision of the latent code (figure precision), and for the 2-Wasserstein attack with
+the scale of the latent space. Δ/Δ₀ (figure relative_loss) and the distances in image space (figures
 distortion and success) do not.
 """
 EMPTY = "No image data set of this study was attacked: there is no adversarial loss to show."

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 TITLE = "What attacks of bounded size leave of the divergence"
 CAPTION = """
-Mean divergence after the best distortion found within the bound ε on ‖d‖₂ (L₂ ball) or on the largest
-change of a pixel (L∞ ball), as a share of the mean divergence without distortion; 1 means that nothing
-changed, lower that the model is easier to fool. For a loss without a zero it is the mean itself.
+The mean divergence after the best distortion within the bound ε, as a share of the mean divergence without
+distortion. ε bounds ‖d‖₂ (L₂ ball) or the largest change of a pixel (L∞ ball). 1 means that nothing changed,
+and lower that the model is easier to fool. For a loss without a zero it is the mean itself.
 """
 XLABEL = {"l2": "bound ε on ‖d‖₂", "linf": "bound ε on every pixel's |d|"}
 EMPTY = "No model of this study was attacked in balls: `ball.losses` is empty."

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 TITLE = "Is the latent space still used?"
 CAPTION = """
-Diagnostics of the top layer's posteriors against β, means over d_z and seeds: the share of latent
-dimensions that are active (their posterior means vary by more than 0.01 over images; Burda et al. 2016),
-the KL divergence to the prior, the exact total correlation, the width ‖σ‖₂ as a share of the prior's √d_z,
-and the reach ‖μ‖₂. A collapsed model has few active latents, little KL and a width of 1; an exploded one
-has ‖μ‖₂ far above √d_z. A model that ignores its input is hard to fool, which is no robustness.
+Diagnostics of the top layer's posteriors against β, means over d_z and seeds. A latent dimension is active
+if its posterior mean has a variance above 0.01 over images (Burda et al. 2016). The KL divergence is that to
+the prior, and the total correlation is exact. The width ‖σ‖₂ is a share of the prior's √d_z. A collapsed
+model has few active latents, little KL and a width of 1. An exploded one has ‖μ‖₂ far above √d_z. A model
+that ignores its input is hard to fool, which is no robustness.
 """
 EMPTY = "No model with posteriors was evaluated in this study."
 PANELS = {

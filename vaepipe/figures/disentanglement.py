@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 TITLE = "Robustness (AUDDC) against disentanglement (MIG)"
 CAPTION = """
-One point per model: AUDDC, the area under the distortion curve (larger is more robust), against the mutual
-information gap of Chen et al. 2018, by which each factor of the data is told by one latent, where the
-factors are known. ρ is Spearman's rank correlation.
+One point per model. AUDDC, the area under the distortion curve (larger is more robust), stands against the
+mutual information gap of Chen et al. 2018: how much better the best latent dimension tells a factor of the
+data than the next one. It needs known factors. ρ is Spearman's rank correlation.
 """
 EMPTY = (
     "No attacked data set of this study has known factors: the mutual information gap cannot be measured. "

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 TITLE = "Distance of the reconstruction to the target against the distortion"
 CAPTION = """
 A, O and T are the distances to the target x_t of the reconstructions of x + d, of x and of x_t itself. (A −
-T)/(O − T) is 1 where the attack did nothing and 0 where it did all it could; the other axis is ‖d‖₂ as a
-share of ‖x − x_t‖₂. The area under the curve is AUDDC (Gondim-Ribeiro et al. 2018): larger is more robust,
-and neither the scale of the latent space nor the attack's loss enters.
+T)/(O − T) is 1 where the attack did nothing and 0 where it did all it could. The other axis is ‖d‖₂ as a
+share of ‖x − x_t‖₂. The area under the curve is AUDDC (Gondim-Ribeiro et al. 2018): larger is more robust.
+Neither the scale of the latent space nor the attack's loss enters it.
 """
 GRID = np.linspace(0, 1, 41)
 EMPTY = "No image data set of this study was attacked: there is no distortion to show."

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 TITLE = "ELBO of held-out data and its two terms against β"
 CAPTION = """
-The ELBO at β = 1, whatever β the model was trained with, its reconstruction term log p(x|z) with z ~
-q(z|x), summed over pixels, and its KL divergence to the prior, so that ELBO = log p(x|z) − KL. The fall of
-the ELBO is what a larger β costs; where the KL is near 0 the model has stopped using its latent space.
+The ELBO at β = 1, whatever β the model was trained with, and its two terms: ELBO = log p(x|z) − KL. Here z
+is one sample of q(z|x), log p(x|z) is summed over pixels, and the KL divergence is that to the prior. The
+fall of the ELBO is what a larger β costs. Where the KL is near 0, the model has stopped using its latent
+space.
 """
 EMPTY = "No model of this study was evaluated."
 TERMS = {"elbo": "ELBO", "log_likelihood": "log p(x|z)", "kl": "KL"}

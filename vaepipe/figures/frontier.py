@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 TITLE = "Robustness (AUDDC) against quality (ELBO)"
 CAPTION = """
-One point for each family and β, joined in the order of β and larger for larger β: AUDDC, the area under the
-distortion curve (larger is more robust), against the ELBO at β = 1. Up and to the right is better. A filled
-point is one that no other point beats in both.
+One point for each family and β. AUDDC, the area under the distortion curve, stands against the ELBO at β =
+1. Larger is more robust, so up and to the right is better. Lines join the points in the order of β, and
+larger points have a larger β. No other point beats a filled one in both.
 """
 Point = tuple[Interval, Interval]
 """Mean ELBO over images, and mean AUDDC over pairs."""

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 TITLE = "Adversarial loss Δ over the grid β × d_z"
 CAPTION = """
-Mean Δ over pairs, λ and seeds of each model, in the unit of the attack's loss. β = 1 is the VAE, the same
-for all families that share it. The colours of a row have one scale, which begins at 0 where no value is
-negative. Compare along a row of cells and not between rows: Δ grows with the number of latents and with
-their scale. A dash stands where the study has no such model.
+The mean of Δ over pairs, λ and seeds of each model, in the unit of the attack's loss. β = 1 is the VAE, the
+same model for all families that share it. The colours of a row have one scale. It begins at 0 where no value
+is negative. Compare along a row of cells and not between rows, because Δ grows with the number of latents
+and with their scale. A dash stands where the study has no such model.
 """
 CellOfGrid = tuple[str, float, int]
 """(family, β, d_z) of a model."""

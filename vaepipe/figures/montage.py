@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 TITLE = "Attacks in pictures"
 CAPTION = """
-A group of columns per model, a column per pair, the same pairs for all models. The λ of the upper block is
-chosen for each model and pair as by Gondim-Ribeiro et al. 2018: among the λ whose reconstruction is at most
-as far from the target as on average over λ, the one farthest from it, which is the weakest attack that
-still succeeds. Below, every model is attacked with about the same ‖d‖₂, the median of the models' norms
-above, so that columns compare. Numbers: λ, ‖d‖₂ and Δ = divergence + λ‖d‖₂ of the upper block, then ‖d‖₂ of
-the lower. Pixels lie in [0,1]; the distortion is white at 0, red where it adds and blue where it takes
-away. Reconstructions are the mean of p(x|z) at one posterior sample z.
+A group of columns per model and a column per pair, the same pairs for all models. The upper block has a λ of
+its own for each model and pair, chosen as by Gondim-Ribeiro et al. 2018: of the λ whose reconstruction is at
+most as far from the target as on average over λ, the farthest one. This is the weakest attack that still
+succeeds. In the lower block every model is attacked with about the same ‖d‖₂, the median of the models'
+norms above, so that columns compare. Numbers: λ, ‖d‖₂ and Δ = divergence + λ‖d‖₂ of the upper block, then
+‖d‖₂ of the lower. Pixels lie in [0,1]. The distortion is white at 0, red where it adds and blue where it
+takes away. Reconstructions are the mean of p(x|z) at one posterior sample z.
 """
 EMPTY = "None of the models of this montage was attacked."
 ROWS = (

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 TITLE = "Δ₀ in the course of training"
 CAPTION = """
-Δ₀, the KL divergence between the posteriors of two held-out images, against the steps of training: the mean
-over all pairs (lines with markers) and the median over random pairs (dotted), a line per family and β
-(darker: larger β), the mean over models.
+Δ₀ is the KL divergence between the posteriors of two held-out images, here against the steps of training.
+Lines with markers are the mean over all pairs, dotted lines the median over random pairs. There is a line
+per family and β (darker: larger β), the mean over models.
 """
 EMPTY = "This study keeps no snapshots of its trainings: train.snapshots is []."
 LINES = {"pair_divergence": "-", "pair_divergence_median": ":"}

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 TITLE = "Why Δ₀ is large: the precision of the latent code"
 CAPTION = """
 Left: Δ₀, the mean KL(q(z|x) ‖ q(z|x')) over all pairs of held-out images, against Σ (exp(2 I) − 1), a point
-per model; on the line the two are equal, as they are where each dimension has one σ for all images. Right:
-the precision I = ½ ln Var q(z) − E ln σ of each latent dimension, the most precise first, a line per β
-(darker: larger β), the mean over models. A few precise dimensions make a large Δ₀.
+per model. On the line the two are equal, as they are where each dimension has one σ for all images. Right:
+the precision I = ½ ln Var q(z) − E ln σ of each latent dimension, the most precise first. There is a line
+per β (darker: larger β), the mean over models. A few precise dimensions make a large Δ₀.
 """
 EMPTY = "No model with posteriors of two images apart was evaluated in this study."
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 TITLE = "Reconstructions of held-out images"
 CAPTION = """
-The first held-out images and, below each, the mean of p(x|z) at one sample z ~ q(z|x), for the models whose
-β and d_z are nearest to plot.beta and plot.d_z: what an attack starts from.
+The first held-out images and, below each, the mean of p(x|z) at one sample z ~ q(z|x). This is what an
+attack starts from. The models are those whose β and d_z are nearest to plot.beta and plot.d_z.
 """
 ROWS = 3
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 TITLE = "Share of the loss that attacking leaves, Δ/Δ₀, against β"
 CAPTION = """
-Mean adversarial loss over the mean loss without distortion, a ratio of means. At 1 the attack changed
-nothing at any λ; lower means easier to fool. A factor that Δ and Δ₀ share, from the precision of the latent
-code or the scale of the latent space, cancels.
-Losses that can be negative have no such share and are left out.
+The mean adversarial loss over the mean loss without distortion, a ratio of means. At 1 the attack changed
+nothing at any λ. Lower means easier to fool. A factor that Δ and Δ₀ share cancels, whether it comes from the
+precision of the latent code or from the scale of the latent space. Losses that can be negative have no such
+share and are left out.
 """
 MEASURE = Measure("objective", "Δ / Δ₀, ratio of means", over="initial_divergence", log=True)
 NARROW = 3

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 TITLE = "Samples of the prior"
 CAPTION = """
-Means of p(x|z) at samples z of the prior, the same z for all models of one d_z, for the models whose β and
-d_z are nearest to plot.beta and plot.d_z. Where they look unlike the data, q(z) fills the prior badly.
+Means of p(x|z) at samples z of the prior, the same z for all models of one d_z. Where they look unlike the
+data, q(z) fills the prior badly. The models are those whose β and d_z are nearest to plot.beta and plot.d_z.
 """
 COLUMNS = 4
 

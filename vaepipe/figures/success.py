@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 TITLE = "Share of pairs fooled against the distortion it takes"
 CAPTION = f"""
-A pair counts as fooled by a distortion d if the reconstruction of x + d is nearer to the target's
-reconstruction than to the original's, (A − T)/(O − T) < {SUCCESS:g}; the curve is the share of pairs that
-some λ fooled with at most this ‖d‖₂ (pixels in [0,1]). A curve farther to the right or lower is more
-robust. The axis ends where no curve rises any more.
+A distortion d fools a pair if the reconstruction of x + d is nearer to the target's reconstruction than to
+the original's: (A − T)/(O − T) < {SUCCESS:g}. The curve is the share of pairs that some λ fooled with at
+most this ‖d‖₂, pixels in [0,1]. A curve farther to the right or lower is more robust. The axis ends where no
+curve rises any more.
 """
 POINTS = 60
 EMPTY = "No image data set of this study was attacked: there is no success to show."

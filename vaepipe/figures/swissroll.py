@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 TITLE = "Swiss roll: aggregate posterior q(z) and reconstructions"
 CAPTION = """
 Models with d_z = 2, a row for each β, coloured by where the data point lies along the roll. Left of each
-pair: one sample z ~ q(z|x) of each held-out point, with contours of their density that hold 95, 80, 60, 40
-and 20 % of q(z) (Gaussian kernel, Scott's bandwidth). Right ("rebuilt"): the mean of p(x|z) at that sample,
-and the share of the roll that it keeps: 1 − squared error / variance of the height or of the place in the
-spiral, whichever is kept worse. Where contours of different colours merge, posteriors overlap; where q(z)
-is small beside the prior, or a curve, or the reconstructions lose the roll's height or its turns, a
-dimension of the data is lost. Each q(z) has axes of its own, whose ends are printed; the grey circle is the
-prior at one standard deviation. Reconstructions share their axes; outliers beyond them are not drawn.
+pair: one sample z ~ q(z|x) of each held-out point. Contours of their density hold 95, 80, 60, 40 and 20 % of
+q(z) (Gaussian kernel, Scott's bandwidth). Right ("rebuilt"): the mean of p(x|z) at that sample. The number
+is the share of the roll that it keeps, 1 − squared error / variance, of the height or of the place in the
+spiral, whichever is kept worse. Where contours of different colours merge, posteriors overlap. A dimension
+of the data is lost where q(z) is a curve or small beside the prior, or where the reconstructions lose the
+roll's height or its turns. Each q(z) has axes of its own, whose ends are printed, and the grey circle is the
+prior at one standard deviation. Reconstructions share their axes, and outliers beyond them are not drawn.
 """
 EMPTY = "The swiss roll with d_z = 2 is not in this study."
 Arrays = Mapping[str, np.ndarray]

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 TITLE = "Training curves"
 CAPTION = """
-Means over the images of each epoch, for the models whose β and d_z are nearest to plot.beta and plot.d_z:
-the ELBO at β = 1 of the first 1,000 held-out images (solid) and of the training images (dashed), and the KL
-divergence to the prior in training, in nats. A held-out ELBO that falls while the other rises is
-overfitting; one that still rises at the end is a training that was too short.
+Means over the images of each epoch, in nats, for the models whose β and d_z are nearest to plot.beta and
+plot.d_z. Left: the ELBO at β = 1 of the first 1,000 held-out images (solid) and of the training images
+(dashed). Right: the KL divergence to the prior in training. A held-out ELBO that falls while the other rises
+is overfitting. One that still rises at the end is a training that was too short.
 """
 STYLES: dict[str, Literal["-", "--"]] = {"held-out": "-", "training": "--"}
 EMPTY = "No model of this data set was trained here."

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 TITLE = "Latent traversals"
 CAPTION = """
-Means of p(x|z) where one latent dimension goes from −3 to 3 standard deviations of the prior and the others
-stay at the posterior mean of the first held-out image. Each row is a dimension, those with the largest KL
-first, and its number stands beside it. A row that does not change is a dimension that the decoder ignores.
+Means of p(x|z) where one latent dimension goes from −3 to 3 standard deviations of the prior. The others
+stay at the posterior mean of the first held-out image. Each row is a dimension, and its number stands beside
+it. Those with the largest KL come first. A row that does not change is a dimension that the decoder ignores.
 """
 
 

@@ -62,7 +62,7 @@ rule attack_block:
         spec=attack_spec,
         code=loss_code(digests.attack_code),
     message:
-        f"attack {ABOUT}: {{wildcards.loss}}, λ {{wildcards.block}}"
+        f"attack {ABOUT}: {{wildcards.loss}}, {{wildcards.block}}"
     shell:
         "python -m vaepipe.stages.attack --spec {params.spec:q} --data {input.data:q} --model {input.model:q}"
         " --own --out {output:q} --threads {threads} > {log:q} 2>&1"

@@ -11,7 +11,7 @@ from conftest import make_images
 from outside_models import Scaled, make_encoder
 
 from vaepipe.analysis import robustness
-from vaepipe.analysis.verdict import verdict
+from vaepipe.analysis.verdict import GRID, INFINITE, judge, verdict
 from vaepipe.attacks.loss import find_loss
 from vaepipe.figures.registry import FIGURES
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
@@ -184,6 +184,14 @@ def test_an_attack_that_a_longer_search_lowers_is_flagged():
     assert found["polish_gain"] == pytest.approx(0.025) and found["masked"] == ""
     none = verdict(frame, {"polish_objective": np.zeros((0, 2))})
     assert np.isnan(none["polish_gain"]) and none["masked"] == ""
+
+
+def test_an_attack_without_a_finite_row_is_flagged():
+    row = np.full((3, 2), np.inf)
+    grid = {name: row if name == "divergence" else np.ones((3, 2)) for name in GRID}
+    assert judge(grid, np.ones(3), {})["masked"] == INFINITE
+    grid["divergence"] = np.where(np.arange(6).reshape(3, 2) == 4, 1.0, row)
+    assert judge(grid, np.ones(3), {})["masked"] == ""
 
 
 def test_a_longer_search_finds_what_a_weak_attack_left():

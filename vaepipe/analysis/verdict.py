@@ -19,6 +19,9 @@ WEAK = 0.1
 FURTHER = 0.03
 """Share of the objective by which a longer search may lower rows on average. All four are assumptions."""
 
+INFINITE = "every row of the attack is infinite"
+"""The reason of the flag of an attack whose loss has no finite value."""
+
 GRID = ("objective", "divergence", "initial_divergence", "norm", "input_distance")
 """Names of what `judge` reads of the attack itself."""
 OTHERS = {
@@ -50,7 +53,7 @@ def judge(
             a ball of the 2-norm.
     """
     columns: dict[str, object] = {}
-    reasons = []
+    reasons = [] if np.isfinite(grid["divergence"]).any() else [INFINITE]
     if "noise_divergence" in checks:
         gain = noise_gain(grid, checks["noise_divergence"])
         columns["noise_gain"] = gain

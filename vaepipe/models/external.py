@@ -14,7 +14,7 @@ those of `vaepipe.models.distributions` or of `torch.distributions`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,9 @@ class External(nn.Module):
         entry: where the model comes from, for error messages.
     """
 
+    rows: ClassVar[int] = 0
+    """Images that models of this process have encoded, for those who show progress."""
+
     def __init__(self, inner: Any, latent_sizes: Sequence[int], range: Sequence[float], entry: str = "model"):
         super().__init__()
         self.inner: Any = inner
@@ -56,6 +59,7 @@ class External(nn.Module):
 
     def posterior(self, x: Tensor) -> tuple[DiagonalNormal, ...]:
         """q(z_l|x) of each layer."""
+        External.rows += len(x)
         return normals(self.call("posterior", self.low + self.width * x), f"{self.entry}: posterior")
 
     def infer(

@@ -17,7 +17,6 @@ import shlex
 import shutil
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from vaepipe.study.specs import PrepareSpec
 from vaepipe.tools import audit_model, audit_report, audit_run
 from vaepipe.tools.audit_images import Images, find_images
 from vaepipe.tools.audit_model import Found
+from vaepipe.tools.audit_progress import Progress
 from vaepipe.tools.audit_report import SCORECARD, Report
 
 NOTES = {
@@ -104,7 +104,7 @@ def audit(
             raise DataError(f"--losses {loss}: expected some of {', '.join(LOSSES)}")
     if range is not None and not range[0] < range[1]:
         raise DataError(f"--range {range[0]:g},{range[1]:g}: expected the darkest pixel, then the brightest")
-    start = time.monotonic()
+    progress = Progress(quiet)
     target = Path(out).resolve() if out else Path(tempfile.mkdtemp(prefix="vaepipe-audit-"))
     if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / SCORECARD).is_file()):
         raise DataError(f"--out {out}: is there and no audit; choose another folder")
@@ -117,10 +117,6 @@ def audit(
     found = replace(found, shape=shape or found.shape, range=range or found.range)
     found = replace(found, likelihood=likelihood or found.likelihood)
 
-    def say(text: str) -> None:
-        if not quiet:
-            print(f"[{time.monotonic() - start:5.0f} s] {text}", flush=True)
-
     work = target.with_name(f".{target.name}.{os.getpid()}")
     work.mkdir(parents=True)
     try:
@@ -129,7 +125,7 @@ def audit(
             if found.weights == audit_model.NONE:
                 audit_model.write_no_weights(Path())
             facts = {"who": who, "model": model if isinstance(model, str) else title, "command": command}
-            options = (budget, losses, pairs, say, facts)
+            options = (budget, losses, pairs, progress, facts)
             report = _audit(title, found, given, *options)
         if target.exists():
             shutil.rmtree(target)
@@ -157,7 +153,7 @@ def _audit(
     budget: str,
     losses: list[str] | None,
     pairs: int | None,
-    say: audit_run.Log,
+    progress: Progress,
     facts: dict[str, Any],
 ) -> Report:
     """Find out what is not given, run the stages in the current folder, and write scorecard and page."""
@@ -165,7 +161,7 @@ def _audit(
     found = audit_model.fit_shape(found, images.shape)
     assert found.shape is not None
     images = images.as_model_takes(found.shape)
-    say(f"{images.line(found.shape)}; {found.d_z} latent dimensions")
+    progress.say(f"{images.line(found.shape)}; {found.d_z} latent dimensions")
     dataset, source = images.dataset, images.source
     data = Path(f"results/data/{dataset}.h5")
     options: dict[str, int | str | None] = {key: source[key] for key in ("size", "channels") if key in source}
@@ -175,13 +171,13 @@ def _audit(
     x = read_split(data, "test").x
     sample = to_unit_interval(torch.from_numpy(np.asarray(x[:32])))
     found, line = audit_model.fit_range(found, sample)
-    say(line)
+    progress.say(line)
     model = audit_model.build(found)
     state = audit_model.posterior_state(model, sample)
     chosen = losses or audit_run.LOSSES[state, budget]
     size = audit_run.affordable(model, sample[:1], budget, pairs, chosen)
     plan = audit_run.Plan(name, found, dataset, source, chosen, budget, size)
-    tables = audit_run.run(plan, len(x), device, say)
+    tables = audit_run.run(plan, len(x), device, progress)
     row = tables["models"].iloc[0]
     cell = {key: row[key].item() if hasattr(row[key], "item") else row[key] for key in
             ("dataset", "family", "beta", "d_z", "seed")}  # fmt: skip
@@ -229,7 +225,7 @@ def main(argv: list[str] | None = None) -> None:
     args = vars(parser.parse_args(argv))
     command = "vaepipe audit " + shlex.join(argv if argv is not None else sys.argv[1:])
     report = audit(args.pop("model"), args.pop("images"), command=command, **args)
-    print(f"\n{report}\n\n{report.folder / 'index.html'}")
+    print(f"\n{report}\n\nPage: {report.folder / 'index.html'}")
 
 
 def _numbers(kind: type, count: int) -> Any:

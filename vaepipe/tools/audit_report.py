@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from scipy.stats import binomtest
 from vaepipe import __version__
 from vaepipe.analysis import robustness, trials
 from vaepipe.analysis.intervals import clustered_interval
+from vaepipe.analysis.verdict import INFINITE
 from vaepipe.attacks.loss import find_loss
 from vaepipe.pages import audit as page
 from vaepipe.storage.atomic import atomic
@@ -26,29 +28,13 @@ from vaepipe.storage.provenance import record
 from vaepipe.storage.tables import read_table
 from vaepipe.study.cells import Cell
 from vaepipe.study.jobs import Job
+from vaepipe.tools.audit_flags import BLUR, flags_of
 
 SCORECARD = "scorecard.json"
 SHOWN = (0.1, 0.25, 0.5)
 """Distortions, as shares of ‖x − x_t‖₂, of the scorecard."""
 HARDLY = 0.8
 """Median T/O from which reconstructions hardly tell images apart; 1 if they do not at all."""
-INFINITE, BLUR = "every row of the attack is infinite", "reconstructions hardly tell images apart"
-ABOUT_FLAGS = (
-    (INFINITE, "The loss has no finite value on any row, so nothing was attacked. Use another loss, such as "
-     "latent-mean or output."),
-    (BLUR, "The target's own reconstruction is hardly nearer to the target than another image's. Then next "
-     "to nothing decides whether a pair is fooled. Train the model further, or check --range and "
-     "--likelihood."),
-    ("noise", "Random noise of the same norm does nearly as well as the attack. Its gradient says little, "
-     "so the model can look robust and not be. Raise the budget, or attack by another loss."),
-    ("random restarts", "Plain projected descent from random starts beats the attack for more than a tenth "
-     "of the pairs. The attack stops too early. Use --budget full."),
-    ("longer search", "A longer search lowers the objective by more than 3 % on average. The shares of "
-     "fooled pairs are too small. Use --budget full."),
-    ("distortions made for", "Distortions of another model beat this attack's. Its gradient misleads it."),
-    ("attacks in a ball", "Attacks of bounded size beat this one. Use --budget full."),
-)  # fmt: skip
-"""Part of a flag's reason in `vaepipe.analysis.verdict` → when it is raised, why it matters, what to do."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +127,10 @@ def _of_loss(tables: dict[str, pd.DataFrame], loss: str) -> dict[str, Any]:
     area = clustered_interval(areas, [np.arange(len(areas))]) if areas.notna().any() else [math.nan] * 3
     flags = row.get("masked")
     unit = float(attacks["initial_divergence"].mean())
-    infinite = bool(~np.isfinite(attacks["divergence"]).any())
     rest = attacks["target_distance"] / attacks["original_distance"]  # T/O
     rebuilt = rest.groupby(attacks["pair"]).first().median()
-    reasons = [INFINITE if infinite else "", BLUR if not rebuilt < HARDLY else ""]
+    reasons = [BLUR] if not rebuilt < HARDLY else []
+    reasons += [flags] if isinstance(flags, str) and flags else []
     return {
         "loss": loss,
         "pairs": known,
@@ -153,7 +139,7 @@ def _of_loss(tables: dict[str, pd.DataFrame], loss: str) -> dict[str, Any]:
         "auddc": [_number(value) for value in area],
         "initial_divergence": _number(unit),
         "rebuilt": _number(rebuilt),
-        "flags": "; ".join(part for part in (*reasons, flags if isinstance(flags, str) else "") if part),
+        "flags": "; ".join(reasons),
     }
 
 
@@ -188,40 +174,40 @@ def verdict(name: str, losses: list[dict[str, Any]]) -> str:
     return sentence + warning if lead["flags"] else sentence
 
 
-def flags_of(scorecard: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the raised flags: loss, reason, and a paragraph about it."""
-    raised = []
-    for loss in scorecard["losses"]:
-        for reason in filter(None, loss["flags"].split("; ")):
-            about = next((text for start, text in ABOUT_FLAGS if start in reason), "See docs/robustness.md.")
-            raised.append({"loss": loss["loss"], "reason": reason, "about": about})
-    return raised
+MEANING = (
+    "h is the size of the change as a share of the way to the target image. A pair is fooled where the "
+    "reconstruction is nearer to the target's than to the original's. AUDDC averages how far it stays from "
+    "the target's over all h: 0 if the least change fools the model, 1 if none does. [Intervals] cover 95 %."
+)
 
 
 def text(scorecard: Mapping[str, Any]) -> str:
     """Return the scorecard as the terminal shows it."""
-    lines = [scorecard["verdict"], ""]
-    head = (
-        f"{'attack':<18}"
-        + "".join(f"{f'fooled at h ≤ {budget:g}':>26}" for budget in SHOWN)
-        + f"{'AUDDC':>22}"
-    )
-    lines.append(head)
+    rows = [["attack", *(f"fooled at h ≤ {budget:g}" for budget in SHOWN), "AUDDC"]]
     for loss in scorecard["losses"]:
         cells = [page.share(loss["success"][f"{budget:g}"], loss["pairs"]) for budget in SHOWN]
-        flag = " †" if loss["flags"] else ""
-        row = f"{loss['loss'] + flag:<18}" + "".join(f"{cell:>26}" for cell in cells)
-        lines.append(row + f"{page.interval(loss['auddc']):>22}")
+        rows.append([loss["loss"] + (" †" if loss["flags"] else ""), *cells, page.interval(loss["auddc"])])
+    widths = [max(map(len, column)) + 3 for column in zip(*rows)]
+    table = ["".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows]
     elbo = scorecard["elbo"]
-    lines += [
-        "",
-        f"{scorecard['images']} held-out images {scorecard['shape']}, {scorecard['d_z']} latent dimensions",
-    ]
+    facts = (
+        f"{scorecard['images']} held-out images {scorecard['shape']}, {scorecard['d_z']} latent dimensions"
+    )
     if elbo:
-        lines[-1] += f", ELBO {elbo['mean']:.1f} ± {elbo['se']:.1f} nats per image"
-    lines += [f"† {flag['loss']}: {flag['reason']}. {flag['about']}" for flag in flags_of(scorecard)]
-    lines += [f"note: {note}" for note in scorecard["notes"]]
-    return "\n".join(lines)
+        facts += f", ELBO {elbo['mean']:.1f} ± {elbo['se']:.1f} nats per image"
+    remarks = [
+        f"† {flag['loss']}: {flag['reason']}. {flag['matters']} {flag['remedy']}"
+        for flag in flags_of(scorecard)
+    ]
+    remarks += [f"Note: {note}" for note in scorecard["notes"]]
+    if scorecard["budget"] == "quick":
+        remarks.append("Next: --budget full for numbers to report; vaepipe leaderboard to compare audits.")
+    paragraphs = [_wrapped(scorecard["verdict"]), "\n".join(table), _wrapped(MEANING), facts]
+    return "\n\n".join([*paragraphs, "\n".join(map(_wrapped, remarks))]).rstrip()
+
+
+def _wrapped(paragraph: str) -> str:
+    return textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _examples(scorecard: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:

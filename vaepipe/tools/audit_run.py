@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,7 @@ from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.patterns import STAGES
 from vaepipe.study.study import Study
 from vaepipe.tools.audit_model import Found
-
-Log = Callable[[str], None]
+from vaepipe.tools.audit_progress import Progress
 
 LOSSES = {
     ("wide", "quick"): ["latent-kl"],
@@ -52,12 +50,20 @@ LOSSES = {
 
 @dataclass(frozen=True)
 class Size:
-    """Pairs, values of λ, evaluations of a row at most, and rows that a longer search goes on from."""
+    """What an audit computes.
+
+    Attributes:
+        pairs, lambdas: their product is the number of rows.
+        steps: evaluations of a row at most.
+        polish: rows that a longer search goes on from.
+        images: held-out images that are evaluated at most.
+    """
 
     pairs: int
     lambdas: int
     steps: int
     polish: int
+    images: int
 
     @property
     def evaluations(self) -> float:
@@ -67,13 +73,13 @@ class Size:
 
 BUDGETS: dict[str, dict[str, Any]] = {
     "quick": {
-        "size": Size(pairs=8, lambdas=16, steps=60, polish=2),
+        "size": Size(pairs=8, lambdas=16, steps=60, polish=2, images=500),
         "attack": {"samples": 4, "draws": 1, "effort": "fast"},
         "checks": {"noise": 2, "transfer": False, "restarts": 1, "restart_steps": 20},
-        "evaluate": {"max_images": 500, "importance_samples": 4, "aggregate_samples": 200, "keep": 16},
+        "evaluate": {"importance_samples": 4, "aggregate_samples": 200, "keep": 16},
     },
     "full": {
-        "size": Size(pairs=40, lambdas=30, steps=500, polish=12),
+        "size": Size(pairs=40, lambdas=30, steps=500, polish=12, images=10000),
         "attack": {"samples": 8},
         "checks": {"transfer": False, "purifiers": ["jpeg-75", "blur", "resize", "bit-depth", "vae"]},
         "evaluate": {"keep": 16},
@@ -89,8 +95,11 @@ QUICK = 2e12
 SLACK, SEARCH = 1.6, 1200
 """Evaluations of an attack over ``max_iterations`` of each row, and of a row in the check ``polish``:
 measured."""
-FEWEST = (4, 6, 15)
-"""Pairs, λ and evaluations of a row that every audit has."""
+FEWEST = (4, 6, 15, 20)
+"""Pairs, λ, evaluations of a row and evaluated images that every audit has."""
+PASSES = 32
+"""Times that all images may pass through encoder and decoder within `QUICK`: a quarter of it for about eight
+passes each."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,7 @@ class Plan:
             "grid": {"families": []},
             "attack": attack,
             "checks": {**sizes["checks"], "polish": size.polish},
-            "evaluate": sizes["evaluate"],
+            "evaluate": {**sizes["evaluate"], "max_images": size.images},
         }
         return {
             "study": [self.dataset],
@@ -156,6 +165,10 @@ def affordable(model: Any, x: Tensor, budget: str, pairs: int | None, losses: li
             objective = Objective(model, x, 1 - x, find_loss(loss), seed=0, draws=1, batch_size=1)
             objective.value_and_grad(x.flatten(1), torch.zeros(1, dtype=torch.long, device=x.device))
     evaluations = QUICK / max(1, counter.get_total_flops())  # of one row by all losses
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.decode(*(q.mean for q in model.posterior(x))).mean  # noqa: B018  computed by the property
+    images = int(QUICK / max(1, PASSES * counter.get_total_flops()))
+    size = replace(size, images=min(size.images, max(FEWEST[3], images)))
     if size.evaluations <= evaluations:
         return size
     size = replace(size, polish=1)
@@ -169,7 +182,7 @@ def affordable(model: Any, x: Tensor, budget: str, pairs: int | None, losses: li
     return replace(size, polish=0, steps=min(size.steps, max(FEWEST[2], steps)))
 
 
-def run(plan: Plan, held_out: int, device: torch.device, say: Log) -> dict[str, pd.DataFrame]:
+def run(plan: Plan, held_out: int, device: torch.device, progress: Progress) -> dict[str, pd.DataFrame]:
     """Adopt, evaluate, attack and measure the model in the current folder; return the tables.
 
     The data set is prepared already. The study is written as ``study.yaml``.
@@ -177,32 +190,28 @@ def run(plan: Plan, held_out: int, device: torch.device, say: Log) -> dict[str, 
     study = _study(plan.config(held_out))
     (cell,) = study.cells
     data, weights = Path(f"results/data/{plan.dataset}.h5"), Path(Job("adopt", cell.dataset, cell).output)
-    with _stage(say, "read the model"):
+    with _stage(progress, "read the model"):
         adopt(study.model_spec(cell), data, Path(plan.found.weights), weights)  # type: ignore[arg-type]
     model = read_trained_model(weights, device)[0]
-    lambdas, seconds = scale(model, study, data, device, plan.size.lambdas)
+    lambdas = scale(model, study, data, device, plan.size.lambdas)
     config = plan.config(held_out, lambdas)
     study = _study(config)
     Path("study.yaml").write_text(
         yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
-    with _stage(say, "evaluate"):
+    with _stage(progress, "evaluate"):
         evaluate(
             study.evaluate_spec(cell), data, weights, Path(Job("evaluate", cell.dataset, cell).output), device
         )
-    losses, start = study.losses(cell), time.monotonic()
-    for number, loss in enumerate(losses):
+    losses = study.losses(cell)
+    progress.expect(len(losses) * plan.size.evaluations)
+    for number, loss in enumerate(losses, 1):
         solved, measured = (
             Path(Job(stage, cell.dataset, cell, loss).output) for stage in ("attack", "measure")
         )
-        left = (len(losses) - number) * seconds
-        if number:  # what the losses before took is the better guess
-            left = (len(losses) - number) * (time.monotonic() - start) / number
-        with _stage(
-            say, f"attack by {loss} ({number + 1} of {len(losses)}), about {max(1, left):.0f} s left"
-        ):
+        with _stage(progress, f"attack by {loss} ({number} of {len(losses)})"):
             attack(study.attack_spec(cell, loss), data, weights, solved, device)
-        with _stage(say, "measure and check it"):
+        with _stage(progress, f"measure and check it ({number} of {len(losses)})"):
             measure(study.measure_spec(cell, loss), data, weights, measured, device, solved)
     return write_tables(study)
 
@@ -219,15 +228,13 @@ def write_tables(study: Study) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def scale(
-    model: Any, study: Study, data: Path, device: torch.device, count: int
-) -> tuple[list[float], float]:
-    """Return ``count`` λ for the attacks, and about how many seconds an attack by one loss takes.
+def scale(model: Any, study: Study, data: Path, device: torch.device, count: int) -> list[float]:
+    """Return ``count`` λ for the attacks.
 
     Around λ = Δ₀ / ‖x − x_t‖₂, the price at which the whole way to the target costs what it gains, the λ go
     `BELOW` and `ABOVE` powers of two down and up, over all losses.
     """
-    (cell,), lambdas, seconds = study.cells, [], 0.0
+    (cell,), prices = study.cells, []
     for loss in study.losses(cell):
         spec = study.attack_spec(cell, loss)
         pairs = read_pairs(spec, data)
@@ -235,15 +242,12 @@ def scale(
         options = {"seed": spec.pair_seed, "draws": spec.draws, "batch_size": len(x)}
         objective = Objective(model, x, target, find_loss(loss), **options)
         rows = torch.arange(len(x), device=device)
-        value, _ = objective.value_and_grad(x.flatten(1), rows)  # the first call is no measure of time
-        start = time.monotonic()
-        gain = value - objective.value_and_grad(target.flatten(1), rows)[0]
-        seconds = max(seconds, (time.monotonic() - start) / len(x))
+        with torch.no_grad():
+            gain = objective.value(x.flatten(1), rows) - objective.value(target.flatten(1), rows)
         price = (gain.abs() / (x - target).flatten(1).norm(dim=1)).median()
-        lambdas.append(float(price) if torch.isfinite(price) and price > 0 else 1.0)
-    low, high = np.log2(min(lambdas)) - BELOW, np.log2(max(lambdas)) + ABOVE
-    values = [float(f"{v:.4g}") for v in np.geomspace(2.0**low, 2.0**high, count)]
-    return values, 2 * seconds * len(values) * spec.max_iterations * len(x)
+        prices.append(float(price) if torch.isfinite(price) and price > 0 else 1.0)
+    low, high = np.log2(min(prices)) - BELOW, np.log2(max(prices)) + ABOVE
+    return [float(f"{v:.4g}") for v in np.geomspace(2.0**low, 2.0**high, count)]
 
 
 def _study(config: dict[str, Any]) -> Study:
@@ -254,9 +258,12 @@ def _study(config: dict[str, Any]) -> Study:
 
 
 @contextlib.contextmanager
-def _stage(say: Log, text: str) -> Iterator[None]:
-    """Print what begins, and keep what the stage itself prints for audit.log."""
-    say(text)
-    with open("audit.log", "a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+def _stage(progress: Progress, text: str) -> Iterator[None]:
+    """Say what is being done, and keep what the stage itself prints for audit.log."""
+    with (
+        progress.doing(text),
+        open("audit.log", "a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+    ):
         print(f"# {text}")
         yield

@@ -7,11 +7,11 @@ CHECK = $(BIN)/vaepipe check $(STUDY) > /dev/null
 .DEFAULT_GOAL := install
 .PHONY: install help run report plan status slurm test lint types lock docs reference
 
-install: .venv/installed help  ## vaepipe and all it needs, in .venv
+install: .venv/installed help  ## vaepipe and all it needs, in .venv; TORCH=cpu: PyTorch without CUDA
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "run, report, plan, status and slurm take CONFIG=configs/seed.yaml, or several files, for another study"
+	@echo "run, report, plan, status and slurm take CONFIG=configs/paper.yaml, or several files, for another study"
 
 run: .venv/installed  ## the default study: data, models, attacks, tables, figures, explorer
 	@$(CHECK)
@@ -54,9 +54,5 @@ reference: .venv/installed  ## docs/configuration.md and the configuration's sch
 	$(BIN)/vaepipe reference
 
 .venv/installed: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vaepipe needs Python 3.11 or newer; choose one: make PYTHON=python3.11")'
-	@echo "Installing into .venv: about 6 GB, most of it PyTorch with CUDA; three to five minutes."
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --require-hashes -r requirements.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@PYTHON=$(PYTHON) TORCH=$(TORCH) scripts/install
+	@touch $@

@@ -312,7 +312,5 @@ def figure_outputs(stage, name):
 def say_ending():
     """Say at the end of a run what was found, where it is and what to do next."""
     if workflow.is_main_process and Path("results/headline.txt").exists():
-        absent = drawings.absent_figures(study)
-        needs = "; ".join(f"{figure} needs {need}" for figure, need in absent.items())
-        lines = ending(Path("results").resolve()) + ([f"Not drawn: {needs}"] if absent else [])
+        lines = ending(Path("results").resolve(), drawings.absent_figures(study))
         logger.info("\n" + "\n".join(lines))

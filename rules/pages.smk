@@ -49,6 +49,7 @@ rule report_pages:
     output:
         "results/report/index.html",
         "results/report/answer.html",
+        STAGES["report_pages"].outputs["overview"],
         report(
             "results/report/claims.html",
             caption="report/claims.rst",

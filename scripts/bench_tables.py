@@ -2,7 +2,7 @@
 
     python scripts/bench_tables.py [--directory FOLDER] [--cores N] [--betas 1 2 4 6 8]
 
-The study is configs/seed.yaml with two losses. Stand-ins have the shapes and sizes of the real files, and
+The study is configs/paper.yaml with two losses. Stand-ins have the shapes and sizes of the real files, and
 random numbers: 396,000 trials and 2.1 million images. They take 10 GB, stay in the folder for the next call,
 and are made only where they are absent. Five β give 324,000 trials and 1.8 million images. N figures are
 drawn at a time, as by `snakemake --cores N`.
@@ -221,9 +221,9 @@ def main() -> None:
     parser.add_argument(
         "--cores", type=int, default=os.cpu_count(), help="processes at a time (default: all)"
     )
-    parser.add_argument("--betas", type=float, nargs="+", help="β of the grid (default: configs/seed.yaml)")
+    parser.add_argument("--betas", type=float, nargs="+", help="β of the grid (default: configs/paper.yaml)")
     args = parser.parse_args()
-    config = merge_configs([ROOT / "configs/seed.yaml"])
+    config = merge_configs([ROOT / "configs/paper.yaml"])
     config["attack"] = config.get("attack", {}) | {"losses": LOSSES}
     if args.betas:
         config["grid"] = config["grid"] | {"betas": args.betas}

@@ -24,9 +24,11 @@ SILENT: tuple[str, ...] = (
     *("Assuming ", "Building DAG", "Using shell", "Provided ", "Rules claiming", "Conda environments"),
     *("Singularity ", "Job stats", "Select jobs", "Execute ", "DAG of jobs", "Updating ", "Complete log"),
     *("Elapsed time", "Exiting because a job", "RuleException:\nCalledProcessError"),
-    "WorkflowError:\nAt least one job did not",
+    *("WorkflowError:\nAt least one job did not", "Using workflow specific profile"),
 )
 """How messages begin that tell a user nothing about the study, or what is told here in another way."""
+INTERRUPTED = "Terminating processes on user request"
+"""How Snakemake's message after Ctrl-C begins."""
 COLLECTING = {"all", *PHASES}
 """Rules that make nothing themselves."""
 LONGEST_ERROR = 40
@@ -99,6 +101,7 @@ class LogHandler(LogHandlerBase):
         self.pace = Pace()
         self.current = self.last = ""
         self.share = self.failed = 0
+        self.interrupted = False
 
     @property
     def live(self) -> bool:
@@ -122,10 +125,12 @@ class LogHandler(LogHandlerBase):
 
     def close(self) -> None:
         self._clear()
+        advice = "What is finished stays: the same command goes on from there."
         if self.failed:
-            advice = "What is finished stays: the same command goes on from there."
             self._write(f"\n{n_jobs(self.failed)} failed, see above. {advice}")
-            self.failed = 0
+        elif self.interrupted:
+            self._write(f"Interrupted. {advice}")
+        self.failed, self.interrupted = 0, False
         super().close()
 
     # --- events -------------------------------------------------------------------------------------
@@ -168,6 +173,8 @@ class LogHandler(LogHandlerBase):
             self._write(line)
 
     def _fail(self, record: Any) -> None:
+        if self.interrupted:  # the job was stopped, it did not fail
+            return
         message = self.pace.started.get(record.jobid, ("", "", 0.0))[1]
         self.failed += 1
         self._write(f"\nFAILED: {message or record.rule_name}")
@@ -179,6 +186,8 @@ class LogHandler(LogHandlerBase):
 
     def _message(self, record: Any) -> None:
         text = self.format(record) or ""
+        if text.startswith(INTERRUPTED):
+            self.interrupted, text = True, "\nStopping the running jobs; a training keeps its last epoch."
         if self.common_settings.dryrun or not text.startswith(SILENT):
             self._write(text)
 

@@ -1,6 +1,6 @@
 """The command `vaepipe`: every stage of the workflow and every tool by its name.
 
-vaepipe plan --configfile configs/seed.yaml
+vaepipe plan --configfile configs/paper.yaml
 vaepipe train --help
 """
 

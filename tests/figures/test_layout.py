@@ -1,5 +1,6 @@
 """How every figure looks on the page: text that can be read, nothing over it, room for the data."""
 
+import io
 import itertools
 import warnings
 
@@ -12,6 +13,7 @@ from synthetic import OPTIONS, make_tables
 
 from vaepipe.figures import style
 from vaepipe.figures.registry import FIGURES
+from vaepipe.models.family import find_family
 
 pytest_plugins = ["synthetic"]
 
@@ -19,8 +21,7 @@ PICTURES = [name for name, entry in FIGURES.items() if ".png" in entry.suffixes]
 OF_TABLES = {"adversarial_loss", "relative_loss", "target_nll", "distortion", "success", "ball", "frontier"}
 OF_TABLES |= {"disentanglement", "heatmap", "collapse", "part2", "sigma_density", "elbo"}
 """Figures that are laid out with several attacks of one data set."""
-LOOKS = [*itertools.product(PICTURES, [("paper", "page"), ("paper", "column")])]
-LOOKS += [(name, ("slides", "page")) for name in ("adversarial_loss", "frontier", "montage")]
+LOOKS = [*itertools.product(PICTURES, [("paper", "page"), ("paper", "column"), ("slides", "page")])]
 LEAST_TEXT = {"paper": 5.4, "slides": 10}
 """Points, when printed at the width of the page."""
 
@@ -103,3 +104,19 @@ def test_the_caption_says_what_is_shown(page):
     for text in (caption.markdown(), caption.plain()):
         assert "$" not in text and "{" not in text and "nan" not in text
         assert 200 < len(text) < 4000 and np.mean([len(line) for line in text.splitlines() if line]) > 20
+
+
+@pytest.mark.parametrize("name", ["frontier", "disentanglement"])  # their markers hardly cover each other
+@pytest.mark.parametrize("width", ["page", "column"])
+def test_the_place_of_a_row_is_where_its_point_is_drawn(name, width, data):
+    page = laid_out(name, make_tables(("latent-kl", "output")), "paper", width)
+    style.save(page, picture := io.BytesIO(), ".png")
+    picture.seek(0)
+    pixels = matplotlib.image.imread(picture)[..., :3]
+    rows, height = page.numbers(), len(pixels)
+    assert len(rows) > 10
+    for row in rows:
+        x, y = round(row["left"] * pixels.shape[1]), round(row["top"] * height)
+        near = pixels[y - 9 : y + 10, x - 9 : x + 10].reshape(-1, 3)  # within the marker's edge
+        colour = matplotlib.colors.to_rgb(find_family(row["family"]).colour)
+        assert np.abs(near - colour).max(1).min() < 0.25, row

@@ -759,6 +759,7 @@ def test_every_figure_page_shows_its_whole_picture_from_the_top_and_its_numbers(
     page = tables.folder / f"results/report/figures/{name}.html"
     shown = Elements(page.read_text(encoding="utf-8")).tables[0]
     numbers = pd.read_csv(tables.folder / f"results/figures/{name}.csv")
+    numbers = numbers.drop(columns=["left", "top"], errors="ignore")  # places in the picture
     assert shown[0][: len(numbers.columns)] == list(numbers.columns) and len(shown) == 1 + min(
         500, len(numbers)
     )
@@ -819,6 +820,10 @@ def test_the_first_page_has_the_answer_every_figure_and_what_a_figure_lacks(brow
         tables.folder
     )
     assert shown[0].endswith("/distortion.png")
+    download = browser.run("return document.querySelector('a[download]').getAttribute('href')")
+    held = pd.read_csv(tables.folder / "results/report" / download)
+    assert len(held) == browser.run("return document.querySelectorAll('#models ~ .wide tbody tr').length")
+    assert {"elbo", "elbo_low", "auddc_high", "success", "weak"} <= set(held)
     links = browser.run(
         "return [...document.querySelectorAll('li a')].map(a => decodeURIComponent(new URL(a.href).pathname))"
     )
@@ -847,12 +852,41 @@ def test_a_row_of_numbers_leads_to_the_attack_behind_it(row, address):
 
 def test_a_link_of_a_figures_numbers_opens_the_explorer_at_an_attack_that_it_has(browser, tables):
     browser.open(tables.folder / "results/report/figures/heatmap.html")
-    for link in browser.run("return [...document.querySelectorAll('tbody a')].map(a => a.href)"):
+    links = browser.run("return [...document.querySelectorAll('tbody a')].map(a => a.href)")
+    cells = browser.run("return [...document.querySelectorAll('.point')].map(a => a.href)")
+    assert cells == links  # a cell of the picture for each row
+    for link in links:
         browser.driver.get("about:blank")
         browser.driver.get(link)
         browser.wait("document.body.dataset.opened")
         asked = dict(part.split("=") for part in link.partition("#")[2].split("&"))
         assert asked.items() <= address(browser).items() and browser.find("#wrong").text == ""
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_click_on_a_point_of_a_picture_opens_its_attack(browser, tables, size):
+    set_size(browser, *size)
+    browser.open(tables.folder / "results/report/index.html")
+    numbers = pd.read_csv(tables.folder / "results/figures/adversarial_loss.csv")
+    image = browser.find("img[alt='Adversarial loss']")
+    browser.run("for (const i of document.images) i.loading = 'eager'")
+    browser.wait("[...document.images].every(i => i.complete)")
+    for row in numbers.itertuples():
+        x, y, link = browser.run(
+            "arguments[0].scrollIntoView({block: 'center'}); const box = arguments[0].getBoundingClientRect();"
+            "const [x, y] = [box.left + arguments[1] * box.width, box.top + arguments[2] * box.height];"
+            "return [x, y, document.elementFromPoint(x, y).href]",
+            *(image, row.left, row.top),
+        )
+        assert f"beta={row.beta:g}&" in link and link.endswith(f"loss={row.loss}")
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+    mouse = ActionBuilder(browser.driver)
+    mouse.pointer_action.move_to_location(int(x), int(y)).click()
+    mouse.perform()
+    browser.wait("document.body.dataset.opened")
+    assert address(browser)["beta"] == f"{row.beta:g}" and browser.find("#wrong").text == ""
+    set_size(browser, 1280, 860)
 
 
 def test_a_click_on_a_column_sorts_its_table_both_ways(browser, tables):

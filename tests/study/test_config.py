@@ -16,7 +16,7 @@ from vaepipe.study.types import lambda_values
 from vaepipe.tools import reference
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-SEED = yaml.safe_load((ROOT / "configs" / "seed.yaml").read_text(encoding="utf-8"))
+PAPER = yaml.safe_load((ROOT / "configs" / "paper.yaml").read_text(encoding="utf-8"))
 
 
 def merge(base, overlay):
@@ -156,7 +156,7 @@ def test_points_are_never_attacked():
 
 
 def test_the_seeds_study_has_the_papers_axes_and_counts():
-    study = Study(merge(DEFAULT, SEED))
+    study = Study(merge(DEFAULT, PAPER))
     per_set = 6 + 2 * 5 * 6  # β = 1 shared, then two families at five β, at six d_z
     assert len([c for c in study.cells if c.dataset == "chairs"]) == per_set
     assert len(study.attacks()) == 3 * per_set
@@ -164,7 +164,7 @@ def test_the_seeds_study_has_the_papers_axes_and_counts():
     assert len(values) == 50 and values[0] == 2.0**-20 and values[-1] == 2.0**20
     ratios = [b / a for a, b in itertools.pairwise(values)]
     assert max(ratios) - min(ratios) < 1e-12 and abs(ratios[0] - 1.7609) < 1e-4
-    one_each = Study(merge(merge(DEFAULT, SEED), {"attack": {"lambdas_per_job": 1}}))
+    one_each = Study(merge(merge(DEFAULT, PAPER), {"attack": {"lambdas_per_job": 1}}))
     assert len(one_each.blocks("faces")) == 50 and study.blocks("faces") == {}
     cell = study.attacks()[0][0]
     spec = one_each.attack_spec(cell, "latent-kl", list(one_each.blocks(cell.dataset))[7])

@@ -3,6 +3,8 @@
 import os
 import pty
 import re
+import select
+import signal
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,10 +43,11 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 def small(tmp_path):
     """Runs the workflow, whose attack fails or not; returns what it says through a pipe."""
 
-    def run(what):
+    def run(what, *options):
         (tmp_path / "Snakefile").write_text(SNAKEFILE.replace("WHAT", what))
         return subprocess.run(
-            COMMAND, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANGS
+            [*COMMAND, *options],
+            **{"cwd": tmp_path, "env": ENVIRONMENT, "timeout": HANGS, "capture_output": True, "text": True},
         )
 
     return SimpleNamespace(run=run, folder=tmp_path)
@@ -67,6 +70,29 @@ def test_a_failed_job_is_named_with_the_end_of_its_log_and_the_others_go_on(smal
     assert (
         done.returncode == 0 and done.stderr.startswith("1 job: attacks 1\n") and "FAILED" not in done.stderr
     )
+
+
+def test_ctrl_c_stops_the_jobs_without_calling_them_failed_and_the_same_command_goes_on(small):
+    """The signal goes to all processes of the group, as a terminal sends it."""
+    (small.folder / "Snakefile").write_text(
+        SNAKEFILE.replace("WHAT", "exec sh -c 'echo > begun; read line < never'")
+    )
+    for name in ("begun", "never"):
+        os.mkfifo(small.folder / name)
+    begun = os.open(small.folder / "begun", os.O_RDONLY | os.O_NONBLOCK)
+    running = subprocess.Popen(
+        COMMAND, cwd=small.folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert select.select([begun], [], [], HANGS)[0]
+    os.killpg(running.pid, signal.SIGINT)
+    said = running.communicate(timeout=HANGS)[1]
+    assert running.returncode != 0 and "FAILED" not in said and "failed" not in said
+    assert (
+        said.splitlines()[-1] == "Interrupted. What is finished stays: the same command goes on from there."
+    )
+    assert not list((small.folder / ".snakemake/locks").glob("*"))
+    done = small.run("touch", "--rerun-incomplete")  # as profiles/default has it
+    assert done.returncode == 0 and "models" not in done.stderr and "attacks 1" in done.stderr.splitlines()[0]
 
 
 def test_on_a_terminal_one_line_is_drawn_anew(small):

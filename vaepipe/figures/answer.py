@@ -24,6 +24,8 @@ SAME = 0.05
 def answers(attacks: pd.DataFrame, models: pd.DataFrame, resamples: int) -> dict[str, str]:
     """Return data set → paragraph, for the data sets with an attacked model at β = 1 and one above.
 
+    The first sentence is the answer, the others are the evidence.
+
     Args:
         attacks, models: tables of `vaepipe.stages.collect`.
     """
@@ -32,11 +34,12 @@ def answers(attacks: pd.DataFrame, models: pd.DataFrame, resamples: int) -> dict
         losses = list(rows["loss"].unique())
         loss = LEADS if LEADS in losses else losses[0]
         rows, own = rows[rows["loss"] == loss], models[models["dataset"] == dataset]
-        sentences = [_of_family(family, rows, own, resamples) for family in _compared(rows)]
-        if sentences:
-            first = f"{dataset}, {find_loss(loss).title}: is β > 1 harder to fool?"
+        found = [_of_family(family, rows, own, resamples) for family in _compared(rows)]
+        if found := [each for each in found if each]:
+            verdicts = ", ".join(verdict for verdict, _ in found)
+            first = f"{dataset}, {find_loss(loss).title}, in image space against β = 1: {verdicts}."
             last = "Figures to read first: distortion and success; then adversarial_loss and precision."
-            texts[str(dataset)] = " ".join([first, *sentences, last])
+            texts[str(dataset)] = " ".join([first, *(evidence for _, evidence in found), last])
     return texts
 
 
@@ -50,40 +53,44 @@ def _compared(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def _of_family(family: str, rows: pd.DataFrame, models: pd.DataFrame, resamples: int) -> str:
-    """Return what happens to one family from β = 1 to its largest β: in images, in Δ, in Δ₀."""
+def _of_family(
+    family: str, rows: pd.DataFrame, models: pd.DataFrame, resamples: int
+) -> tuple[str, str] | None:
+    """Return what happens to one family from β = 1 to its largest β: the verdict in image space, and a
+    sentence with the numbers of images, Δ and Δ₀."""
     beta = rows.loc[rows["family"] == family, "beta"].max()
     base = rows[(rows["family"] == at_beta_one(family)) & (rows["beta"] == 1)]
     raised = rows[(rows["family"] == family) & (rows["beta"] == beta)]
     both = raised.merge(base, on=TRIAL, suffixes=("", "_1"))
     if both.empty:
-        return ""
-    text = f"{label(family)}, β = {beta:g} against 1: {_in_images(raised, base, resamples)};"
+        return None
+    word, text = _in_images(raised, base, resamples)
+    verdict, text = f"{label(family)} at β = {beta:g} is {word}", f"{label(family)}: {text};"
     mean, no_change = change(both, resamples)
     if no_change != 1:
-        return f"{text} the loss Δ that the adversary reaches changes by {interval_text(mean)}."
+        return verdict, f"{text} the loss Δ that the adversary reaches changes by {interval_text(mean)}."
     ids = [both["pair"], both["seed"]]
     options: dict[str, Any] = {"against": both["objective_1"], "compare": "ratio", "resamples": resamples}
     median = clustered_interval(both["objective"], ids, "median", **options)
     text += (
         f" the loss Δ that the adversary reaches {_factor(mean)} in the mean, {_factor(median)} in the median"
     )
-    return f"{text}{_of_start(family, beta, models)}."
+    return verdict, f"{text}{_of_start(family, beta, models)}."
 
 
-def _in_images(raised: pd.DataFrame, base: pd.DataFrame, resamples: int) -> str:
-    """Return how AUDDC, the robustness of what the decoder shows, differs."""
+def _in_images(raised: pd.DataFrame, base: pd.DataFrame, resamples: int) -> tuple[str, str]:
+    """Return how AUDDC, the robustness of what the decoder shows, differs: in words, and the numbers."""
     both = areas(raised).merge(areas(base), on=["d_z", "seed", "pair"], suffixes=("", "_1"))
     ids = [both["pair"], both["seed"]]
     gap = clustered_interval(both["auddc"], ids, against=both["auddc_1"], resamples=resamples)
     if gap.low > 0:
-        word = "harder to fool in image space"
+        word = "harder to fool"
     elif gap.high < 0:
-        word = "easier to fool in image space"
+        word = "easier to fool"
     else:
-        word = "image space leaves it open"
+        word = "not decided"
     low, high = ("–" if end != end else f"{end:+.3f}" for end in gap[1:])
-    return f"{word} (AUDDC {gap.estimate:+.3f} [{low}, {high}])"
+    return word, f"AUDDC changes by {gap.estimate:+.3f} [{low}, {high}]"
 
 
 def _of_start(family: str, beta: float, models: pd.DataFrame) -> str:

@@ -53,7 +53,9 @@ def _panel(ax: Axes, frame: pd.DataFrame, where: dict[str, str], options: Plot) 
         flagged = flags.flagged(rows)
         row: dict[str, Any] = {**where, "quantity": "relative_divergence" if share else "divergence"}
         row |= {"family": family, "beta": beta_of_family, "flagged": len(flagged) > 0}
-        style.page_of(ax).rows.extend(row | {"radius": radius} | i._asdict() for radius, i in means.items())
+        for radius, interval in means.items():
+            point = row | {"radius": radius} | interval._asdict()
+            style.add_row(ax, point, radius, interval.estimate)
         if flagged:
             radius = list(means)[-1]
             flags.mark(ax, (family, beta_of_family), radius, means[radius].estimate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -91,6 +92,7 @@ def _draw(ax: Axes, panel: Panel, resamples: int) -> tuple[Means, dict[str, Arti
     say(ax, where, text, notes.pooling(means, pooled), line, reference, flags.note(frame))
     sizes = frame.groupby(["family", "beta"]).size()
     for (family, beta), interval in means.items():
+        x = beta or math.nan  # a model without β is a line across
         row = {
             **where,
             "quantity": measure.column,
@@ -100,7 +102,8 @@ def _draw(ax: Axes, panel: Panel, resamples: int) -> tuple[Means, dict[str, Arti
         }
         ends = dict(zip(("pooled_low", "pooled_high"), pooled.get((family, beta), ())[1:]))
         count = flagged.get((family, beta), (0, 0))[0]
-        style.page_of(ax).rows.append(row | interval._asdict() | ends | {"flagged": count})
+        row |= interval._asdict() | ends | {"flagged": count}
+        style.add_row(ax, row, x, interval.estimate)
     return means, handles | artists
 
 

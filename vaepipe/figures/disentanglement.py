@@ -70,7 +70,8 @@ def _panel(ax: Axes, models: pd.DataFrame, where: dict[str, str]) -> dict[str, A
         flags.mark(ax, (row.family, row.beta), row.mig, row.auddc)
     scales.label_x(ax, "mutual information gap (MIG)")
     ax.set_ylabel("AUDDC")
-    style.page_of(ax).rows.extend(where | row for row in models.drop(columns="dataset").to_dict("records"))
+    for row in models.drop(columns="dataset").to_dict("records"):
+        style.add_row(ax, where | row, row["mig"], row["auddc"])
     return handles
 
 

@@ -59,7 +59,8 @@ def _panel(ax: Axes, frame: pd.DataFrame, where: dict[str, str], options: Plot) 
         texts.append(f"{label(family)} {interval_text(area)}")
         row = {"family": family, "beta": rows["beta"].iloc[0]}
         ratio, auddc = {**where, "quantity": "ratio", **row}, {**where, "quantity": "auddc", **row}
-        style.page_of(ax).rows.extend(ratio | {"h": h} | i._asdict() for h, i in means.items())
+        for h, interval in means.items():
+            style.add_row(ax, ratio | {"h": h} | interval._asdict(), h, interval.estimate)
         style.page_of(ax).rows.append(auddc | area._asdict())
     _label(ax)
     without_curve = int(area_of_pairs["auddc"].isna().sum())

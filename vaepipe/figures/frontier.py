@@ -101,7 +101,7 @@ def _panel(ax: Axes, points: Mapping[tuple[str, float], Point], where: dict[str,
         row = {**where, "family": family, "beta": beta, "undominated": (family, beta) in best}
         row |= {f"elbo_{name}": value for name, value in x._asdict().items()}
         row |= {f"auddc_{name}": value for name, value in y._asdict().items()}
-        style.page_of(ax).rows.append(row)
+        style.add_row(ax, row, x.estimate, y.estimate)
     scales.label_x(ax, "ELBO, nats per image")
     ax.set_ylabel("AUDDC")
     return handles

@@ -75,11 +75,11 @@ def _row(axes: np.ndarray, families: list[str], frame: pd.DataFrame, where: dict
     image = None
     for ax, family in zip(axes, families):
         image = _panel(ax, family, frame, means, flagged, norm)
-        for beta in _betas(frame, family):
-            for d_z in _d_zs(frame):
+        for x, beta in enumerate(_betas(frame, family)):
+            for y, d_z in enumerate(_d_zs(frame)):
                 row = {**where, "family": family, "beta": beta, "d_z": d_z}
-                row |= {"objective": means.get(_model(family, beta, d_z), np.nan)}
-                style.page_of(ax).rows.append(row)
+                mean = means.get(_model(family, beta, d_z), np.nan)
+                style.add_row(ax, row | {"objective": mean}, x if np.isfinite(mean) else np.nan, y)
     axes[0].set_ylabel(f"{where['dataset']}, $d_z$")
     bar = axes[0].figure.colorbar(image, ax=list(axes), pad=0.01, aspect=12)
     bar.ax.tick_params(labelsize=style.size(6))

@@ -128,14 +128,14 @@ def draw(data: Data, options: Plot) -> style.Page:
     losses = list(dict.fromkeys(loss for _, loss in groups))
     flagged = {} if data.robustness is None else flags.flagged(data.robustness)
     for ax, ((cell, loss), group) in zip(axes, groups.items()):
-        _mosaic(ax, group, reach)
+        side = _mosaic(ax, group, reach)
         for p, column in enumerate(group):
             numbers = {"lam": column.lambda_, "norm": column.norm, "objective": column.objective}
             numbers |= {"equal_norm": column.equal_norm}
-            figure.rows.append(vars(cell) | {"loss": loss, "pair": p} | numbers)
+            row = vars(cell) | {"loss": loss, "pair": p} | numbers
+            style.add_row(ax, row, (p + 0.5) * side - 0.5, (ROWS.index("x + d") + 0.5) * side - 0.5)
         ax.set_title(_title(cell, (cell.family, cell.beta) in flagged, loss if len(losses) > 1 else ""))
     labels = [f"{row}\n±{reach:.2g}" if r == DISTORTION else row for r, row in enumerate(ROWS)]
-    side = axes[0].images[0].get_array().shape[0] / len(ROWS)
     places = [(r + 0.5) * side - 0.5 for r in range(len(ROWS))]
     axes[0].set_yticks(places, labels, fontsize=style.size(6.5))
     first = next(iter(groups))[0]
@@ -154,8 +154,9 @@ def _title(cell: Cell, flagged: bool, loss: str) -> str:
     return label(cell.family) + beta + sign + (f"\n{curves.words('loss', loss)}" if loss else "")
 
 
-def _mosaic(ax: Axes, group: list[Column], reach: float) -> None:
-    """Draw all pictures of a group as one image, H,W,3, with white gaps, and the numbers under it."""
+def _mosaic(ax: Axes, group: list[Column], reach: float) -> int:
+    """Draw all pictures of a group as one image, H,W,3, with white gaps, and the numbers under it; return the
+    pixels of a picture's side."""
     tiles = []
     for column in group:
         pictures = list(column.pictures)
@@ -172,6 +173,7 @@ def _mosaic(ax: Axes, group: list[Column], reach: float) -> None:
     ax.set_yticks([])
     ax.tick_params(length=0, pad=1)
     ax.spines[:].set_visible(False)
+    return side
 
 
 def _distortion(d: np.ndarray, reach: float) -> np.ndarray:

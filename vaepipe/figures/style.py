@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -83,6 +84,7 @@ class Page(Figure):
 
     Attributes:
         rows: of the table that is written beside the figure.
+        places: number of a row → its axes and its point in their data.
         caption: text that is written beside it.
         look, columns: sizes, and ``plot.width``.
     """
@@ -90,6 +92,7 @@ class Page(Figure):
     def __init__(self, *args: Any, options: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rows: list[dict] = []
+        self.places: dict[int, tuple[Axes, float, float]] = {}
         self.caption = Caption()
         self.style: str = options.style if options else "paper"
         self.columns: str = options.width if options else "page"
@@ -97,6 +100,19 @@ class Page(Figure):
     @property
     def look(self) -> Look:
         return LOOKS[self.style]
+
+    def numbers(self) -> list[dict]:
+        """Return the rows; where any has a point in the picture, with `left` and `top`, its place there as
+        shares of width and height."""
+        if not self.places:
+            return self.rows
+        lay_out(self)
+        rows = [row | {"left": math.nan, "top": math.nan} for row in self.rows]
+        for number, (ax, x, y) in self.places.items():
+            ax.apply_aspect()
+            left, bottom = self.transFigure.inverted().transform(ax.transData.transform((x, y)))
+            rows[number] |= {"left": round(float(left), 4), "top": round(1 - float(bottom), 4)}
+        return rows
 
     def describe(self, title: str, text: str) -> Page:
         """Write the caption's title and text; return the page."""
@@ -122,6 +138,14 @@ class Page(Figure):
         lines = [self.get_supxlabel(), *(textwrap.fill(text, room) for text in texts)]
         joined = "\n".join(filter(None, lines))
         self.supxlabel(joined, gid="line", x=0.01, ha="left", fontsize=size(6.2), color=WARNING)
+
+
+def add_row(ax: Axes, row: dict, x: float, y: float) -> None:
+    """Add a row to the numbers of the page, whose point in the data of the axes is (x, y)."""
+    page = page_of(ax)
+    if math.isfinite(x) and math.isfinite(y):
+        page.places[len(page.rows)] = ax, float(x), float(y)
+    page.rows.append(row)
 
 
 def page_of(ax: Axes) -> Page:

@@ -52,8 +52,8 @@ def _panel(ax: Axes, frame: pd.DataFrame, where: dict[str, str], options: Plot) 
         for key in flags.flagged(frame[frame["family"] == family]):
             flags.mark(ax, key, norms[-1], middle[-1])
         row = {**where, "quantity": "success", "family": family, "beta": rows["beta"].iloc[0]}
-        points = zip(norms, shares)
-        style.page_of(ax).rows.extend(row | {"norm": norm} | share._asdict() for norm, share in points)
+        for norm, share in zip(norms, shares):
+            style.add_row(ax, row | {"norm": norm} | share._asdict(), norm, share.estimate)
     ax.set(xlim=(0, norms[-1]), xlabel="distortion ‖d‖₂")
     ax.set(ylim=(-0.02, 1.02), ylabel="share of pairs fooled")
     sizes = notes.trials_of_pairs(frame), notes.lambda_range(frame)

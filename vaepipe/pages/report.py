@@ -32,6 +32,8 @@ TRUST = ("distortion", "success", "adversarial_loss", "precision", "relative_los
 losses; the rest as the registry has them."""
 ADDRESS = ("dataset", "family", "beta", "d_z", "seed", "loss", "pair", "lam")
 """Columns of a table that the explorer's address can hold."""
+APART = 0.015
+"""Least distance of two points of one curve that are links, as a share of the picture."""
 TIMES = (
     "data set",
     "stage",
@@ -44,6 +46,7 @@ TIMES = (
 )
 
 
+OVERVIEW_FILE = "models.csv"
 OVERVIEW = (
     "A click on the head of a column sorts by it. ELBO: in nats at β = 1, higher is better. AUDDC: the area "
     "under the curve of what is left of the way to the target, over the size of the distortion; larger "
@@ -53,14 +56,23 @@ OVERVIEW = (
 
 
 class Picture(NamedTuple):
-    """A figure: its name, the address of its PNG (relative or ``data:``), the paragraphs of its caption."""
+    """A figure: its name, the address of its PNG (relative or ``data:``), the paragraphs of its caption, the
+    numbers that it shows."""
 
     name: str
     address: str
     caption: Sequence[str]
+    numbers: pd.DataFrame
 
-    def item(self) -> dict[str, Any]:
-        return {"picture": self.address, "alt": in_words(self.name), "caption": self.caption}
+    def item(self, explorer: str = "") -> dict[str, Any]:
+        """Return the picture as a part of a page; with the explorer's address, its points lead there."""
+        points = points_of(self.numbers, explorer) if explorer else []
+        return {
+            "picture": self.address,
+            "alt": in_words(self.name),
+            "caption": self.caption,
+            "points": points,
+        }
 
 
 class Run(NamedTuple):
@@ -102,10 +114,11 @@ def _estimate(row: Any) -> str:
     return f"{row.estimate:.3g} [{row.low:.3g}, {row.high:.3g}]" if pd.notna(row.estimate) else ""
 
 
-def answer(paragraph: str, picture: Picture | None, table: pd.DataFrame) -> Markup:
+def answer(paragraph: str, picture: Picture | None, table: pd.DataFrame, explorer: str = "") -> Markup:
     """Return the study's answer as a part of a page: a paragraph, the main figure, a verdict on each claim.
 
     Args:
+        explorer: its address, for a page beside which it lies.
         table: as `vaepipe.claims.judge` returns it.
     """
     verdicts = []
@@ -124,25 +137,48 @@ def answer(paragraph: str, picture: Picture | None, table: pd.DataFrame) -> Mark
                 "why": why,
             }
         )
+    lead, dot, evidence = paragraph.partition(". ")
     untestable = [verdict for verdict in verdicts if verdict["kind"] == "untestable"]
     judged = [verdict for verdict in verdicts if verdict["kind"] != "untestable"]
     return Markup(
         pages.render(
             "answer.html",
-            paragraph=paragraph,
-            item=picture and picture.item(),
+            lead=lead + dot.rstrip(),
+            evidence=evidence,
+            item=picture and picture.item(explorer),
             verdicts=judged,
             untestable=untestable,
         )
     )
 
 
-def figure(picture: Picture, table: pd.DataFrame) -> str:
+def points_of(numbers: pd.DataFrame, explorer: str) -> list[dict[str, Any]]:
+    """Return the points of a picture with an attack behind them: place, address in the explorer, name.
+
+    Of points with one address, such as those of a curve, those nearer than `APART` to the last are left out.
+    """
+    points: list[dict[str, Any]] = []
+    if not {"left", "top"} <= set(numbers):
+        return points
+    last: dict[str, tuple[float, float]] = {}
+    for _, row in numbers.dropna(subset=["left", "top"]).iterrows():
+        address, place = explorer_address(row, explorer), (row["left"], row["top"])
+        if address and math.dist(place, last.get(address, (9, 9))) > APART:
+            last[address] = place
+            names = [f"{key} = {_plain(key, row[key])}" for key in ADDRESS if pd.notna(row.get(key))]
+            left, top = (f"{100 * share:.2f}%" for share in place)
+            points.append({"left": left, "top": top, "address": address, "title": ", ".join(names)})
+    return points
+
+
+def figure(picture: Picture) -> str:
     """Return the page of a figure: its picture, its caption and the numbers that it shows."""
+    explorer = f"{'../' * (2 + picture.name.count('/'))}explorer.html"
+    table = picture.numbers.drop(columns=["left", "top"], errors="ignore")
     cells = table.head(MOST)
     values = cells.astype(object).where(cells.notna(), "–").values
     rows = [[f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in values]
-    addresses = [explorer_address(row, "../../explorer.html") for _, row in cells.iterrows()]
+    addresses = [explorer_address(row, explorer) for _, row in cells.iterrows()]
     columns = list(table.columns)
     if any(addresses):
         columns.append("explorer")
@@ -150,7 +186,7 @@ def figure(picture: Picture, table: pd.DataFrame) -> str:
     title = f"The numbers: results/figures/{picture.name}.csv"
     if len(table) > MOST:
         title += f", the first {MOST} of {len(table):,} rows"
-    parts = [picture.item(), {"title": title, "columns": columns, "rows": rows}]
+    parts = [picture.item(explorer), {"title": title, "columns": columns, "rows": rows}]
     return pages.render("page.html", title=in_words(picture.name), intro="", parts=parts)
 
 
@@ -201,14 +237,16 @@ def index(
     links = [("../explorer.html", "The explorer: each attack in pictures")] if len(overview) else []
     links += [("claims.html", "Claims with their statistics"), ("configuration.html", "Configuration")]
     links += [("versions.html", "Versions"), ("times.html", "Run times")]
-    parts: list[dict[str, Any]] = [{"html": answer(paragraph, pictures[0] if pictures else None, table)}]
+    first = pictures[0] if pictures else None
+    parts: list[dict[str, Any]] = [{"html": answer(paragraph, first, table, "../explorer.html")}]
     parts.append({"title": "More", "links": links})
     if len(overview):
         parts.append(
             {"title": "All models and attacks", "id": "models", "note": OVERVIEW, **models(overview)}
+            | {"download": OVERVIEW_FILE}
         )
     for picture in pictures[1:]:
-        item = picture.item()
+        item = picture.item("../explorer.html")
         parts.append({**item, "title": in_words(picture.name), "id": picture.name})
     lines = [f"{in_words(name)}: needs {what}." for name, what in absent.items()]
     parts += [{"title": "Figures that this study cannot fill", "lines": lines}] if lines else []

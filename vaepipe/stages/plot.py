@@ -139,7 +139,12 @@ def write(figure: Figure | str, outs: Sequence[Path], provenance: str = "") -> N
 
 
 def _rows(figure: Figure) -> list[dict]:
-    """Return the numbers that a figure shows: its ``rows``, or the points of the lines of a user's figure."""
+    """Return the numbers that a figure shows, with their places, or the points of the lines of a user's
+    figure."""
+    from vaepipe.figures.style import Page
+
+    if isinstance(figure, Page) and figure.rows:
+        return figure.numbers()
     if rows := getattr(figure, "rows", None):
         return rows
     lines = [(panel, line) for panel, ax in enumerate(figure.axes) for line in ax.lines]

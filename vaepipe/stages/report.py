@@ -72,7 +72,7 @@ def picture(name: str, embedded: bool) -> Picture:
         address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
     caption = path.with_suffix(".txt")
     paragraphs = caption.read_text(encoding="utf-8").strip().split("\n\n") if caption.exists() else []
-    return Picture(name, address, paragraphs)
+    return Picture(name, address, paragraphs, read_table(path.with_suffix(".csv")))
 
 
 def made(listed: Sequence[Job]) -> str:
@@ -98,25 +98,23 @@ def by_trust(names: Sequence[str]) -> list[str]:
 
 
 def pages_of(args: argparse.Namespace, config: dict) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each page."""
+    """Yield the file name and the text of each page, and of the table of all models."""
     listed, table = read_jobs(args.config, args.jobs), read_table(args.claims)
     study, names = Study.read(args.config), by_trust(args.figures)
     paragraph = first_paragraph(args.headline)
-    yield "claims", report.claims(table)
+    yield "claims.html", report.claims(table)
     main_figure = picture(names[0], embedded=True) if names else None
-    yield "answer", report.answer(paragraph, main_figure, table)
+    yield "answer.html", report.answer(paragraph, main_figure, table)
     table_of_all = overview(read_table(args.models), read_table(args.robustness))
+    yield report.OVERVIEW_FILE, table_of_all.to_csv(index=False)
     pictures = [picture(name, embedded=False) for name in names]
     title, absent = ", ".join(study.names), drawings.absent_figures(study)
-    yield "index", report.index(title, made(listed), paragraph, pictures, table, table_of_all, absent)
-    yield "configuration", report.configuration(config)
-    yield "versions", versions(listed)
-    yield "times", times(listed)
+    yield "index.html", report.index(title, made(listed), paragraph, pictures, table, table_of_all, absent)
+    yield "configuration.html", report.configuration(config)
+    yield "versions.html", versions(listed)
+    yield "times.html", times(listed)
     for name in names:
-        yield (
-            f"figures/{name}",
-            report.figure(picture(name, embedded=True), read_table(FIGURES / f"{name}.csv")),
-        )
+        yield f"figures/{name}.html", report.figure(picture(name, embedded=True))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -142,7 +140,7 @@ def main(argv: list[str] | None = None) -> None:
     except ValueError as error:
         raise DataError(f"{args.config}: not readable as JSON; delete it to have it made again") from error
     for name, page in pages_of(args, config):
-        with atomic(args.out / f"{name}.html") as temporary:
+        with atomic(args.out / name) as temporary:
             temporary.write_text(page, encoding="utf-8")
 
 

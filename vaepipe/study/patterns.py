@@ -96,7 +96,9 @@ STAGES: dict[str, Stage] = {
         {"explorer": "results/explorer.html"}, "logs/pages/explorer.log", "benchmarks/pages/explorer.jsonl"
     ),
     "report_pages": Stage(
-        {name: f"results/report/{name}.html" for name in REPORT_PAGES}, "logs/pages/report.log"
+        {name: f"results/report/{name}.html" for name in REPORT_PAGES}
+        | {"overview": "results/report/models.csv"},
+        "logs/pages/report.log",
     ),
 }
 """All stages, in the order in which the workflow runs them."""

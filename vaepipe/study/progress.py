@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 PHASES = {
     "data": ("config", "prepare"),
@@ -48,18 +51,22 @@ def tail(path: Path, count: int) -> list[str]:
     return omitted + lines[-count:] or ["(empty)"]
 
 
-def ending(results: Path) -> list[str]:
+def ending(results: Path, absent: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Return the lines that end a run: what was found, where it is, how to open it, what to do next.
 
     Args:
         results: the folder of results of a finished study.
+        absent: figure → what the study lacks to fill it.
     """
-    pages = (results / "report/index.html", results / "explorer.html")
+    first = first_paragraph(results / "headline.txt").split(". ")[0].rstrip(".")
+    found = textwrap.shorten(first, 200, placeholder=" …")
+    examples = {figure: re.findall("`(.*?)`", need) or [need] for figure, need in absent.items()}
+    lacking = ", ".join(f"{figure} (needs {' and '.join(keys)})" for figure, keys in examples.items())
     return [
-        textwrap.fill(f"Found:  {first_paragraph(results / 'headline.txt')}", 100, subsequent_indent=8 * " "),
-        f"Report: {pages[0]}; each attack: {pages[1]}",
+        f"Found:  {found}. Numbers: headline.txt",
+        f"Report: {results / 'report/index.html'}; beside it explorer.html, figures, tables",
+        *([f"Absent: {lacking}"] if lacking else []),
         "Open:   double-click, or xdg-open FILE; on another machine copy the folder results first",
-        f"Files:  {results / 'figures'} (PDF, PNG), {results / 'tables'}, headline.txt, claims.txt",
         "Next:   your grid: make run CONFIG=my.yaml; your data and models: docs/your-data.md, your-model.md",
     ]
 

@@ -1,6 +1,6 @@
 """What a study will cost, without starting anything: jobs, finished jobs, hours, disk, the longest job.
 
-    vaepipe plan --configfile configs/seed.yaml --directory my-study
+    vaepipe plan --configfile configs/paper.yaml --directory my-study
 
 Hours are estimated from the benchmark files of finished jobs of the same stage and data set. Disk space is
 estimated from their files or, if there are none, from the sizes of the arrays.

@@ -1,6 +1,6 @@
 """How far a study is, also on a cluster or in another terminal: done, running, failed jobs, time left.
 
-    vaepipe status --configfile configs/seed.yaml --directory my-study
+    vaepipe status --configfile configs/paper.yaml --directory my-study
 
 Everything is read from the study's folder: files of finished jobs, benchmarks, and Snakemake's last log.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaepipe.storage.errors import run_stage
+from vaepipe.study.drawings import absent_figures
 from vaepipe.study.jobs import Job, jobs
 from vaepipe.study.progress import PHASES, duration, ending, phase, tail
 from vaepipe.study.study import Study
@@ -75,7 +76,9 @@ def status(study: Study, folder: Path) -> str:
         lines += [f"    {line}" for line in tail(folder / job.log, LOG_LINES)]
     lines += [f"and {len(failed) - MOST} more failed"] if len(failed) > MOST else []
     lines += [f"Snakemake's full log: {last.log}"] if last.log else []
-    return "\n".join([*lines, *(ending(folder / "results") if len(finished) == len(listed) else [])])
+    if len(finished) == len(listed):
+        lines += ending(folder / "results", absent_figures(study))
+    return "\n".join(lines)
 
 
 def _summary(study: Study, folder: Path, listed: list[Job], finished: set[Job], run: LastRun | None) -> str:

@@ -873,7 +873,8 @@ def test_a_click_on_a_point_of_a_picture_opens_its_attack(browser, tables, size)
     browser.wait("[...document.images].every(i => i.complete)")
     for row in numbers.itertuples():
         x, y, link = browser.run(
-            "arguments[0].scrollIntoView({block: 'center'}); const box = arguments[0].getBoundingClientRect();"
+            "arguments[0].scrollIntoView({block: 'center'});"
+            "const box = arguments[0].getBoundingClientRect();"
             "const [x, y] = [box.left + arguments[1] * box.width, box.top + arguments[2] * box.height];"
             "return [x, y, document.elementFromPoint(x, y).href]",
             *(image, row.left, row.top),

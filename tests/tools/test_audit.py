@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import vaepipe
+from vaepipe.models.checkpoint_file import read_checkpoint
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.tables import read_table
 from vaepipe.tools import audit_flags, audit_report, leaderboard
@@ -51,6 +52,16 @@ def dropping(weights):
         decode = staticmethod(net.decode)
 
     return Wrapper()
+
+
+def without_gradient(weights):
+    net = load(weights)
+    net.encode = torch.no_grad()(net.encode)
+    return net
+
+
+def nothing(weights):
+    return object()
 """
 
 
@@ -154,36 +165,97 @@ def test_in_python_any_module_is_audited_and_deterministic_ones_too(tmp_path, ca
 
 
 MISTAKES = [
-    ({"model": "net.py:dropping"}, "posterior: differs when asked twice; call .eval() on every network"),
-    ({"model": "nothing.py:load"}, "nothing.py is not a file"),
-    ({"model": "net.py:absent"}, "has no function 'absent'"),
-    ({"model": "net.py"}, "expected file.py:function, package.module:function, zoo:NAME"),
-    ({"images": "nowhere"}, "nowhere: no such folder or file"),
-    ({"images": "empty"}, "at least 4 are needed"),
+    ({"model": "net.py:dropping"}, [], "posterior: differs when asked twice; call .eval() on every network"),
+    ({"model": "net.py:without_gradient"}, [], "posterior: has no gradient, which attacks need"),
+    (
+        {"model": "net.py:nothing"},
+        [],
+        "gave object, which has no posterior and no decode; give it encode",
+    ),
+    ({"model": "nothing.py:load"}, [], "nothing.py is not a file"),
+    ({"model": "net.py:absent"}, [], "has no function 'absent'"),
+    ({"model": "net.py"}, [], "expected file.py:function, package.module:function, zoo:NAME"),
+    ({"images": "nowhere"}, [], "nowhere: no such folder or file"),
+    ({"images": "empty"}, [], "no images in it"),
+    ({"images": "one"}, [], "1 image; at least 4 are needed"),
+    ({"images": "colour.npy"}, [], "images are 8×8 colour; the model takes 8×8 grey; give a folder of image"),
+    ({"images": "large.npy"}, [], "images are 16×16 grey; the model takes 8×8 grey; give a folder of image"),
+    ({}, ["--shape", "1,9,9"], "posterior failed on shape (1, 1, 9, 9)"),
+    ({}, ["--range", "1,0"], "--range 1,0: expected the darkest pixel, then the brightest"),
+    ({}, ["--losses", "kl"], "--losses kl: expected some of latent-kl"),
+    ({}, ["--pairs", "0"], "--pairs 0: expected at least 1"),
+    ({}, ["--key", "ema"], "has no 'ema'; it has model.ema"),
+    ({}, ["--weights", "nan.pt"], "nan.pt: b.bias holds values that are not finite"),
+    ({}, ["--weights", "other.pt"], "missing a.weight, a.bias, b.weight, b.bias; unexpected c.weight"),
+    ({"out": "photos"}, [], "photos: is there and no audit; choose another folder"),
 ]
 
 
-@pytest.mark.parametrize(("where", "text"), MISTAKES)
-def test_what_cannot_be_is_one_line_and_nothing_is_written(mine, where, text):
-    (mine / "empty").mkdir(exist_ok=True)
-    Image.new("L", (8, 8)).save(mine / "empty" / "one.png")
-    before = sorted(mine.iterdir())
-    with pytest.raises(DataError) as error:
-        main(command(mine, out="refused", **where))
-    assert text in str(error.value) and "\n" not in str(error.value)
-    assert [path for path in sorted(mine.iterdir()) if path.name != "__pycache__"] == [
-        path for path in before if path.name != "__pycache__"
-    ]
-
-
-def test_weights_of_another_model_are_named(mine):
+@pytest.fixture(scope="module")
+def mistaken(mine):
+    """The folder with inputs that cannot be."""
+    (mine / "empty").mkdir()
+    (mine / "one").mkdir()
+    Image.new("L", (8, 8)).save(mine / "one" / "one.png")
+    for name, shape in (("colour", (8, 3, 8, 8)), ("large", (8, 1, 16, 16))):
+        np.save(mine / f"{name}.npy", np.arange(np.prod(shape)).astype(np.uint8).reshape(shape))
+    weights = torch.load(mine / "w.pt")["model.ema"]
+    torch.save({"model.ema": weights | {"b.bias": torch.full((64,), torch.nan)}}, mine / "nan.pt")
     torch.save({"model.ema": {"c.weight": torch.zeros(2)}}, mine / "other.pt")
-    options = command(mine, out="refused")
-    options[options.index(f"{mine}/w.pt")] = f"{mine}/other.pt"
-    with pytest.raises(
-        DataError, match=r"missing a\.weight, a\.bias, b\.weight, b\.bias; unexpected c\.weight"
-    ):
-        main(options)
+    return mine
+
+
+@pytest.mark.parametrize(("where", "options", "text"), MISTAKES)
+def test_what_cannot_be_is_one_line_and_nothing_is_written(mistaken, where, options, text):
+    def names():
+        return sorted(path.name for path in mistaken.rglob("*") if path.parent.name != "__pycache__")
+
+    before = names()
+    given = command(mistaken, **{"out": "refused", **where})
+    for option, value in zip(options[::2], options[1::2]):
+        value = f"{mistaken}/{value}" if option == "--weights" else value
+        given = given[: given.index(option)] + given[given.index(option) + 2 :] if option in given else given
+        given += [option, value]
+    with pytest.raises(DataError) as error:
+        main(given)
+    assert text in str(error.value) and "\n" not in str(error.value)
+    assert set(names()) - {"__pycache__"} == set(before) - {"__pycache__"}
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("zoo:nothing", "zoo:nothing: no such model; expected one of digits-ae"),
+        (
+            "jax:model",
+            "no module 'jax' is installed; before the colon may be zoo, diffusers, pythae",
+        ),
+        ("diffusers:nowhere", "nowhere does not exist; expected what diffusers saved"),
+    ],
+)
+def test_a_model_that_is_not_there_is_one_line(tmp_path, model, text):
+    with pytest.raises(DataError) as error:
+        main(["--model", model, "--images", "digits", "--out", str(tmp_path / "audit")])
+    assert text in str(error.value) and not list(tmp_path.iterdir())
+
+
+def test_a_library_that_is_not_installed_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"diffusers: this package is not installed; install vaepipe\["):
+        main(["--model", "diffusers:x", "--images", "digits", "--out", str(tmp_path / "audit")])
+
+
+def test_a_checkpoint_written_on_a_gpu_is_read_on_a_cpu(tmp_path):
+    """The location in the pickle is what torch.save writes for a tensor on a GPU."""
+    import zipfile
+
+    torch.save({"w": torch.arange(3.0)}, tmp_path / "cpu.pt")
+    with zipfile.ZipFile(tmp_path / "cpu.pt") as old, zipfile.ZipFile(tmp_path / "gpu.pt", "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, content.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0"))
+    assert (tmp_path / "gpu.pt").read_bytes().count(b"cuda:0") == 1
+    assert read_checkpoint(tmp_path / "gpu.pt", None)["w"].tolist() == [0, 1, 2]
 
 
 def test_a_leaderboard_takes_audits_whose_files_are_theirs(audited, tmp_path, capsys):

@@ -37,6 +37,11 @@ def interval(values: Sequence[float | None]) -> str:
     return f"{estimate:.2f}" if low is None else f"{estimate:.2f} [{low:.2f}, {high:.2f}]"
 
 
+def one_line(text: str) -> str:
+    """Return a text that a table does not break."""
+    return text.replace(" ", "\u00a0").replace("-", "\u2011")
+
+
 def page(
     scorecard: Mapping[str, Any],
     attacks: pd.DataFrame,
@@ -55,10 +60,10 @@ def page(
     budgets = list(scorecard["losses"][0]["success"])
     rows = [
         [
-            loss["loss"] + (" †" if loss["flags"] else ""),
-            *(share(loss["success"][budget], loss["pairs"]) for budget in budgets),
-            interval(loss["auddc"]),
-            f"{loss['pairs']} of {loss['attacked']}",
+            one_line(loss["loss"] + (" †" if loss["flags"] else "")),
+            *(one_line(share(loss["success"][budget], loss["pairs"])) for budget in budgets),
+            one_line(interval(loss["auddc"])),
+            one_line(f"{loss['pairs']} of {loss['attacked']}"),
         ]
         for loss in scorecard["losses"]
     ]

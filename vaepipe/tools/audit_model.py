@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaepipe.models import external
-from vaepipe.models.adapter import find_adapter, split_entry
+from vaepipe.models.adapter import ADAPTERS, find_adapter, split_entry
 from vaepipe.models.checkpoint_file import read_checkpoint
 from vaepipe.models.plain import Plain
 from vaepipe.models.user_code import OBJECTS
@@ -74,6 +75,9 @@ def find_model(model: str, weights: str | None, key: str | None) -> Found:
         if not Path(place).is_file():
             raise DataError(f"--model {model}: {place} is not a file")
         place = str(Path(place).resolve())
+    elif importlib.util.find_spec(place.partition(".")[0]) is None:
+        known = f"before the colon may be {', '.join(('zoo', *ADAPTERS))}"
+        raise DataError(f"--model {model}: no module {place!r} is installed; {known}")
     if weights is not None and not Path(weights).is_file():
         raise DataError(f"--weights {weights}: not a file")
     return Found(f"{place}:{function}", str(Path(weights).resolve()) if weights else NONE, key)

@@ -44,7 +44,9 @@ class Progress:
         done = External.rows - self.rows
         if not self.expected or not done:
             return ""
-        share = min(0.99, done / self.expected)
+        share = done / self.expected
+        if share >= 1:
+            return ": nearly done"
         seconds = (time.monotonic() - self.since) * (1 - share) / share
         return f": {100 * share:.0f} % done, about {duration(max(1, seconds))} left"
 

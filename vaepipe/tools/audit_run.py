@@ -68,7 +68,7 @@ class Size:
     @property
     def evaluations(self) -> float:
         """Evaluations of the network for a row, about."""
-        return SLACK * self.pairs * self.lambdas * self.steps + SEARCH * self.polish
+        return SLACK * self.pairs * self.lambdas * (self.steps + START) + SEARCH * self.polish
 
 
 BUDGETS: dict[str, dict[str, Any]] = {
@@ -92,8 +92,8 @@ distortions that fool: a pair counts by the rows that were solved."""
 ROWS = 64
 QUICK = 2e12
 """Operations that the attacks of `quick` may take, about: a minute on one core at 30 billion per second."""
-SLACK, SEARCH = 1.6, 1200
-"""Evaluations of an attack over ``max_iterations`` of each row, and of a row in the check ``polish``:
+SLACK, START, SEARCH = 1.6, 8, 1200
+"""Evaluations of an attack over ``max_iterations`` + `START` of each row, and of a row in `polish`:
 measured."""
 FEWEST = (4, 6, 15, 20)
 """Pairs, λ, evaluations of a row and evaluated images that every audit has."""

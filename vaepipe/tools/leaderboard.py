@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from vaepipe import pages
-from vaepipe.pages.audit import interval, share
+from vaepipe.pages.audit import interval, one_line, share
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.digests import file_digest
 from vaepipe.storage.errors import DataError, run_stage
@@ -70,39 +70,29 @@ def rows(folders: list[Path]) -> pd.DataFrame:
 
 def page(frame: pd.DataFrame) -> str:
     """Return the page."""
-    columns = [
-        "model",
-        "images",
-        f"fooled at h ≤ {AT}",
-        "AUDDC",
-        "attack",
-        "ELBO",
-        "d_z",
-        "pairs",
-        "budget",
-        "who",
-    ]
-    columns += ["flags", "how"]
-    table = []
+    columns = ["model", "images", f"fooled at h ≤ {AT}", "AUDDC", "attack", "ELBO", "d_z", "pairs", "budget"]
+    table, made = [], []
     for row in frame.to_dict("records"):
-        success = {
-            "fooled": row["success"] * row["pairs"],
-            "low": row["success_low"],
-            "high": row["success_high"],
-        }
+        ends = {"low": row["success_low"], "high": row["success_high"]}
+        success = share({"fooled": row["success"] * row["pairs"], **ends}, row["pairs"])
         areas = [None if pd.isna(row[key]) else row[key] for key in ("auddc", "auddc_low", "auddc_high")]
         elbo = "–" if pd.isna(row["elbo"]) else f"{row['elbo']:.1f} ± {row['elbo_se']:.1f}"
-        cells = [row["model"] + (" †" if row["flags"] else ""), row["images"], share(success, row["pairs"])]
-        cells += [interval(areas), row["attack"], elbo, row["d_z"], row["pairs"], row["budget"], row["who"]]
-        table.append([*cells, row["flags"], row["how"]])
+        name = row["model"] + (" †" if row["flags"] else "")
+        cells = [name, Path(row["images"]).name, success, interval(areas), row["attack"], elbo, row["d_z"]]
+        table.append([one_line(str(cell)) for cell in (*cells, row["pairs"], row["budget"])])
+        made.append([one_line(name), row["who"], row["how"], row["flags"]])
     intro = (
         "Audited models, the easiest to fool first, by the leading attack of each at distortions of "
         f"at most {AT} of the way to the target. † flagged as too weak. Numbers of "
         "different images are not comparable, and overlapping intervals do not order their models."
     )
-    return pages.render(
-        "page.html", title="Leaderboard", intro=intro, parts=[{"columns": columns, "rows": table}]
-    )
+    rest = {
+        "title": "Who made each row, and how",
+        "columns": ["model", "who", "command", "flags"],
+        "rows": made,
+    }
+    numbers = {"columns": [one_line(column) for column in columns], "rows": table}
+    return pages.render("page.html", title="Leaderboard", intro=intro, parts=[numbers, rest])
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -235,8 +235,8 @@ def _remarks(stages: dict[str, StagePlan], folder: Path) -> list[str]:
     ]
     if unknown:
         lines.append(
-            f"The time is not known for {', '.join(unknown)}: {folder.resolve()} has no benchmark of such "
-            "a job. Run one job of each."
+            f"The time is not known for {', '.join(unknown)}: no such job has run in {folder.resolve()} yet. "
+            "It is known after one job of each."
         )
     return lines
 

@@ -96,7 +96,7 @@ def command(mine, *options, model="net.py:load", images="photos", out="audit"):
 
 @pytest.fixture(scope="module")
 def audited(mine):
-    main(command(mine, "--who", "somebody"))
+    main(command(mine, "--who", "somebody", "--purify-with", "zoo:digits-ae"))
     return mine / "audit"
 
 
@@ -115,6 +115,8 @@ def test_everything_is_found_out_and_the_numbers_are_those_of_the_tables(audited
         fooled = known[(h <= float(budget)) & (known["ratio"] < 0.5)]["pair"].nunique()
         success = lead["success"][budget]
         assert success["fooled"] == fooled and success["low"] <= fooled / lead["pairs"] <= success["high"]
+    purifiers = pd.read_csv(audited / "results/tables/purifiers.csv")
+    assert list(purifiers["purifier"]) == ["none", "zoo:digits-ae", "any", "all"]
     page = (audited / "index.html").read_text()
     assert card["verdict"] in page and "http:" not in page and "https:" not in page
 
@@ -183,6 +185,8 @@ MISTAKES = [
     ({}, ["--shape", "1,9,9"], "posterior failed on shape (1, 1, 9, 9)"),
     ({}, ["--range", "1,0"], "--range 1,0: expected the darkest pixel, then the brightest"),
     ({}, ["--losses", "kl"], "--losses kl: expected some of latent-kl"),
+    ({}, ["--purify-with", "zoo:x"], "checks.purifiers: 'zoo:x': no such model"),
+    ({}, ["--purify-with", "zoo:sprites-vae"], "zoo:sprites-vae takes no images of shape (1, 8, 8)"),
     ({}, ["--pairs", "0"], "--pairs 0: expected at least 1"),
     ({}, ["--key", "ema"], "has no 'ema'; it has model.ema"),
     ({}, ["--weights", "nan.pt"], "nan.pt: b.bias holds values that are not finite"),

@@ -132,6 +132,29 @@ def test_an_attack_that_knows_the_blur_beats_one_that_spends_its_norm_on_what_is
     assert arrays["purified_adaptive_ratio"][1, 2, 0] == pytest.approx(0.55, abs=0.05)
 
 
+class Restoring(Identity):
+    """Reconstructs a picture whatever it sees, as a VAE whose posterior collapsed."""
+
+    def __init__(self, picture):
+        super().__init__()
+        self.picture = picture
+
+    def decode(self, z):
+        return Gaussian(self.picture + 0 * z.view(-1, 1, 16, 16), 0.1)
+
+
+def test_another_model_takes_its_reconstruction_of_the_input():
+    x, target = torch.full((2, 1, 16, 16), 0.2), torch.full((2, 1, 16, 16), 0.6)
+    checks = Checks(purifiers=("zoo:x", "vae"), adaptive_iterations=2)
+    models = {"zoo:x": Restoring(torch.full((1, 1, 16, 16), 0.7))}
+    arrays = check_purifiers(attacked(x, target, 0.4), checks, models)
+    assert list(arrays["purifier"]) == [b"none", b"zoo:x", b"vae"]
+    assert np.isnan(arrays["purified_ratio"][1]).all()  # target and original look the same behind it
+    np.testing.assert_allclose(
+        arrays["purified_ratio"][[0, 2], 3], 0.6, atol=1e-5
+    )  # once, twice
+
+
 def test_any_and_all_are_over_purifiers_and_leave_none_out():
     random = np.random.default_rng(0)
     unaware, adaptive = random.uniform(0, 1, (2, 4, 4, 9))

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,13 +25,19 @@ from vaepipe.metrics.registry import TRIAL_METRICS
 from vaepipe.metrics.trial_measurement import measure_trials
 from vaepipe.metrics.trial_metric import trial_quantities
 from vaepipe.stages.attack_files import Inputs, describe, read_inputs, to_images, write_arrays
+from vaepipe.stages.trained_model import read_trained_model
 from vaepipe.storage.errors import DataError, run_stage
 from vaepipe.storage.h5 import open_h5
 from vaepipe.study.digests import measure_code
+from vaepipe.study.purifying_models import purifying_models
 from vaepipe.study.specs import MeasureSpec
 from vaepipe.trust.attacked_model import AttackedModel
 from vaepipe.trust.checks import run_checks
+from vaepipe.trust.purifiers.vae import reconstruct
 from vaepipe.trust.quantities import CHECKS, STRONGEST
+
+if TYPE_CHECKING:
+    from vaepipe.models.interface import Model
 
 Arrays = dict[str, np.ndarray]
 
@@ -109,7 +116,8 @@ def _checks(
             raise DataError(f"checks.probe: {data} has no labels; set it to false")
         labelled = (train, test, solved.pairs)
     others = read_source(source) if source is not None else None
-    arrays = run_checks(attacked, spec.checks, solved.others["lambdas"], others, labelled)
+    models = read_purifying_models(spec.checks.purifiers, solved.x)
+    arrays = run_checks(attacked, spec.checks, solved.others["lambdas"], others, labelled, models)
     return {"budgets": np.array(BUDGETS), "row": attacked.row} | arrays
 
 
@@ -119,6 +127,25 @@ def read_attack(path: Path, kind: str, names: Iterable[str], device: torch.devic
         x, target = (to_images(file[name][:], device) for name in ("x", "target"))
         distortion = torch.from_numpy(file["distortion"][:]).to(x)
         return Attack(x, target, distortion, file["pairs"][:], {name: file[name][:] for name in names})
+
+
+def read_purifying_models(purifiers: Iterable[str], x: Tensor) -> dict[str, Model]:
+    """Return the purifiers that are models, by name.
+
+    Raises:
+        DataError: one of them does not take images such as ``x``.
+    """
+    models = {}
+    for name, path in purifying_models(purifiers).items():
+        models[name], _ = read_trained_model(path, x.device)
+        try:
+            with torch.no_grad():
+                shape = reconstruct(models[name], x[:1]).shape
+        except RuntimeError:
+            shape = torch.Size()
+        if shape != x[:1].shape:
+            raise DataError(f"checks.purifiers: {name} takes no images of shape {tuple(x.shape[1:])}")
+    return models
 
 
 def read_source(path: Path) -> tuple[np.ndarray, np.ndarray]:

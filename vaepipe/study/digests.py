@@ -14,6 +14,7 @@ from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
 from vaepipe.models.adapter import split_entry
 from vaepipe.storage.code_digest import PACKAGE, code_digest
 from vaepipe.storage.digests import file_digest, spec_digest
+from vaepipe.study.purifying_models import purifying_models
 from vaepipe.study.specs import ExternalSpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -68,9 +69,11 @@ def ball_code(model_spec: ModelSpec | ExternalSpec, loss: str) -> str:
 def measure_code(model_spec: ModelSpec | ExternalSpec, loss: str, purifiers: Iterable[str] = ()) -> str:
     """Return the digest of `measure`, which measures all trial metrics and the purifiers of the study."""
     metrics = (f"metrics.trial.{module(name)}" for name in TRIAL_METRICS)
-    others = (f"trust.purifiers.{module(name)}" for name in purifiers)
-    modules = (*model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics, *others)
-    return code_digest("stages.measure", *modules)
+    models = purifying_models(purifiers)
+    others = {f"trust.purifiers.{'vae' if name in models else module(name)}" for name in purifiers}
+    modules = (*model_modules(model_spec), f"attacks.losses.{module(loss)}", *metrics, *sorted(others))
+    code = code_digest("stages.measure", *modules)
+    return spec_digest([code, *(file_digest(path) for path in models.values())]) if models else code
 
 
 def collect_code() -> str:

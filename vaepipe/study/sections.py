@@ -249,7 +249,8 @@ class Checks(Section):
     """Steps of the attacks on the defence and on purifiers. Assumption."""
     purifiers: PurifierNames = ()
     """What a defender may do to an input before it is decoded. The attacks are passed through each purifier,
-    and new ones are made to pass it; see the table results/tables/purifiers.csv. `hmc` needs `mcmc_steps`."""
+    and new ones are made to pass it; see the table results/tables/purifiers.csv. `vae` is the attacked model
+    itself; another VAE is `zoo:NAME` or a file in a study's `results/models`. `hmc` needs `mcmc_steps`."""
 
 
 class Plot(Section):

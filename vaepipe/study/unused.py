@@ -74,9 +74,6 @@ def _unused_of_study(config: Config, study: Study) -> Iterator[str]:
     sources = study.settings.values()
     if config.get("data_dir") and all(own.path or DATASETS[own.kind].generated for own in sources):
         yield "data_dir: nothing is downloaded, as every data set is generated or has a path"
-    for name, model in study.external.items():
-        if "key" in config["external"][name] and model.weights.endswith(".safetensors"):
-            yield f"external.{name}.key: a .safetensors file holds weights only"
 
 
 def _unused_of_dataset(study: Study, name: str) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from vaepipe.models.registry import FAMILIES, NETWORKS
 from vaepipe.study.cells import clashes
 from vaepipe.study.mistakes import ConfigError, check_schema, suggestion
 from vaepipe.study.patterns import STAGES
+from vaepipe.study.purifying_models import purifying_models
 from vaepipe.study.settings import DatasetSettings, External, Settings
 from vaepipe.study.types import Geometric
 
@@ -189,6 +190,9 @@ def check_sections(name: str, settings: DatasetSettings) -> None:
     if untargeted and not ball.restarts:
         rule = f"0 is not allowed with {untargeted[0]}; expected an integer ≥ 1"
         raise ConfigError(f"datasets.{name}.ball.restarts: {rule}")
+    for purifier, path in purifying_models(settings.checks.purifiers).items():
+        if not path.is_file():
+            raise ConfigError(f"datasets.{name}.checks.purifiers: {purifier!r}: no such model")
     if "hmc" in settings.checks.purifiers and not settings.checks.mcmc_steps:
         raise ConfigError(f"datasets.{name}.checks.purifiers: 'hmc' needs checks.mcmc_steps, which is 0")
     for key, values in (("grid.betas", settings.grid.betas), ("attack.lambdas", settings.attack.lambdas)):

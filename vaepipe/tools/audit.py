@@ -17,6 +17,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def audit(
     shape: tuple[int, int, int] | None = None,
     range: tuple[float, float] | None = None,
     likelihood: str | None = None,
+    purify_with: Sequence[str] = (),
     name: str | None = None,
     who: str = "",
     command: str = "",
@@ -105,6 +107,7 @@ def audit(
     if range is not None and not range[0] < range[1]:
         raise DataError(f"--range {range[0]:g},{range[1]:g}: expected the darkest pixel, then the brightest")
     progress = Progress(quiet)
+    purifiers = tuple(str(Path(given).resolve()) if Path(given).is_file() else given for given in purify_with)
     target = Path(out).resolve() if out else Path(tempfile.mkdtemp(prefix="vaepipe-audit-"))
     if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / SCORECARD).is_file()):
         raise DataError(f"--out {out}: is there and no audit; choose another folder")
@@ -125,7 +128,7 @@ def audit(
             if found.weights == audit_model.NONE:
                 audit_model.write_no_weights(Path())
             facts = {"who": who, "model": model if isinstance(model, str) else title, "command": command}
-            options = (budget, losses, pairs, progress, facts)
+            options = (budget, losses, pairs, purifiers, progress, facts)
             report = _audit(title, found, given, *options)
         if target.exists():
             shutil.rmtree(target)
@@ -153,6 +156,7 @@ def _audit(
     budget: str,
     losses: list[str] | None,
     pairs: int | None,
+    purifiers: tuple[str, ...],
     progress: Progress,
     facts: dict[str, Any],
 ) -> Report:
@@ -176,7 +180,7 @@ def _audit(
     state = audit_model.posterior_state(model, sample)
     chosen = losses or audit_run.LOSSES[state, budget]
     size = audit_run.affordable(model, sample[:1], budget, pairs, chosen)
-    plan = audit_run.Plan(name, found, dataset, source, chosen, budget, size)
+    plan = audit_run.Plan(name, found, dataset, source, chosen, budget, size, purifiers)
     tables = audit_run.run(plan, len(x), device, progress)
     row = tables["models"].iloc[0]
     cell = {key: row[key].item() if hasattr(row[key], "item") else row[key] for key in
@@ -219,6 +223,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument(
         "--likelihood", choices=("gaussian", "bernoulli", "probabilities"), help="of plain decoders"
+    )
+    parser.add_argument(
+        "--purify-with",
+        nargs="+",
+        default=(),
+        help="more purifiers: jpeg-50, …, zoo:NAME or weights",
     )
     parser.add_argument("--name", help="of the model, in tables and on the page")
     parser.add_argument("--who", default="", help="who made the audit, for the leaderboard")

@@ -113,6 +113,7 @@ class Plan:
     losses: list[str]
     budget: str
     size: Size
+    purify_with: tuple[str, ...] = ()
     device: str = "auto"
 
     def config(self, held_out: int, lambdas: list[float] | None = None) -> dict[str, Any]:
@@ -126,10 +127,13 @@ class Plan:
         external: dict[str, Any] = {"entry": found.entry, "weights": found.weights, "dataset": self.dataset}
         external |= {"shape": list(found.shape or ()), "d_z": found.d_z, "likelihood": found.likelihood}
         external |= {"range": list(found.range or ())} | ({"key": found.key} if found.key else {})
+        checks = {**sizes["checks"], "polish": size.polish}
+        if self.purify_with:
+            checks["purifiers"] = [*checks.get("purifiers", ()), *self.purify_with]
         own = {
             "grid": {"families": []},
             "attack": attack,
-            "checks": {**sizes["checks"], "polish": size.polish},
+            "checks": checks,
             "evaluate": {**sizes["evaluate"], "max_images": size.images},
         }
         return {

@@ -6,6 +6,8 @@ Other distortions should not do better than those of the attack. Each check retu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +24,7 @@ from vaepipe.trust.purification import check_purifiers
 
 if TYPE_CHECKING:
     from vaepipe.datasets.part import Part
+    from vaepipe.models.interface import Model
     from vaepipe.study.settings import Checks
 
 Arrays = dict[str, np.ndarray]
@@ -33,6 +36,7 @@ def run_checks(
     lambdas: np.ndarray,
     source: tuple[np.ndarray, np.ndarray] | None = None,
     labelled: tuple[Part, Part, np.ndarray] | None = None,
+    models: Mapping[str, Model] = MappingProxyType({}),
 ) -> Arrays:
     """Return the arrays of all checks that are asked for.
 
@@ -41,6 +45,7 @@ def run_checks(
         lambdas: (L,) of the attack.
         source: distortions (L, P, C, H, W) and norms (L, P) made for another model; None skips the check.
         labelled: training split, held-out split and pairs (P, 2) for the probe; needed if ``checks.probe``.
+        models: those of ``checks.purifiers`` that are models, by name.
     """
     arrays: Arrays = {}
     if checks.noise:
@@ -56,7 +61,7 @@ def run_checks(
     if checks.mcmc_steps:
         arrays |= check_defence(attacked, checks)
     if checks.purifiers:
-        arrays |= check_purifiers(attacked, checks)
+        arrays |= check_purifiers(attacked, checks, models)
     return arrays
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,20 +16,26 @@ from vaepipe.trust.masking import descend
 from vaepipe.trust.purifier import Purifier, Reconstruct, before_model, find_purifier
 
 if TYPE_CHECKING:
+    from vaepipe.models.interface import Model
     from vaepipe.study.settings import Checks
 
 NONE = Purifier("none", before_model(lambda model, x: x))
 """No purifier, measured in the same way, to compare with."""
 
 
-def check_purifiers(attacked: AttackedModel, checks: Checks) -> dict[str, np.ndarray]:
+def check_purifiers(
+    attacked: AttackedModel, checks: Checks, models: Mapping[str, Model] = MappingProxyType({})
+) -> dict[str, np.ndarray]:
     """Pass the strongest rows, and distortions made for each purifier, through the purifiers.
+
+    Args:
+        models: those of ``checks.purifiers`` that are models, by name.
 
     Returns:
         ``purifier`` (K,) names, the first one `NONE`; ``purified_ratio`` and ``purified_adaptive_ratio``
         (K, B, P): (A − T)/(O − T), where A, T and O are measured behind the purifier.
     """
-    purifiers = [NONE, *map(find_purifier, checks.purifiers)]
+    purifiers = [NONE, *(find_purifier(name, models) for name in checks.purifiers)]
     ratios = [_ratios(attacked, purifier.build(attacked, checks), checks) for purifier in purifiers]
     unaware, adaptive = (np.stack(parts) for parts in zip(*ratios))
     names = np.array([purifier.name for purifier in purifiers], dtype="S")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from vaepipe.attacks.loss import infer
 
 if TYPE_CHECKING:
+    from vaepipe.models.interface import Model
     from vaepipe.study.settings import Checks
     from vaepipe.trust.attacked_model import AttackedModel
 
@@ -41,8 +43,16 @@ class Purifier:
     build: Callable[[AttackedModel, Checks], Reconstruct]
 
 
-def find_purifier(name: str) -> Purifier:
-    """Return the purifier of ``vaepipe/trust/purifiers/<name>.py``."""
+def find_purifier(name: str, models: Mapping[str, Model] = MappingProxyType({})) -> Purifier:
+    """Return the purifier of ``vaepipe/trust/purifiers/<name>.py``, or the one that is a model.
+
+    Args:
+        models: those that are models, by name: their reconstructions take the place of inputs.
+    """
+    if name in models:
+        from vaepipe.trust.purifiers.vae import reconstruct
+
+        return Purifier(name, before_model(lambda attacked, x: reconstruct(models[name], x)))
     return importlib.import_module(f"vaepipe.trust.purifiers.{name.replace('-', '_')}").PURIFIER
 
 

@@ -34,8 +34,8 @@ FOREIGN_WORKER = re.compile(r'<script src="https://unpkg.com/iframe-worker/shim"
 ERRORS = """\
 # Error lines
 
-Where does an error line come from? This page is for everybody who meets one: it lists each line that the code
-can print. … stands for a name or a value of yours.
+What does an error line want you to do? This page is for everybody who meets one: it lists each line that the
+code can print. … stands for a name or a value of yours.
 
 A line says what is wrong and what is allowed. Where one line is not enough, [Questions](faq.md) says what to
 do, and [Errors about data](data-errors.md) explains the faults of files and downloads.
@@ -125,16 +125,34 @@ def commands_page() -> str:
 
 
 def errors_page() -> str:
-    """Return every line with which the package refuses its input, by room; … stands for a name or a value."""
-    lines = [ERRORS]
+    """Return every line with which the package refuses its input, by room, and what to do; … stands for a
+    name or a value."""
+    lines, advice = [ERRORS], read_advice()
     for room, title in ROOMS.items():
-        lines += [f"## {title}", "", "| line | from |", "|---|---|"]
+        lines += [f"## {title}", "", "| line | what to do |", "|---|---|"]
         for path in sorted((ROOT / "vaepipe" / room).rglob("*.py")):
             found = dict.fromkeys(raised_texts(ast.parse(path.read_text(encoding="utf-8"))))
-            source = path.relative_to(ROOT / "vaepipe").as_posix()
-            lines += [f"| `{cell(text)}` | `{source}` |" for text in found]
+            lines += [f"| `{cell(text)}` | {cell(advice[phrase_in(text, advice)])} |" for text in found]
         lines.append("")
     return "\n".join(lines)
+
+
+def read_advice() -> dict[str, str]:
+    """Return phrase of an error line → what to do, in the order in which phrases are looked for."""
+    lines = (ROOT / "scripts/advice.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(" → ") for line in lines if line and not line.startswith("#"))
+
+
+def phrase_in(text: str, advice: dict[str, str]) -> str:
+    """Return the first phrase that an error line holds.
+
+    Raises:
+        LookupError: the line has no advice.
+    """
+    for phrase in advice:
+        if phrase in text:
+            return phrase
+    raise LookupError(f"scripts/advice.txt: no advice for the error line {text!r}")
 
 
 def raised_texts(tree: ast.AST) -> list[str]:

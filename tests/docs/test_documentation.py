@@ -51,12 +51,29 @@ def test_the_site_explains_every_column_and_every_command(site):
     assert "<code>make run</code>" in commands and "<code>make docs</code>" in commands
 
 
-def test_error_lines_are_those_of_the_code():
+@pytest.fixture(scope="module")
+def docs_site():
     found = importlib.util.spec_from_file_location("docs_site", ROOT / "scripts/docs_site.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
+    return module
+
+
+def test_error_lines_are_those_of_the_code(docs_site):
     code = "raise DataError(f'{path}: no such ' + f'file as {name!r}') or ValueError('not for users')"
-    assert module.raised_texts(ast.parse(code)) == ["…: no such file as …"]
+    assert docs_site.raised_texts(ast.parse(code)) == ["…: no such file as …"]
+
+
+def test_every_error_line_has_advice_and_every_advice_a_line(docs_site):
+    advice, used = docs_site.read_advice(), set()
+    for room in docs_site.ROOMS:
+        for path in (ROOT / "vaepipe" / room).rglob("*.py"):
+            texts = docs_site.raised_texts(ast.parse(path.read_text(encoding="utf-8")))
+            used |= {docs_site.phrase_in(text, advice) for text in texts}
+    assert set(advice) == used
+    assert all(text.endswith((".", ")")) and len(text) < 140 for text in advice.values())
+    with pytest.raises(LookupError, match="no advice"):
+        docs_site.phrase_in("a new line", advice)
 
 
 def test_readme_is_short_and_begins_with_the_study_and_the_tests():

@@ -45,6 +45,8 @@ def shown_texts(page):
         for axis in (ax.xaxis, ax.yaxis):
             low, high = sorted(axis.get_view_interval())
             margin = 1e-9 * (high - low)
+            for tick in axis.majorTicks[len(axis.get_majorticklocs()) :]:  # matplotlib keeps them for later
+                hidden |= {tick.label1, tick.label2}
             for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
                 if not low - margin <= tick.get_loc() <= high + margin:
                     hidden |= {tick.label1, tick.label2}

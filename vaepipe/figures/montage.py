@@ -44,6 +44,8 @@ ROWS = (
     "target $x_t$",
 )
 DISTORTION = ROWS.index("distortion d")
+SMALL = 32
+"""Pixels of a side below which the eye sees each pixel of a distortion."""
 SIDE = 64
 """Pixels to which smaller images are enlarged, so that the gaps between them can be narrow."""
 LEAST = 0.44
@@ -143,6 +145,10 @@ def draw(data: Data, options: Plot) -> style.Page:
     figure.line(curves.name_of(name).replace("d_z", "$d_z$"), f"the first {count(pairs, 'pairs')}")
     units = " or ".join(dict.fromkeys(find_loss(loss).unit for loss in losses))
     figure.caption.say("", f"Shown: {curves.name_of(name)}, training seed {first.seed}. Δ in {units}.")
+    height, width_of_image = data.arrays[0].arrays["x"].shape[-2:]
+    if max(height, width_of_image) < SMALL:
+        size = f"{height} × {width_of_image}"
+        figure.caption.say("", f"In images of {size} pixels even a small ‖d‖₂ is large to the eye.")
     if data.robustness is not None:
         figure.caption.say("", flags.note(data.robustness))
     return figure.describe(f"{TITLE}: {first.dataset}", CAPTION)

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from vaepipe.analysis.families import label, ordered, with_posterior_width
 from vaepipe.analysis.formatting import count
@@ -68,7 +68,7 @@ def _scatter(ax: Axes, dataset: str, rows: pd.DataFrame) -> dict[str, Artist]:
     ax.plot(ends, ends, color=style.GREY, linewidth=style.size(0.7), zorder=0, gid="equal")
     ax.set(xscale="log", yscale="log", title=dataset)
     ax.set(xlabel="Σ (exp(2 I) − 1)", ylabel="Δ₀, nats")
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    scales.log_ticks(ax, "x", most=4)
     scales.log_ticks(ax)
     for row in rows.itertuples():
         cell = {"dataset": dataset, "quantity": "pair_divergence", "family": row.family, "beta": row.beta}

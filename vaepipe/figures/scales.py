@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
@@ -87,22 +88,24 @@ def beta_axes(axes: Mapping[Axes, Sequence[float]]) -> None:
         ax.set_xlabel("β (log scale)" if log else "β")
 
 
-def log_ticks(ax: Axes) -> None:
-    """Put at most six ticks on a logarithmic y axis, plain numbers on a short one; call it after plotting."""
-    low, high = ax.get_ylim()
+def log_ticks(ax: Axes, way: Literal["x", "y"] = "y", most: int = 6) -> None:
+    """Put at most this many ticks on a logarithmic axis, plain numbers on a short one; call it after
+    plotting."""
+    low, high = ax.get_xlim() if way == "x" else ax.get_ylim()
+    axis = ax.xaxis if way == "x" else ax.yaxis
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for step, heads in [(1, heads) for heads in LOG_HEADS] + [(step, (1,)) for step in (2, 3, 5, 10, 20)]:
         every = [head * 10.0**power for power in decades[::step] for head in heads]
         ticks = [tick for tick in every if low <= tick <= high]
-        if len(ticks) <= 6:
+        if len(ticks) <= most:
             break
     if len(ticks) < 2:
         ticks = [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
     plain = high / low < 1e4 and low > 1e-3 and high < 1e6
     text = "{:,.6g}".format if plain else _power_of_ten
-    ax.yaxis.set_major_locator(FixedLocator(ticks))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _power_of_ten(value: float) -> str:

@@ -45,8 +45,6 @@ def shown_texts(page):
         for axis in (ax.xaxis, ax.yaxis):
             low, high = sorted(axis.get_view_interval())
             margin = 1e-9 * (high - low)
-            for tick in axis.majorTicks[len(axis.get_majorticklocs()) :]:  # matplotlib keeps them for later
-                hidden |= {tick.label1, tick.label2}
             for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
                 if not low - margin <= tick.get_loc() <= high + margin:
                     hidden |= {tick.label1, tick.label2}
@@ -64,7 +62,8 @@ def page(request, data):
     name, (look, width) = request.param
     several = make_tables(("latent-kl", "output", "latent-w2"))
     page = laid_out(name, several if name in OF_TABLES else data[name], look, width)
-    page.name, page.texts_shown = name, list(shown_texts(page))
+    with matplotlib.rc_context(style.settings(look)):  # the number of ticks follows the size of text
+        page.name, page.texts_shown = name, list(shown_texts(page))
     return page
 
 

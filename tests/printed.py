@@ -39,6 +39,13 @@ def files(page: str) -> dict[str, str]:
     return {block.file: block.text for block in blocks(page) if block.file}
 
 
+def inline_commands(page: str) -> list[str]:
+    """Return the commands of `make` and of the environment that the text of a page names."""
+    text = FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))
+    found = re.findall(r"`((?:[A-Z_]+=\S+ )*(?:make|\.venv/bin/[^`\s]+)\s[^`]+)`", text)
+    return [" ".join(command.replace("\\|", "|").split()) for command in found if "…" not in command]
+
+
 def commands(script: str) -> list[list[str]]:
     """Return the commands of a shell script, each split into words, with its variables set.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
-from printed import PAGES, blocks, commands, files
+from printed import PAGES, blocks, commands, files, inline_commands
 
 from vaepipe.__main__ import commands as vaepipe_commands
 from vaepipe.study.files import read_config
@@ -101,11 +101,12 @@ def test_python_that_a_page_prints_runs_in_the_folder_of_a_study(page, finished,
             assert float(first) == pytest.approx(float(second), rel=1e-6)
 
 
-@pytest.mark.parametrize("page", pages_with("sh"))
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh") or inline_commands(page)])
 def test_commands_that_a_page_prints_name_options_and_files_that_exist(page, folder, monkeypatch):
     written = [yaml.safe_dump(overlay) for overlay in overlays(page)] if page not in WITH_TEST else []
-    for block in blocks(page, "sh"):
-        for words in commands(block.text) if block.title != NOT_TRIED else ():
+    scripts = [block.text for block in blocks(page, "sh") if block.title != NOT_TRIED]
+    for script in [*scripts, *inline_commands(page)]:
+        for words in commands(script):
             for name in re.findall(r"(?<![\w/])[\w-]+\.yaml", " ".join(words)):
                 text = files(page).get(name) or (written[-1] if written else "study: [digits]")
                 (folder / name).write_text(text, encoding="utf-8")

@@ -150,9 +150,7 @@ def test_another_model_takes_its_reconstruction_of_the_input():
     arrays = check_purifiers(attacked(x, target, 0.4), checks, models)
     assert list(arrays["purifier"]) == [b"none", b"zoo:x", b"vae"]
     assert np.isnan(arrays["purified_ratio"][1]).all()  # target and original look the same behind it
-    np.testing.assert_allclose(
-        arrays["purified_ratio"][[0, 2], 3], 0.6, atol=1e-5
-    )  # once, twice
+    np.testing.assert_allclose(arrays["purified_ratio"][[0, 2], 3], 0.6, atol=1e-5)  # once, twice
 
 
 def test_any_and_all_are_over_purifiers_and_leave_none_out():

@@ -24,7 +24,7 @@ SILENT: tuple[str, ...] = (
     *("Assuming ", "Building DAG", "Using shell", "Provided ", "Rules claiming", "Conda environments"),
     *("Singularity ", "Job stats", "Select jobs", "Execute ", "DAG of jobs", "Updating ", "Complete log"),
     *("Elapsed time", "Exiting because a job", "RuleException:\nCalledProcessError"),
-    *("WorkflowError:\nAt least one job did not", "Using workflow specific profile"),
+    "WorkflowError:\nAt least one job did not",
 )
 """How messages begin that tell a user nothing about the study, or what is told here in another way."""
 INTERRUPTED = "Terminating processes on user request"

@@ -492,14 +492,21 @@ def check_numbers(browser, tables) -> pd.Series:
     return row
 
 
-def pixels(browser, name: str) -> np.ndarray:
-    """(H, W) grey values of a picture."""
+def colours(browser, name: str) -> np.ndarray:
+    """(H, W, 3) bytes of a picture."""
     script = """const c = document.getElementById(arguments[0] + "-picture");
     return [c.height, c.width, [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]];"""
     H, W, flat = browser.run(script, name)
     rgba = np.array(flat, "uint8").reshape(H, W, 4)
-    assert (rgba[..., 3] == 255).all() and (rgba[..., :1] == rgba[..., :3]).all()
-    return rgba[..., 0]
+    assert (rgba[..., 3] == 255).all()
+    return rgba[..., :3]
+
+
+def pixels(browser, name: str) -> np.ndarray:
+    """(H, W) grey values of a picture."""
+    rgb = colours(browser, name)
+    assert (rgb[..., :1] == rgb).all()
+    return rgb[..., 0]
 
 
 def test_the_explorer_opens_offline_at_the_models_of_the_montage(explorer, tables, capsys):
@@ -569,7 +576,9 @@ def test_the_pictures_are_those_of_the_attack_files(explorer, tables):
             np.testing.assert_allclose(
                 pixels(explorer, "adversarial"), adversarial, atol=0.51 + 255 * reach / 254
             )
-            np.testing.assert_allclose(pixels(explorer, "d"), 127.5 + 127.5 * d / (reach or 1), atol=1.1)
+            ends = np.where(d[..., None] > 0, (178, 24, 43), (33, 102, 172))  # red, blue
+            expected = 255 + (ends - 255) * np.abs(d[..., None]) / (reach or 1)
+            np.testing.assert_allclose(colours(explorer, "d"), expected, atol=1.5)
         explorer.find("#lam").send_keys(Keys.ARROW_RIGHT)
 
 
@@ -592,9 +601,16 @@ def test_the_curve_has_all_lambdas_and_marks_the_chosen_one(explorer, tables):
     np.testing.assert_allclose([*marked["x"], *marked["y"]], [row["norm"], row["divergence"]], rtol=1e-5)
     names = {trace["name"].removesuffix(" †") for trace in traces}  # such short attacks are flagged
     assert {"VAE, β = 1", "β-VAE, β = 4"} < names
-    assert (
-        len(explorer.driver.find_elements("css selector", "#curve .points path")) >= 4
-    )  # and they are drawn
+    drawn = explorer.run("""
+    const plot = document.getElementById('curve'), box = plot.getBoundingClientRect(), l = plot._fullLayout;
+    const centre = (side, a, b) => side[a] + side[b] / 2;
+    return [...plot.querySelectorAll('.points path')].map(p => p.getBoundingClientRect()).map(p => [
+      l.xaxis.p2l(centre(p, 'left', 'width') - box.left - l.xaxis._offset),
+      l.yaxis.p2l(centre(p, 'top', 'height') - box.top - l.yaxis._offset)])""")
+    expected = np.stack([curve["x"], curve["y"]], 1)
+    span = np.ptp(expected, axis=0) + 1e-9
+    for point in expected:  # each has a marker where its numbers say
+        assert (np.abs((np.array(drawn) - point) / span).max(1) < 0.02).any()
 
 
 def test_a_click_on_the_curve_and_the_address_choose_an_attack(explorer, tables):
@@ -853,7 +869,7 @@ def test_a_row_of_numbers_leads_to_the_attack_behind_it(row, address):
 def test_a_link_of_a_figures_numbers_opens_the_explorer_at_an_attack_that_it_has(browser, tables):
     browser.open(tables.folder / "results/report/figures/heatmap.html")
     links = browser.run("return [...document.querySelectorAll('tbody a')].map(a => a.href)")
-    cells = browser.run("return [...document.querySelectorAll('.point')].map(a => a.href)")
+    cells = browser.run("return [...document.querySelectorAll('.to-attack')].map(a => a.href)")
     assert cells == links  # a cell of the picture for each row
     for link in links:
         browser.driver.get("about:blank")

@@ -225,19 +225,34 @@ async function showPictures() {
   const scaled = picture(4 + at);
   const reach = entry.reach[current][pair] || 0;
   const adversarial = x.map((value, i) => Math.round(Math.min(255, Math.max(0, value + ((scaled[i] - 128) / 127) * reach * 255))));
-  const d = scaled.map((value) => Math.round(127.5 + ((value - 128) / 127) * 127.5));
-  const all = { x, d, adversarial, target, reconstruction, target_reconstruction };
+  const all = { x, adversarial, target, reconstruction, target_reconstruction };
   all.adversarial_reconstruction = picture(4 + entry.shown.length + at);
   for (const [name, pixels] of Object.entries(all)) draw(byId(`${name}-picture`), pixels, entry.shape);
+  draw(byId("d-picture"), diverging(scaled, entry.shape), [3, ...entry.shape.slice(1)]);
   const [image, targetImage] = entry.pairs[pair];
   const notes = { x: `held-out image ${image}`, target: `held-out image ${targetImage}` };
-  notes.d = `white +${text(Number(reach.toPrecision(3)))}, grey 0`;
+  const most = text(Number(reach.toPrecision(3)));
+  notes.d = `red +${most}, blue −${most}, white 0`;
   notes.adversarial = `‖d‖₂ = ${text(entry.norm[current][pair])}`;
   notes.adversarial_reconstruction = `A = ${text(entry.adversarial_distance[current][pair])} from xₜ`;
   notes.reconstruction = `${text(entry.original_distance[pair])} from xₜ`;
   notes.target_reconstruction = `${text(entry.target_distance[pair])} from xₜ`;
   for (const [name, note] of Object.entries(notes)) byId(`${name}-note`).textContent = note;
   document.body.dataset.shown = `${row}`;
+}
+
+const [RED, BLUE] = [[178, 24, 43], [33, 102, 172]];
+
+/** The mean over channels of a distortion, C,H,W levels with 128 for 0, as 3,H,W bytes: white at 0, red above, blue below. */
+function diverging(levels, [C, H, W]) {
+  const bytes = new Uint8Array(3 * H * W);
+  for (let i = 0; i < H * W; i++) {
+    let sum = 0;
+    for (let c = 0; c < C; c++) sum += (levels[c * H * W + i] - 128) / 127;
+    const end = sum > 0 ? RED : BLUE;
+    for (let c = 0; c < 3; c++) bytes[c * H * W + i] = Math.round(255 + (end[c] - 255) * Math.abs(sum / C));
+  }
+  return bytes;
 }
 
 /** C,H,W bytes on a canvas of H × W pixels: one channel as grey, else red, green, blue. */

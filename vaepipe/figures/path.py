@@ -84,8 +84,7 @@ def _panel(ax: Axes, dataset: str, rows: pd.DataFrame, resamples: int) -> dict[s
                 row = {"dataset": dataset, "quantity": column, "family": family, "beta": beta, "steps": steps}
                 style.page_of(ax).rows.append(row | {"models": len(own)} | interval._asdict())
     ax.set(xscale="log", yscale="log", xlabel="steps of training", ylabel="Δ₀, nats", title=dataset)
-    steps = sorted(rows["steps"].unique())
-    ax.set_xticks(steps, [f"{step:,.0f}" for step in steps])
+    scales.x_ticks(ax, {step: f"{step:,.0f}" for step in rows["steps"].unique()})
     ax.minorticks_off()
     scales.log_ticks(ax)
     return handles

@@ -83,9 +83,23 @@ def beta_axes(axes: Mapping[Axes, Sequence[float]]) -> None:
             continue
         if log:
             ax.set_xscale("log", base=2)
-        ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
-        ax.xaxis.set_minor_locator(NullLocator())
+        x_ticks(ax, {beta: f"{beta:.8g}" for beta in betas})
         ax.set_xlabel("β (log scale)" if log else "β")
+
+
+def x_ticks(ax: Axes, texts: Mapping[float, str]) -> None:
+    """Put ticks with texts at the given places; a text that has no room left of its right neighbour's is left
+    out. Call it after plotting."""
+    inches = ax.get_position().width * page_of(ax).get_figwidth()
+    ends = ax.transAxes.inverted().transform(ax.transData.transform([(x, ax.get_ylim()[0]) for x in texts]))
+    shown: dict[float, str] = {}
+    free = math.inf
+    for (x, text), (place, _) in sorted(zip(texts.items(), ends), reverse=True):
+        half = 0.3 * size(7) * (len(text) + 1) / 72 / inches
+        shown[x] = text if place + half < free else ""
+        free = place - half if shown[x] else free
+    ax.set_xticks(list(shown)[::-1], list(shown.values())[::-1])
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def log_ticks(ax: Axes, way: Literal["x", "y"] = "y", most: int = 6) -> None:

@@ -14,7 +14,7 @@ from vaepipe.analysis.intervals import clustered_interval
 from vaepipe.analysis.selection import nearest, representatives
 from vaepipe.analysis.trials import best_lambda
 from vaepipe.analysis.verdict import verdict
-from vaepipe.figures import curves, montage, sigma_density
+from vaepipe.figures import curves, montage, scales, sigma_density, style
 from vaepipe.figures import headline as headlines
 from vaepipe.figures.captions import Caption, power_of_two
 from vaepipe.figures.data import CellArrays, Data
@@ -606,3 +606,12 @@ def test_pictures_of_models_stand_where_the_rows_say(data):
     assert np.array_equal(shown(1, 1), (arrays["reconstruction"][1, 0] * 255).round())
     labels = [text.get_text() for text in make("traversals", data["traversals"]).axes[0].get_yticklabels()]
     assert labels == [f"$z_{{{d}}}$" for d in (5, 4, 3, 2, 1, 0)]
+
+
+def test_of_ticks_whose_texts_would_touch_the_right_one_has_its_text():
+    _, (ax,) = style.panels([{"dataset": "a"}], OPTIONS)
+    betas = [1, 1.000001, 2, 4]
+    ax.plot(betas, betas)
+    scales.beta_axes({ax: betas})
+    assert list(ax.get_xticks()) == betas
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["", "1.000001", "2", "4"]

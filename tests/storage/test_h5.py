@@ -91,6 +91,18 @@ def test_a_reader_refuses_by_name_what_it_does_not_know(tmp_path, damage):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("read", [lambda file: file["new"], lambda file: read_text(file, "new")])
+def test_what_another_version_did_not_write_is_one_line(tmp_path, read):
+    write_h5(tmp_path / "a.h5", "data", {"old": (np.arange(3), "")}, {})
+    with (
+        pytest.raises(DataError, match="another version wrote it"),
+        open_h5(tmp_path / "a.h5", "data") as file,
+    ):
+        read(file)
+    with pytest.raises(KeyError, match="mine"), open_h5(tmp_path / "a.h5", "data"):
+        {}["mine"]
+
+
 def test_weights_come_back_and_damage_is_named(tmp_path):
     path = tmp_path / "w.safetensors"
     write_weights(path, {"a": torch.arange(6.0).view(2, 3).T}, {"spec": "{}"})

@@ -148,9 +148,13 @@ def open_h5(path: str | Path, kind: str) -> Iterator[h5py.File]:
         except DataError:
             raise
         except Exception as error:  # from HDF5 or from the caller's block: the digest tells
-            if matches_h5_digest(path):
-                raise
-            raise damage from error
+            if not matches_h5_digest(path):
+                raise damage from error
+            if isinstance(error, KeyError) and "Unable to" in str(error):  # as h5py writes it
+                raise DataError(
+                    f"{path}: another version wrote it, without all that is read; {remedy}"
+                ) from error
+            raise
 
 
 def _has_long_texts(file: h5py.File) -> bool:

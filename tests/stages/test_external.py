@@ -108,9 +108,11 @@ def test_weights_are_read_from_either_format_and_from_within_a_checkpoint(tmp_pa
     wrapped = {f"module._orig_mod.{name}": tensor for name, tensor in tensors.items()}
     args = argparse.Namespace(latent=3, path=tmp_path, score=np.float64(1))
     torch.save({"epoch": 3, "args": args, "nets": {"vae": wrapped}}, tmp_path / "nested.pt")
+    lightning = {"state_dict": {f"vae.{name}": tensor for name, tensor in tensors.items()}, "args": args}
+    torch.save(lightning, tmp_path / "ckpt.pt")
     torch.save({"model": tensors, "ema": tensors, "optimizer": {"state": {0: tensors}}}, tmp_path / "two.pt")
     places = (("w.safetensors", None), ("w.pt", None), ("nested.pt", "nets.vae"), ("nested.pt", None))
-    for name, key in (*places, ("inner.safetensors", "vae"), ("two.pt", "ema")):
+    for name, key in (*places, ("inner.safetensors", "vae"), ("two.pt", "ema"), ("ckpt.pt", "vae")):
         found = read_checkpoint(tmp_path / name, key)
         assert set(found) == set(tensors) and all(torch.equal(found[n], t) for n, t in tensors.items())
     with pytest.raises(DataError, match=r"holds weights at model, ema; say with `key` \(--key\) which"):

@@ -37,14 +37,20 @@ def read_checkpoint(path: str | Path, key: str | None) -> dict[str, Tensor]:
 
     Args:
         key: place of the weights, such as ``state_dict``; dots go deeper, into dictionaries and into names:
-            ``state_dict.vae`` takes ``vae.encoder.weight`` as ``encoder.weight``. None takes the only place
-            that holds names with tensors.
+            ``state_dict.vae`` takes ``vae.encoder.weight`` as ``encoder.weight``, and so does ``vae`` if only
+            one place holds names with tensors. None takes that place.
 
     Raises:
         DataError: the file is missing, holds something else, or could only be read by executing code.
     """
     content = read_weights(path)[0] if Path(path).suffix == ".safetensors" else _load(path)
-    found = _weights_in(_at(content, key, path), path)
+    places = dict(_places(content))
+    if key and len(places) == 1:
+        (weights,) = places.values()
+        places[key] = {
+            name[len(key) + 1 :]: part for name, part in weights.items() if name.startswith(f"{key}.")
+        }
+    found = places.get(key or "") or _weights_in(_at(content, key, path), path)
     for wrapper in WRAPPERS:
         if all(name.startswith(wrapper) for name in found):
             found = {name.removeprefix(wrapper): tensor for name, tensor in found.items()}
@@ -87,11 +93,17 @@ def _at(content: Any, key: str | None, path: str | Path) -> Any:
             longest = max(fitting, key=len)
             content, rest = content[longest], rest[len(longest) + 1 :]
             continue
-        below = {name: content[name] for name in known if name.startswith(f"{rest}.")}
+        below = _below(content, rest) if known else {}
         if not below:
             raise DataError(f"{path}: has no {key!r}; it has {shown(known) or 'no names'}")
-        return {name.removeprefix(f"{rest}."): part for name, part in below.items()}
+        return below
     return content
+
+
+def _below(content: Mapping[Any, Any], key: str) -> dict[str, Any]:
+    """Return what lies below a name with dots, without that part of the name."""
+    start = f"{key}."
+    return {str(name)[len(start) :]: part for name, part in content.items() if str(name).startswith(start)}
 
 
 def _weights_in(content: Any, path: str | Path) -> dict[str, Tensor]:

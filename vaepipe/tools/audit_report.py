@@ -161,7 +161,8 @@ def verdict(name: str, losses: list[dict[str, Any]]) -> str:
     sentence = (
         f"{name} is {how_far} by the {title}: a distortion of a quarter of the way to another image makes "
         f"it show that image for {quarter['fooled']} of {n} pairs "
-        f"({share:.0f} %, 95 % interval {low:.0f}–{high:.0f} %)."
+        f"({share:.0f} %, 95 % interval {low:.0f}–{high:.0f} %), half of the way for "
+        f"{lead['success']['0.5']['fooled']}."
     )
     left_out = lead["attacked"] - n
     if left_out:

@@ -1,6 +1,7 @@
 """`vaepipe audit`: a stranger's module and images to a scorecard, and one line for what cannot be."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from torch import nn
 
 import vaepipe
 from vaepipe.models.checkpoint_file import read_checkpoint
+from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.tables import read_table
-from vaepipe.tools import audit_flags, audit_report, leaderboard
+from vaepipe.tools import audit_flags, audit_report, audit_run, leaderboard
 from vaepipe.tools.audit import main
 
 CODE = """
@@ -260,6 +262,40 @@ def test_a_checkpoint_written_on_a_gpu_is_read_on_a_cpu(tmp_path):
             new.writestr(name, content.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0"))
     assert (tmp_path / "gpu.pt").read_bytes().count(b"cuda:0") == 1
     assert read_checkpoint(tmp_path / "gpu.pt", None)["w"].tolist() == [0, 1, 2]
+
+
+def test_the_size_of_an_audit_follows_the_operations_of_the_network(monkeypatch):
+    """Linear maps 64 → 6 → 64: a forward pass has 2·64·6 operations each, and the gradient as many more."""
+
+    class Linear(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(64, 6), nn.Linear(6, 64)
+
+        def posterior(self, x):
+            mean = self.a(x.flatten(1))
+            return (DiagonalNormal(mean, torch.zeros_like(mean)),)
+
+        def decode(self, z):
+            return Gaussian(self.b(z).unflatten(1, (1, 8, 8)), 0.1)
+
+    model, x = Linear().requires_grad_(False), torch.rand(1, 1, 8, 8)
+    whole = audit_run.BUDGETS["quick"]["size"]
+    target, one = 2 * 64 * 6, 4 * 64 * 6  # the target's posterior, then value and gradient
+    before = None
+    for share in (2.0, 1.0, 0.5, 0.2, 0.05, 0.01):
+        monkeypatch.setattr(audit_run, "QUICK", share * whole.evaluations * (one + target))
+        size = audit_run.affordable(model, x, "quick", None, ["latent-mean"])
+        at_least = (size.pairs, size.lambdas, size.steps) == audit_run.FEWEST[:3]
+        assert size.evaluations <= share * whole.evaluations or at_least
+        assert (size == replace(whole, images=size.images)) == (share >= 1)
+        if before is not None:
+            assert size.evaluations <= before.evaluations and size.images <= before.images
+        before = size
+    assert at_least
+    assert audit_run.affordable(model, x, "quick", 3, ["latent-mean"]).pairs == 3
+    full = audit_run.affordable(model, x, "full", None, ["latent-mean"])
+    assert full == audit_run.BUDGETS["full"]["size"]
 
 
 def test_a_leaderboard_takes_audits_whose_files_are_theirs(audited, tmp_path, capsys):

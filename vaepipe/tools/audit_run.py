@@ -92,14 +92,16 @@ distortions that fool: a pair counts by the rows that were solved."""
 ROWS = 64
 QUICK = 2e12
 """Operations that the attacks of `quick` may take, about: a minute on one core at 30 billion per second."""
+FULL = 1e14
+"""Operations that bound the evaluated images of `full`. Assumption."""
 SLACK, START, SEARCH = 1.6, 8, 1200
 """Evaluations of an attack over ``max_iterations`` + `START` of each row, and of a row in `polish`:
 measured."""
 FEWEST = (4, 6, 15, 20)
 """Pairs, λ, evaluations of a row and evaluated images that every audit has."""
 PASSES = 32
-"""Times that all images may pass through encoder and decoder within `QUICK`: a quarter of it for about eight
-passes each."""
+"""Times that all images may pass through encoder and decoder within `QUICK` or `FULL`: about eight passes in
+a quarter of it."""
 
 
 @dataclass(frozen=True)
@@ -150,39 +152,41 @@ def rows_per_batch(rows: int) -> int:
 
 
 def affordable(model: Any, x: Tensor, budget: str, pairs: int | None, losses: list[str]) -> Size:
-    """Return the size of an audit; `quick` is smaller for networks that compute long.
+    """Return the size of an audit, which is smaller for networks that compute long.
 
-    The operations of the network decide, not a clock, so that an audit is the same on every machine. First
-    pairs and λ become fewer, down to `FEWEST`, then the evaluations of a row.
+    The operations of the network decide, not a clock, so that an audit is the same on every machine. Both
+    budgets evaluate fewer images then. `quick` has fewer pairs and λ, down to `FEWEST`, then shorter
+    searches.
 
     Args:
         x: (1, C, H, W).
         pairs: as many as the user asks for; None leaves it to the budget.
         losses: of the attacks.
     """
-    given = BUDGETS[budget]["size"]
-    size = replace(given, pairs=pairs or given.pairs)
-    if budget != "quick":
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.decode(*(q.mean for q in model.posterior(x))).mean  # noqa: B018  computed by the property
+    given, is_quick = BUDGETS[budget]["size"], budget == "quick"
+    images = int((QUICK if is_quick else FULL) / max(1, PASSES * counter.get_total_flops()))
+    images = min(given.images, max(FEWEST[3], images))
+    size = replace(given, pairs=pairs or given.pairs, images=images)
+    if not is_quick:
         return size
     with FlopCounterMode(display=False) as counter:
         for loss in losses:
             objective = Objective(model, x, 1 - x, find_loss(loss), seed=0, draws=1, batch_size=1)
             objective.value_and_grad(x.flatten(1), torch.zeros(1, dtype=torch.long, device=x.device))
     evaluations = QUICK / max(1, counter.get_total_flops())  # of one row by all losses
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.decode(*(q.mean for q in model.posterior(x))).mean  # noqa: B018  computed by the property
-    images = int(QUICK / max(1, PASSES * counter.get_total_flops()))
-    size = replace(size, images=min(size.images, max(FEWEST[3], images)))
     if size.evaluations <= evaluations:
         return size
     size = replace(size, polish=1)
-    share = max(0.0, evaluations - SEARCH) ** 0.5 / (SLACK * size.pairs * size.lambdas * size.steps) ** 0.5
-    smaller = (max(least, int(count * share)) for count, least in zip((size.pairs, size.lambdas), FEWEST))
-    count, lambdas = smaller
+    share = min(1.0, max(0.0, evaluations - SEARCH) / (size.evaluations - SEARCH)) ** 0.5
+    count, lambdas = (
+        max(least, int(number * share)) for number, least in zip((size.pairs, size.lambdas), FEWEST)
+    )
     size = replace(size, pairs=pairs or count, lambdas=lambdas)
     if size.evaluations <= evaluations:
         return size
-    steps = int(evaluations / (SLACK * size.pairs * size.lambdas))
+    steps = int(evaluations / (SLACK * size.pairs * size.lambdas)) - START
     return replace(size, polish=0, steps=min(size.steps, max(FEWEST[2], steps)))
 
 

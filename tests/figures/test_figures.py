@@ -103,6 +103,12 @@ def test_adversarial_loss_is_the_plain_mean_with_its_interval(family, data, tabl
     ):
         rows = pick(tables["attacks"], (family, "vae"), beta=beta)
         assert middle == np.median(rows["objective"])
+        written = {
+            row["quantity"]: row["estimate"]
+            for row in figure.numbers()
+            if row["beta"] == beta and row["family"] == (family if beta > 1 else "vae")
+        }
+        assert written["median of objective"] == middle and written["mean of initial_divergence"] == first
         assert mean == pytest.approx(sum(rows["objective"]) / len(rows))
         assert first == pytest.approx(rows["initial_divergence"].mean())
         _, low, high = clustered_interval(
@@ -563,6 +569,8 @@ def test_models_that_are_not_correct_are_named_on_the_figure_and_in_its_caption(
     plain, marked = make(name, data[name]), make(name, replace(data[name], caveats={"digits": CAVEAT}))
     assert marked.get_supxlabel() == f"{plain.get_supxlabel()}\ndigits, {CAVEAT}".strip()
     assert CAVEAT not in notes(plain)
+    elsewhere = make(name, replace(data[name], caveats={"a data set that the figure does not show": CAVEAT}))
+    assert CAVEAT not in notes(elsewhere)
     (text, shared, parts), marks = plain.caption.paragraphs(), marked.caption.paragraphs()
     assert marks == (text, [*shared, f"digits, {CAVEAT}."], parts)
 

@@ -100,12 +100,16 @@ def _line(
     """Draw a column's means or medians against β as thin lines; return one artist by its label."""
     log = ax.get_yscale() == "log"
     values = {}
+    where = frame.iloc[0][["dataset", "loss"]].to_dict()
     for key, value in frame.groupby(["family", "beta"])[column].agg(statistic).items():
         drawable = np.isfinite(value) and (value > 0 or not log)
         values[key] = value if drawable else np.nan
+        row = {"quantity": f"{statistic} of {column}", "family": key[0], "beta": key[1], "estimate": value}
+        style.page_of(ax).rows.append(where | row)
     for family in varying_with_beta(family for family, _ in values):
         look: dict[str, Any] = {"color": find_family(family).colour, "linewidth": 0.9, "linestyle": linestyle}
-        ax.plot(*curves.line_over_beta(values, family), gid=f"{gid} {family}", **look)
+        betas, points = curves.line_over_beta(values, family)
+        ax.plot(betas, points, marker="_" if len(betas) == 1 else "", gid=f"{gid} {family}", **look)
     if ("vae", 1.0) in values and len(values) == 1:
         ax.plot([1.0], [values["vae", 1.0]], "_", color=find_family("vae").colour, gid=f"{gid} vae")
     return {label: Line2D([], [], linestyle=linestyle, color=style.GREY, linewidth=0.9)}

@@ -176,7 +176,8 @@ def styled(draw: Callable) -> Callable:
             matplotlib.rcParams.update(settings(options.style))
             figure = draw(data, options)
             if isinstance(figure, Page):
-                figure.warn([f"{dataset}, {caveat}" for dataset, caveat in data.caveats.items()])
+                shown = {row["dataset"] for row in figure.rows if "dataset" in row} or set(data.caveats)
+                figure.warn([f"{name}, {caveat}" for name, caveat in data.caveats.items() if name in shown])
             return figure
 
     return wrapped

@@ -1,6 +1,7 @@
 """`vaepipe audit`: a stranger's module and images to a scorecard, and one line for what cannot be."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -119,8 +120,16 @@ def test_everything_is_found_out_and_the_numbers_are_those_of_the_tables(audited
         assert success["fooled"] == fooled and success["low"] <= fooled / lead["pairs"] <= success["high"]
     purifiers = pd.read_csv(audited / "results/tables/purifiers.csv")
     assert list(purifiers["purifier"]) == ["none", "zoo:digits-ae", "any", "all"]
+    assert [row["fooled"] for row in card["purifiers"]] == pytest.approx(list(purifiers["success_25"]))
+    adaptive = f"{100 * purifiers['adaptive_success_25'][1]:.0f} %"
+    assert re.search(rf"latent-kl, zoo:digits-ae: \d+ %, {adaptive}\n", audit_report.text(card))
     page = (audited / "index.html").read_text()
-    assert card["verdict"] in page and "http:" not in page and "https:" not in page
+    assert (
+        "Behind purifiers" in page
+        and card["verdict"] in page
+        and "http:" not in page
+        and "https:" not in page
+    )
 
 
 def test_a_model_that_tells_images_hardly_apart_is_flagged(audited):

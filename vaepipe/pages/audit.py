@@ -42,6 +42,16 @@ def one_line(text: str) -> str:
     return text.replace(" ", "\u00a0").replace("-", "\u2011")
 
 
+def purifier_rows(purifiers: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return loss, purifier, share fooled, share fooled by an attack that knows it, and pairs, as text."""
+    rows = []
+    for row in purifiers:
+        shares = (row["fooled"], row["fooled_adaptively"])
+        texts = ["–" if value is None else f"{100 * value:.0f} %" for value in shares]
+        rows.append([row["loss"], row["purifier"], *texts, str(row["pairs"])])
+    return rows
+
+
 def page(
     scorecard: Mapping[str, Any],
     attacks: pd.DataFrame,
@@ -75,6 +85,7 @@ def page(
         curve=_image(curve(attacks, lead)),
         pictures=_image(pictures(examples)),
         flags=flags,
+        behind=purifier_rows(scorecard["purifiers"]),
         title=find_loss(lead).title,
     )
 

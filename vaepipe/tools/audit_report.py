@@ -89,6 +89,7 @@ def make(
     files = sorted(path for path in (folder / "results").rglob("*") if path.is_file())
     scorecard["files"] = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
     scorecard["losses"] = of_tables(folder, scorecard["files"], losses)
+    scorecard["purifiers"] = _behind_purifiers(tables.get("purifiers"))
     scorecard["verdict"] = verdict(name, scorecard["losses"])
     scorecard |= {"vaepipe": __version__, **{key: value for key, value in record().items() if key == "git"}}
     with atomic(folder / SCORECARD) as temporary:
@@ -141,6 +142,15 @@ def _of_loss(tables: dict[str, pd.DataFrame], loss: str) -> dict[str, Any]:
         "rebuilt": _number(rebuilt),
         "flags": "; ".join(reasons),
     }
+
+
+def _behind_purifiers(table: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return the shares of pairs fooled at h ≤ 0.25 behind each purifier, also by attacks that know it."""
+    if table is None or table.empty:
+        return []
+    columns = {"success_25": "fooled", "adaptive_success_25": "fooled_adaptively"}
+    rows = table.rename(columns=columns)[["loss", "purifier", "pairs", *columns.values()]].to_dict("records")
+    return [{key: _number(v) if isinstance(v, float) else v for key, v in row.items()} for row in rows]
 
 
 def _number(value: float) -> float | None:
@@ -201,6 +211,11 @@ def text(scorecard: Mapping[str, Any]) -> str:
         for flag in flags_of(scorecard)
     ]
     remarks += [f"Note: {note}" for note in scorecard["notes"]]
+    if behind := page.purifier_rows(scorecard["purifiers"]):
+        remarks.insert(0, "Fooled at h ≤ 0.25 behind a purifier, and by an attack that knows it:")
+        remarks[1:1] = [
+            f"  {loss}, {name}: {unaware}, {adaptive}" for loss, name, unaware, adaptive, _ in behind
+        ]
     if scorecard["budget"] == "quick":
         remarks.append("Next: --budget full for numbers to report; vaepipe leaderboard to compare audits.")
     paragraphs = [_wrapped(scorecard["verdict"]), "\n".join(table), _wrapped(MEANING), facts]

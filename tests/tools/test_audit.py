@@ -122,7 +122,7 @@ def test_everything_is_found_out_and_the_numbers_are_those_of_the_tables(audited
     assert list(purifiers["purifier"]) == ["none", "zoo:digits-ae", "any", "all"]
     assert [row["fooled"] for row in card["purifiers"]] == pytest.approx(list(purifiers["success_25"]))
     adaptive = f"{100 * purifiers['adaptive_success_25'][1]:.0f} %"
-    assert re.search(rf"latent-kl, zoo:digits-ae: \d+ %, {adaptive}\n", audit_report.text(card))
+    assert re.search(rf"latent-kl +zoo:digits-ae +\d+ % +{adaptive} +8\n", audit_report.text(card))
     page = (audited / "index.html").read_text()
     assert (
         "Behind purifiers" in page

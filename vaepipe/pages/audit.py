@@ -17,6 +17,8 @@ from vaepipe import pages
 from vaepipe.analysis import robustness, trials
 from vaepipe.attacks.loss import find_loss
 
+BEHIND = ("attack", "purifier", "fooled at h ≤ 0.25", "by one that knows it", "pairs")
+"""Columns of `purifier_rows`."""
 GRID = np.linspace(0, 1, 41)
 
 
@@ -85,7 +87,7 @@ def page(
         curve=_image(curve(attacks, lead)),
         pictures=_image(pictures(examples)),
         flags=flags,
-        behind=purifier_rows(scorecard["purifiers"]),
+        behind={"columns": BEHIND, "rows": purifier_rows(scorecard["purifiers"])},
         title=find_loss(lead).title,
     )
 

@@ -198,8 +198,6 @@ def text(scorecard: Mapping[str, Any]) -> str:
     for loss in scorecard["losses"]:
         cells = [page.share(loss["success"][f"{budget:g}"], loss["pairs"]) for budget in SHOWN]
         rows.append([loss["loss"] + (" †" if loss["flags"] else ""), *cells, page.interval(loss["auddc"])])
-    widths = [max(map(len, column)) + 3 for column in zip(*rows)]
-    table = ["".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows]
     elbo = scorecard["elbo"]
     facts = (
         f"{scorecard['images']} held-out images {scorecard['shape']}, {scorecard['d_z']} latent dimensions"
@@ -211,15 +209,18 @@ def text(scorecard: Mapping[str, Any]) -> str:
         for flag in flags_of(scorecard)
     ]
     remarks += [f"Note: {note}" for note in scorecard["notes"]]
-    if behind := page.purifier_rows(scorecard["purifiers"]):
-        remarks.insert(0, "Fooled at h ≤ 0.25 behind a purifier, and by an attack that knows it:")
-        remarks[1:1] = [
-            f"  {loss}, {name}: {unaware}, {adaptive}" for loss, name, unaware, adaptive, _ in behind
-        ]
     if scorecard["budget"] == "quick":
         remarks.append("Next: --budget full for numbers to report; vaepipe leaderboard to compare audits.")
-    paragraphs = [_wrapped(scorecard["verdict"]), "\n".join(table), _wrapped(MEANING), facts]
+    paragraphs = [_wrapped(scorecard["verdict"]), _table(rows), _wrapped(MEANING), facts]
+    if behind := page.purifier_rows(scorecard["purifiers"]):
+        paragraphs.append(_table([list(page.BEHIND), *behind]))
     return "\n\n".join([*paragraphs, "\n".join(map(_wrapped, remarks))]).rstrip()
+
+
+def _table(rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) + 3 for column in zip(*rows)]
+    lines = ["".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join(lines)
 
 
 def _wrapped(paragraph: str) -> str:

@@ -104,6 +104,25 @@ def test_weights_of_another_autoencoder_are_named(saved, tmp_path):
         build(tmp_path, tensors)
 
 
+def test_weights_with_the_names_of_older_versions_are_the_same_model(saved, tmp_path):
+    """As in autoencoders of Stable Diffusion 1; the line about a pipeline's folder says where its one is."""
+    folder, _ = saved["AutoencoderKL"]
+    tensors = read_checkpoint(folder / "diffusion_pytorch_model.safetensors", None)
+    older = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    renamed = {}
+    for name, tensor in tensors.items():
+        for new, old in older.items():
+            name = name.replace(f".{new}.", f".{old}.")
+        renamed[name] = tensor
+    assert len(renamed.keys() - tensors.keys()) == 16  # weight and bias of 4 maps in encoder and decoder
+    build, x = find_adapter("diffusers").build, seeded((2, 3, 16, 16))
+    (q,), (expected,) = (build(folder, weights).posterior(x) for weights in (renamed, tensors))
+    assert torch.equal(q.mean, expected.mean)
+    (tmp_path / "vae").mkdir()
+    with pytest.raises(DataError, match=f"of this pipeline give diffusers:{tmp_path}/vae"):
+        find_adapter("diffusers").weights(tmp_path)
+
+
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 def test_a_model_that_pythae_trained_and_saved(tmp_path, loss):
     from pythae.models import VAE, VAEConfig

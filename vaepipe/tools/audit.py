@@ -47,6 +47,8 @@ NOTES = {
     "point": "The model is deterministic: its posteriors have no width, so a KL divergence is infinite. It "
     "is attacked by the distance of latents and by the output.",
 }
+LIBRARIES_CALL = ("final_model", "vae")
+"""Folders in which pythae and diffusers put a model; the folder above has its name."""
 COARSE = "Shares of fooled pairs are low estimates then; --budget full takes as many as needed."
 
 
@@ -146,7 +148,8 @@ def _title(model: str) -> str:
     """Return the name of a model in tables: that of the zoo, of its folder, or of its function's file."""
     name, _, rest = model.partition(":")
     place = rest if name == "zoo" or split_entry(model) else model.rpartition(":")[0]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(place).stem).strip("-._") or "model"
+    path = Path(place).parent if Path(place).stem in LIBRARIES_CALL else Path(place)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "model"
 
 
 def _audit(

@@ -38,7 +38,9 @@ def build(path: Path, weights: dict[str, Tensor]) -> Plain:
             f"{path / 'config.json'}: _class_name is {name!r}; expected one of {', '.join(CLASSES)}"
         )
     model = getattr(diffusers, name).from_config(settings)
-    return Plain(load_weights(model, {key: t.float() for key, t in weights.items()}, path), sigma=SIGMA)
+    weights = {name: tensor.float() for name, tensor in weights.items()}
+    model._fix_state_dict_keys_on_load(weights)  # of checkpoints with the names before diffusers 0.16
+    return Plain(load_weights(model, weights, path), sigma=SIGMA)
 
 
 def weights_file(path: Path) -> tuple[Path, None]:
@@ -46,7 +48,8 @@ def weights_file(path: Path) -> tuple[Path, None]:
     for name in FILES:
         if (path / name).is_file():
             return path / name, None
-    raise DataError(f"{path}: has no {FILES[0]}; expected a folder in the hub's layout")
+    hint = f"; of this pipeline give diffusers:{path / 'vae'}" if (path / "vae").is_dir() else ""
+    raise DataError(f"{path}: has no {FILES[0]}; expected a folder in the hub's layout{hint}")
 
 
 ADAPTER = Adapter("diffusers", build, weights_file, range=(-1.0, 1.0))

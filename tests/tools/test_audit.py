@@ -16,7 +16,8 @@ from vaepipe.models.checkpoint_file import read_checkpoint
 from vaepipe.models.distributions import DiagonalNormal, Gaussian
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.tables import read_table
-from vaepipe.tools import audit_flags, audit_report, audit_run, leaderboard
+from vaepipe.storage.weights import write_weights
+from vaepipe.tools import audit_flags, audit_model, audit_report, audit_run, leaderboard
 from vaepipe.tools.audit import main
 
 CODE = """
@@ -305,6 +306,24 @@ def test_the_size_of_an_audit_follows_the_operations_of_the_network(monkeypatch)
     assert audit_run.affordable(model, x, "quick", 3, ["latent-mean"]).pairs == 3
     full = audit_run.affordable(model, x, "full", None, ["latent-mean"])
     assert full == audit_run.BUDGETS["full"]["size"]
+
+
+def test_arrays_keep_their_shape_where_the_model_takes_it(tmp_path, monkeypatch):
+    """A convolutional network takes any shape, so what is tried first decides."""
+
+    class Convolutions(nn.Module):
+        def encode(self, x):
+            return nn.functional.avg_pool2d(x, 2)
+
+        def decode(self, z):
+            return nn.functional.interpolate(z, scale_factor=2.0)
+
+    monkeypatch.chdir(tmp_path)
+    found = audit_model.adopt_object(Convolutions().eval())
+    write_weights(found.weights, {"none": torch.zeros(1)}, {})
+    shapes = [audit_model.fit_shape(found, (3, 160, 192), files).shape for files in (False, True)]
+    assert shapes == [(3, 160, 192), (3, 64, 64)]
+    assert audit_model.fit_shape(found, (1, 40, 30)).shape == (1, 30, 30)
 
 
 def test_a_leaderboard_takes_audits_whose_files_are_theirs(audited, tmp_path, capsys):

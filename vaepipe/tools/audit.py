@@ -148,7 +148,9 @@ def _title(model: str) -> str:
     """Return the name of a model in tables: that of the zoo, of its folder, or of its function's file."""
     name, _, rest = model.partition(":")
     place = rest if name == "zoo" or split_entry(model) else model.rpartition(":")[0]
-    path = Path(place).parent if Path(place).stem in LIBRARIES_CALL else Path(place)
+    path = Path(place)
+    if path.stem in LIBRARIES_CALL and path.parent.name:
+        path = path.parent
     return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "model"
 
 
@@ -165,7 +167,7 @@ def _audit(
 ) -> Report:
     """Find out what is not given, run the stages in the current folder, and write scorecard and page."""
     device = setup_device(torch.get_num_threads())  # OMP_NUM_THREADS bounds them
-    found = audit_model.fit_shape(found, images.shape)
+    found = audit_model.fit_shape(found, images.shape, images.are_files)
     assert found.shape is not None
     images = images.as_model_takes(found.shape)
     progress.say(f"{images.line(found.shape)}; {found.d_z} latent dimensions")

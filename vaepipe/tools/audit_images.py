@@ -39,6 +39,11 @@ class Images:
     shape: tuple[int, int, int]
     name: str
 
+    @property
+    def are_files(self) -> bool:
+        """Whether they are image files, which are cropped and resized."""
+        return self.source["kind"] == "folder"
+
     def as_model_takes(self, shape: tuple[int, ...]) -> Images:
         """Return the images in the shape of the model: files are cropped, resized and get its channels.
 
@@ -46,7 +51,7 @@ class Images:
             DataError: these are not files, or the shape is not square.
         """
         channels, height, width = shape
-        if self.source["kind"] == "folder":
+        if self.are_files:
             if height != width:
                 rule = "image files are made square, give an array instead"
                 raise DataError(f"--shape: {height}×{width}; {rule}")

@@ -95,11 +95,13 @@ def write_no_weights(folder: Path) -> None:
     write_weights(folder / NONE, {"none": torch.zeros(1)}, {})
 
 
-def fit_shape(found: Found, first: tuple[int, int, int]) -> Found:
-    """Return the model with the first shape (C, H, W) of square images that it takes, and its d_z.
+def fit_shape(found: Found, first: tuple[int, int, int], resized: bool = True) -> Found:
+    """Return the model with the first shape (C, H, W) that it takes, and its d_z.
 
     Args:
         first: shape of the first image.
+        resized: whether images are files, which become square and as large as the model needs; others keep
+            their shape, which is tried first.
 
     Raises:
         DataError: it takes none of those tried; what it says of the first one.
@@ -108,7 +110,8 @@ def fit_shape(found: Found, first: tuple[int, int, int]) -> Found:
     if infinite := [name for name, t in tensors.items() if not torch.isfinite(t).all()]:
         raise DataError(f"{found.weights}: {infinite[0]} holds values that are not finite")
     reason: external.DoesNotFit | None = None
-    shapes = [found.shape] if found.shape else list(_shapes(*first))
+    own = [] if resized else [first]
+    shapes = [found.shape] if found.shape else list(dict.fromkeys([*own, *_shapes(*first)]))
     for shape in shapes:
         try:
             built = build(replace(found, shape=shape), tensors)

@@ -618,7 +618,9 @@ def test_a_click_on_the_curve_and_the_address_choose_an_attack(explorer, tables)
 
     explorer.find("#lam").send_keys("\ue011")  # Home
     place = """
-    const plot = document.getElementById('curve'), l = plot._fullLayout, box = plot.getBoundingClientRect();
+    const plot = document.getElementById('curve'), l = plot._fullLayout;
+    plot.scrollIntoView({block: 'center'});
+    const box = plot.getBoundingClientRect();
     const trace = plot.data.find(t => t.name === 'β-TCVAE, β = 4');
     const i = trace.customdata.findIndex(c => c[0] === 2);
     const left = box.left + l.xaxis._offset, top = box.top + l.yaxis._offset;

@@ -232,7 +232,7 @@ async function showPictures() {
   const [image, targetImage] = entry.pairs[pair];
   const notes = { x: `held-out image ${image}`, target: `held-out image ${targetImage}` };
   const most = text(Number(reach.toPrecision(3)));
-  notes.d = `red +${most}, blue −${most}, white 0`;
+  notes.d = `±${most}: red adds`;
   notes.adversarial = `‖d‖₂ = ${text(entry.norm[current][pair])}`;
   notes.adversarial_reconstruction = `A = ${text(entry.adversarial_distance[current][pair])} from xₜ`;
   notes.reconstruction = `${text(entry.original_distance[pair])} from xₜ`;

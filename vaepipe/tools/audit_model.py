@@ -110,7 +110,7 @@ def fit_shape(found: Found, first: tuple[int, int, int], resized: bool = True) -
     if infinite := [name for name, t in tensors.items() if not torch.isfinite(t).all()]:
         raise DataError(f"{found.weights}: {infinite[0]} holds values that are not finite")
     reason: external.DoesNotFit | None = None
-    own = [] if resized else [first]
+    own = [] if resized else [first, *((count, *first[1:]) for count in (3, 1))]
     shapes = [found.shape] if found.shape else list(dict.fromkeys([*own, *_shapes(*first)]))
     for shape in shapes:
         try:

@@ -47,9 +47,7 @@ def read_checkpoint(path: str | Path, key: str | None) -> dict[str, Tensor]:
     places = dict(_places(content))
     if key and len(places) == 1:
         (weights,) = places.values()
-        places[key] = {
-            name[len(key) + 1 :]: part for name, part in weights.items() if name.startswith(f"{key}.")
-        }
+        places[key] = _below(weights, key)
     found = places.get(key or "") or _weights_in(_at(content, key, path), path)
     for wrapper in WRAPPERS:
         if all(name.startswith(wrapper) for name in found):

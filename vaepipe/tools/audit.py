@@ -88,6 +88,7 @@ def audit(
         range: Darkest and brightest value of a pixel that the model takes. None finds it out.
         likelihood: What a plain decoder gives: ``gaussian``, ``bernoulli`` or ``probabilities``. None finds
             it out.
+        purify_with: More purifiers, such as ``jpeg-50``, ``zoo:NAME``, or weights that vaepipe wrote.
         name: Name of the model in tables.
         who: Who makes the audit, for the leaderboard.
         command: The command that makes the audit, for the page.

@@ -97,6 +97,8 @@ FULL = 1e14
 SLACK, START, SEARCH = 1.6, 8, 1200
 """Evaluations of an attack over ``max_iterations`` + `START` of each row, and of a row in `polish`:
 measured."""
+TYPICAL = 60
+"""Evaluations after which most rows have converged, for the time left."""
 FEWEST = (4, 6, 15, 20)
 """Pairs, λ, evaluations of a row and evaluated images that every audit has."""
 PASSES = 32
@@ -212,7 +214,8 @@ def run(plan: Plan, held_out: int, device: torch.device, progress: Progress) -> 
             study.evaluate_spec(cell), data, weights, Path(Job("evaluate", cell.dataset, cell).output), device
         )
     losses = study.losses(cell)
-    progress.expect(len(losses) * plan.size.evaluations)
+    likely = replace(plan.size, steps=min(plan.size.steps, TYPICAL))
+    progress.expect(len(losses) * likely.evaluations)
     for number, loss in enumerate(losses, 1):
         solved, measured = (
             Path(Job(stage, cell.dataset, cell, loss).output) for stage in ("attack", "measure")

@@ -885,11 +885,7 @@ def test_a_link_of_a_figures_numbers_opens_the_explorer_at_an_attack_that_it_has
 def test_a_click_on_a_point_of_a_picture_opens_its_attack(browser, tables, size):
     set_size(browser, *size)
     browser.open(tables.folder / "results/report/index.html")
-<<<<<<< HEAD
     numbers = pd.read_csv(tables.folder / "results/figures/adversarial_loss.csv").dropna(subset="left")
-=======
-    numbers = pd.read_csv(tables.folder / "results/figures/adversarial_loss.csv").dropna(subset=["left"])
->>>>>>> 72765ad (The walk from a point to its row starts at a mean; a test of links takes rows that have a place)
     image = browser.find("img[alt='Adversarial loss']")
     browser.run("for (const i of document.images) i.loading = 'eager'")
     browser.wait("[...document.images].every(i => i.complete)")

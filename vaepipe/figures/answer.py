@@ -68,13 +68,11 @@ def _of_family(
     verdict, text = f"{label(family)} at β = {beta:g} is {word}", f"{label(family)}: {text};"
     mean, no_change = change(both, resamples)
     if no_change != 1:
-        return verdict, f"{text} the loss Δ that the adversary reaches changes by {interval_text(mean)}."
+        return verdict, f"{text} mean Δ changes by {interval_text(mean)}."
     ids = [both["pair"], both["seed"]]
     options: dict[str, Any] = {"against": both["objective_1"], "compare": "ratio", "resamples": resamples}
     median = clustered_interval(both["objective"], ids, "median", **options)
-    text += (
-        f" the loss Δ that the adversary reaches {_factor(mean)} in the mean, {_factor(median)} in the median"
-    )
+    text += f" mean Δ {_factor(mean)}, median Δ {_factor(median)}"
     return verdict, f"{text}{_of_start(family, beta, models)}."
 
 
@@ -90,7 +88,7 @@ def _in_images(raised: pd.DataFrame, base: pd.DataFrame, resamples: int) -> tupl
     else:
         word = "not decided"
     low, high = ("–" if end != end else f"{end:+.3f}" for end in gap[1:])
-    return word, f"AUDDC changes by {gap.estimate:+.3f} [{low}, {high}]"
+    return word, f"AUDDC {gap.estimate:+.3f} [{low}, {high}]"
 
 
 def _of_start(family: str, beta: float, models: pd.DataFrame) -> str:
@@ -103,10 +101,8 @@ def _of_start(family: str, beta: float, models: pd.DataFrame) -> str:
         return ""
     shares = [side["squared_precision"] / side["pair_divergence"] for side in (base, raised)]
     named = " and ".join(f"{100 * share:.0f} %" for share in shares)
-    return (
-        f"; Δ₀, before any attack, {_factor(Interval(ratio, ratio, ratio))}, and the precision of the latent "
-        f"code makes up {named} of it at β = 1 and {beta:g}"
-    )
+    factor = _factor(Interval(ratio, ratio, ratio))
+    return f", Δ₀ {factor}, of which precision makes up {named} at β = 1 and {beta:g}"
 
 
 def _factor(ratio: Interval) -> str:

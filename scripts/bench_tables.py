@@ -27,10 +27,11 @@ import numpy as np
 
 from vaepipe.analysis.robustness import BUDGETS
 from vaepipe.attacks.quantities import ATTACK
-from vaepipe.metrics.latent_metric import latent_quantities
+from vaepipe.metrics.latent_metric import dimension_quantities, latent_quantities
 from vaepipe.metrics.quantities import FIRST_IMAGES, KL_LAYERS, STORED_PER_IMAGE
 from vaepipe.metrics.registry import LATENT_METRICS, TRIAL_METRICS
 from vaepipe.metrics.trial_metric import trial_quantities
+from vaepipe.stages.columns import TABLES
 from vaepipe.storage.atomic import atomic
 from vaepipe.storage.checksums import write_h5_digest
 from vaepipe.storage.h5 import write_h5
@@ -47,11 +48,13 @@ ROOT = Path(__file__).resolve().parent.parent
 LOSSES = ["latent-kl", "latent-w2"]
 IMAGE = (1, 64, 64)
 LATENT = latent_quantities(LATENT_METRICS)
+DIMENSIONS = dimension_quantities(LATENT_METRICS)
 MEANINGS = {
     quantity.name: quantity.description
     for quantity in (
         *STORED_PER_IMAGE,
         *LATENT,
+        *DIMENSIONS,
         *FIRST_IMAGES,
         KL_LAYERS,
         *ATTACK,
@@ -71,6 +74,7 @@ def evaluation(random: Random, options: Evaluate, cell: Cell, points: bool) -> A
     arrays = {quantity.name: random.gamma(4, cell.beta, n) for quantity in STORED_PER_IMAGE}
     arrays["log_likelihood"] *= -1
     arrays |= {quantity.name: np.array([random.random() * cell.d_z, 0.01]) for quantity in LATENT}
+    arrays |= {quantity.name: random.gamma(2, 1, cell.d_z) for quantity in DIMENSIONS}
     arrays |= {name: random.normal(size=(k, cell.d_z)) for name in ("mean", "log_std", "sample")}
     shape = (k, 3) if points else (k, *IMAGE)
     arrays |= {name: random.random(shape) for name in ("x", "reconstruction")}
@@ -102,16 +106,16 @@ def measured(random: Random, rows: Arrays) -> Arrays:
     target, within = 4 + random.random(shape[1]), (len(BUDGETS), shape[1])
     original = target + 8 + random.gamma(4, 1, shape[1])
     ratio = rows["divergence"] / rows["initial_divergence"]
-    similarities = ("input_similarity", "reconstruction_similarity", "target_similarity")
+    columns = {quantity.name for quantity in TABLES["attacks"]}
+    others = [q.name for q in trial_quantities(TRIAL_METRICS) if q.name in columns]
     checks = ("noise_divergence", "transfer_divergence")
-    return {
+    return {name: random.random(shape) for name in others} | {
         "lambdas": rows["lambdas"],
         "adversarial_distance": target + (original - target) * ratio,
         "target_distance": target,
         "original_distance": original,
         "input_distance": original - 2,
         "target_nll": rows["divergence"] + 50,
-        **{name: random.random(shape) for name in similarities},
         **{name: rows["divergence"] * (1 + random.random(shape)) for name in checks},
         "transfer_norm": rows["norm"],
         "budgets": np.array(BUDGETS),
@@ -166,7 +170,9 @@ def make(study: Study) -> None:
         options, random = study.settings[cell.dataset], np.random.default_rng(number)
         if not Path(path := output("evaluate", cell)).exists():
             points = options.kind == "swissroll"
-            save(path, "evaluation", evaluation(random, options.evaluate, cell, points), {"state": "ok"})
+            model = {"family": cell.family, "beta": cell.beta}
+            about = {"state": "ok", "steps": "1000", "model": json.dumps(model)}
+            save(path, "evaluation", evaluation(random, options.evaluate, cell, points), about)
         lambdas, pairs = np.array(options.attack.lambdas), options.attack.pairs
         for loss in study.losses(cell):
             rows = solved(random, lambdas, pairs, cell.beta)
@@ -209,7 +215,7 @@ def command(job: Job, study: Study, cores: int) -> list[str]:
     words = ["plot", job.figure or job.stage, "--spec", study.figure_spec(()).to_json()]
     if job.stage == "headline":
         return [*words, *named(tables, "models", "attacks", "robustness"), *outs]
-    return [*words, *named(tables, "models", "images", "attacks", "ball", "robustness"), *outs]
+    return [*words, *named(tables, "models", "images", "dimensions", "attacks", "ball", "robustness"), *outs]
 
 
 def main() -> None:

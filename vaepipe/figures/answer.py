@@ -88,7 +88,7 @@ def _in_images(raised: pd.DataFrame, base: pd.DataFrame, resamples: int) -> tupl
     else:
         word = "not decided"
     low, high = ("–" if end != end else f"{end:+.3f}" for end in gap[1:])
-    return word, f"AUDDC {gap.estimate:+.3f} [{low}, {high}]"
+    return word, f"AUDDC changes by {gap.estimate:+.3f} [{low}, {high}]"
 
 
 def _of_start(family: str, beta: float, models: pd.DataFrame) -> str:

@@ -95,7 +95,7 @@ def x_ticks(ax: Axes, texts: Mapping[float, str]) -> None:
     shown: dict[float, str] = {}
     free = math.inf
     for (x, text), (place, _) in sorted(zip(texts.items(), ends), reverse=True):
-        half = 0.3 * size(7) * (len(text) + 1) / 72 / inches
+        half = 0.3 * size(7) * (len(text) + 1) / 72 / inches  # a letter is about 0.6 of its size wide
         shown[x] = text if place + half < free else ""
         free = place - half if shown[x] else free
     ax.set_xticks(list(shown)[::-1], list(shown.values())[::-1])

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from vaepipe import pages
 from vaepipe.analysis.families import at_beta_one
 from vaepipe.study.patterns import HANDED_OVER
+from vaepipe.study.progress import first_sentence
 
 MOST = 500
 """Rows of a figure's numbers that are shown."""
@@ -137,13 +138,13 @@ def answer(paragraph: str, picture: Picture | None, table: pd.DataFrame, explore
                 "why": why,
             }
         )
-    lead, dot, evidence = paragraph.partition(". ")
+    lead, evidence = first_sentence(paragraph)
     untestable = [verdict for verdict in verdicts if verdict["kind"] == "untestable"]
     judged = [verdict for verdict in verdicts if verdict["kind"] != "untestable"]
     return Markup(
         pages.render(
             "answer.html",
-            lead=lead + dot.rstrip(),
+            lead=lead and f"{lead}.",
             evidence=evidence,
             item=picture and picture.item(explorer),
             verdicts=judged,

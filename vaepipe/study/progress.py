@@ -58,7 +58,7 @@ def ending(results: Path, absent: Mapping[str, str] = MappingProxyType({})) -> l
         results: the folder of results of a finished study.
         absent: figure → what the study lacks to fill it.
     """
-    first = first_paragraph(results / "headline.txt").split(". ")[0].rstrip(".")
+    first, _ = first_sentence(first_paragraph(results / "headline.txt"))
     found = textwrap.shorten(first, 200, placeholder=" …")
     examples = {figure: re.findall("`(.*?)`", need) or [need] for figure, need in absent.items()}
     lacking = ", ".join(f"{figure} (needs {' and '.join(keys)})" for figure, keys in examples.items())
@@ -76,3 +76,9 @@ def first_paragraph(path: Path) -> str:
     if not path.exists():
         return ""
     return " ".join(path.read_text(encoding="utf-8").strip().split("\n\n")[0].split())
+
+
+def first_sentence(paragraph: str) -> tuple[str, str]:
+    """Return the first sentence, without its full stop, and the others."""
+    first, _, others = paragraph.partition(". ")
+    return first.rstrip("."), others

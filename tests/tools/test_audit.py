@@ -151,6 +151,16 @@ def test_a_model_that_tells_images_hardly_apart_is_flagged(audited):
     assert audit_report.verdict("mine", [infinite]).startswith("mine was not attacked: every row")
 
 
+def test_the_pictures_are_of_pairs_that_count():
+    nan, h = np.nan, np.array([[0.1] * 4, [0.4] * 4, [0.9] * 4])
+    ratio = np.array([[0.9, nan, 0.8, 0.7], [0.5, nan, 0.3, 0.6], [0.1, nan, 0.1, 0.1]])
+    assert audit_report.typical(ratio, h) == {"strongest": (1, 2), "median": (1, 0)}
+    assert audit_report.typical(ratio[:, 1:3], h[:, 1:3]) == {"strongest": (1, 1)}
+    far = np.array([[0.6] * 2, [0.7] * 2, [0.9] * 2])  # no row within half of the way
+    assert audit_report.typical(ratio[:, 1:3], far) == {"strongest": (2, 1)}
+    assert set(audit_report.typical(ratio[:, [1, 1]], h[:, :2])) == {"strongest", "median"}  # none counts
+
+
 def test_a_study_takes_the_files_of_an_audit_in(audited):
     from vaepipe.study.study import Study
 

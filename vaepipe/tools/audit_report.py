@@ -241,22 +241,35 @@ def _examples(scorecard: Mapping[str, Any], folder: Path) -> list[dict[str, Any]
         names = ("reconstruction", "target_reconstruction", "adversarial_reconstruction")
         clean, of_target, fooled = (measure[name][:] for name in names)
     h = norm / distance
-    score = np.where(np.isfinite(ratio), ratio, 9) + np.where(h <= 0.5, 0, 9)  # least within half of the way
-    row = score.argmin(0)
-    pairs = score.min(0).argsort(kind="stable")
-    chosen = {"strongest": pairs[0], "median": pairs[len(pairs) // 2]}
     return [
         {
-            "title": f"{title} attack: h = {h[row[p], p]:.2f}, v = {ratio[row[p], p]:.2f}",
+            "title": f"{title} attack: h = {h[row, p]:.2f}, v = {ratio[row, p]:.2f}",
             "panels": {
                 "image": x[p] / 255,
-                "distortion": np.clip(0.5 + d[row[p], p], 0, 1),
-                "attacked": np.clip(x[p] / 255 + d[row[p], p], 0, 1),
+                "distortion": np.clip(0.5 + d[row, p], 0, 1),
+                "attacked": np.clip(x[p] / 255 + d[row, p], 0, 1),
                 "target": target[p] / 255,
                 "reconstruction": clean[p] / 255,
-                "of attacked": fooled[row[p], p] / 255,
+                "of attacked": fooled[row, p] / 255,
                 "of target": of_target[p] / 255,
             },
         }
-        for title, p in chosen.items()
+        for title, (row, p) in typical(ratio, h).items()
     ]
+
+
+def typical(ratio: np.ndarray, h: np.ndarray) -> dict[str, tuple[int, int]]:
+    """Return (row, pair) of the strongest and of the median attack, by name; one pair has no median.
+
+    A pair stands for its least v within half of the way. Pairs without v are left out, unless all are.
+
+    Args:
+        ratio, h: (L, P), v and the size of the distortion.
+    """
+    score = np.where(np.isfinite(ratio), ratio, 99) + np.where(h <= 0.5, 0, 9)
+    pairs = score.min(0).argsort(kind="stable")
+    pairs = pairs[: np.isfinite(ratio).any(0).sum() or None]
+    chosen = {"strongest": pairs[0], "median": pairs[len(pairs) // 2]}
+    if len(pairs) == 1:
+        del chosen["median"]
+    return {name: (int(score[:, p].argmin()), int(p)) for name, p in chosen.items()}

@@ -29,7 +29,7 @@ ROWS: Quantities = (
     Quantity(
         "converged",
         "whether the row stopped by its own rule and not at its budget: five steps gained little beside "
-        "objective + initial_divergence / 10; at efforts default and thorough the last gained <= 0.3 %",
+        "objective + initial_divergence / 10; at efforts default and thorough the last round gained <= 0.3 %",
         axes="L,P",
     ),
     Quantity("residual", "2-norm of the projected gradient step at the end", axes="L,P"),

@@ -20,7 +20,7 @@ class AttackResult:
         initial_divergence: The loss (L, P) at d = 0.
         iterations: Number (L, P) of evaluations of the network.
         converged: Whether each row (L, P) stopped by its own rule. False means that it stopped at its budget.
-            After rounds of a deeper search it means that the last search gained at most 0.3 %.
+            After rounds of a deeper search it means that the last round gained at most 0.3 %.
         residual: 2-norm (L, P) of the projected gradient step at the end.
     """
 

@@ -168,9 +168,9 @@ class Attack(Section):
     25, factr = 10), one row after the other, with its own bounds and stopping rules. It is about a hundred
     times slower."""
     effort: Effort = Field(default="default", json_schema_extra=of_data_set)
-    """How long to search for stronger attacks after each λ is solved: `fast` not at all, `default` one more
-    round, `thorough` up to four longer rounds. See docs/attacks.md for what each costs, and
-    docs/attacks-measured.md for what each finds."""
+    """How long to search for stronger attacks after each λ is solved: `fast` not at all, `default` up to
+    three rounds, `thorough` up to ten. See docs/attacks.md for what each costs, and docs/attacks-measured.md
+    for what each finds."""
     precision: Precision = "float32"
     """Precision of the images, the network and the solver in attacks."""
     max_iterations: Count = 500

@@ -31,7 +31,7 @@ slurm: .venv/installed  ## the study on a Slurm cluster, from its login node
 	$(BIN)/snakemake --profile profiles/slurm --logger vaepipe $(STUDY)
 
 test: .venv/installed  ## the tests; TESTS='-m "not slow"' runs those that are quick, TESTS=tests/attacks a room
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 lint: .venv/installed types  ## style, types and the arrows between rooms
 	$(BIN)/ruff check .

@@ -6,13 +6,18 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import aftermath
+import forked
+import hypothesis
 import pytest
 import torch
 from filelock import FileLock
@@ -39,19 +44,25 @@ HANGS = 1800
 """Seconds after which a test gives up on what it waits for: many times what a loaded machine needs."""
 
 
-LONGEST = ["test_slurm", "test_workflow", "test_late_files", "test_faults", "test_external", "test_pages",
-           "test_check_gpu", "test_growth", "test_environment"]  # fmt: skip
-SLOW = {"finished", "study", "changed", "slurm", "browser"}
-"""Fixtures that start a whole study, a cluster or a browser."""
+SLOW = {"finished", "study", "changed", "slurm", "browser", "site"}
+"""Fixtures that start a whole study, a cluster or a browser, or build the site."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` chooses
 def pytest_collection_modifyitems(items):
-    """The files that take longest begin first, so that the processes that share them end together."""
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    """The files that take longest begin first, so that the processes that share the tests end together."""
     for item in items:
         if SLOW & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
+    tests = Counter(item.path for item in items)
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: ("slurm" not in item.fixturenames, -slow[item.path] / tests[item.path]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One process more than cores, as the tests of Slurm mostly wait; at most 8, of about 1 GB each."""
+    return min(len(os.sched_getaffinity(0)), 7) + 1
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -62,6 +73,12 @@ def pytest_xdist_setupnodes():
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("PYTHONHASHSEED", None)  # what tests start has seeds of its own, as it has for users
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes share the cores, and so does what they start
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 RAN: set[Path] = set()
 """Folders in which the test that runs has started Snakemake."""
@@ -126,6 +143,22 @@ def without_locks(monkeypatch):
     monkeypatch.setattr(fcntl, "flock", flock)
 
 
+@pytest.fixture
+def forked_scipy(tmp_path, monkeypatch):
+    """Files of MATLAB are read in forks of this process, which has imported scipy."""
+    from vaepipe.datasets.sources import array_formats
+
+    def run(command, **_):
+        def work():
+            _, _, code, *sys.argv[1:] = command
+            exec(code, {})
+
+        code, said = forked.end(forked.start(work, tmp_path / "said")), (tmp_path / "said").read_text()
+        return subprocess.CompletedProcess(command, code, said, said)
+
+    monkeypatch.setattr(array_formats, "subprocess", SimpleNamespace(run=run))
+
+
 def make_images(count, shape=(1, 8, 8), seed=1):
     """Random images with a third of the pixels at each bound."""
     random = torch.Generator().manual_seed(seed)
@@ -172,18 +205,22 @@ def environment(given=os.environ) -> dict[str, str]:
     return {**given, "CUDA_VISIBLE_DEVICES": ""}
 
 
+def place(folder, arguments) -> Path:
+    """Where the study lies that Snakemake runs."""
+    return Path(arguments[arguments.index("--directory") + 1] if "--directory" in arguments else folder)
+
+
 def start_snakemake(folder, *arguments, env=os.environ, program=SNAKEMAKE, **options):
-    RAN.add(Path(arguments[arguments.index("--directory") + 1] if "--directory" in arguments else folder))
+    RAN.add(place(folder, arguments))
     return subprocess.Popen(
         [*program, *map(str, arguments)], cwd=folder, env=environment(env), text=True, **options
     )
 
 
 def snakemake(folder, *arguments):
-    """The finished process."""
-    running = start_snakemake(folder, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = running.communicate(timeout=HANGS)
-    return subprocess.CompletedProcess(running.args, running.returncode, out, err)
+    """The finished process; what Snakemake imports is there already."""
+    RAN.add(place(folder, arguments))
+    return forked.snakemake(folder, [*map(str, arguments)], environment(), HANGS)
 
 
 def until(condition, running=None) -> None:
@@ -205,9 +242,11 @@ def finished(tmp_path_factory):
         if not said.exists():
             shutil.rmtree(shared / "run", ignore_errors=True)  # of a test process that failed here
             copy_repository(folder)
-            done = snakemake(folder, "--cores", 2, "--configfile", SMOKE, "--logger", "vaepipe")
-            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-            said.write_text(done.stderr, encoding="utf-8")
+            arguments = ("--cores", 2, "--configfile", SMOKE, "--logger", "vaepipe")
+            running = start_snakemake(folder, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            out, err = running.communicate(timeout=HANGS)
+            assert running.returncode == 0, out[-3000:] + err[-6000:]
+            said.write_text(err, encoding="utf-8")
     return folder
 
 

@@ -112,6 +112,7 @@ def scipy_reference(model, x, target, lambda_):
     return fmin_l_bfgs_b(value_and_grad, start, bounds=list(zip(-flat, 1 - flat)), m=25, factr=10)[1]
 
 
+@pytest.mark.slow
 def test_reaches_what_scipy_reaches():
     x, target, lambdas = make_images(3), make_images(3, seed=2), LAMBDAS[2::2]
     result = run_attack(make_encoder(), x, target, lambdas)
@@ -127,6 +128,7 @@ def test_reaches_what_scipy_reaches():
     assert (objective <= 1.3 * reference + 1e-3 * initial).all()
 
 
+@pytest.mark.slow
 def test_the_row_s_fields_belong_together():
     model, x, target = make_encoder(), make_images(5), make_images(5, seed=2)
     r = run_attack(model, x, target, LAMBDAS)
@@ -313,6 +315,7 @@ def test_few_rows_are_evaluated_in_small_batches_only_where_these_round_as_whole
     assert torch.equal(problem.solve(LAMBDAS[:3]).d, whole.d) and min(seen) == 16
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_goes_on(capsys):
     model, seen = make_encoder(), []
 
@@ -356,6 +359,7 @@ def test_a_pair_without_finite_objective_is_stored_as_not_converged_and_the_othe
     )
 
 
+@pytest.mark.slow
 def test_float64_reaches_what_float32_does_and_the_papers_solver_is_there():
     model, x, target = make_encoder(), make_images(2), make_images(2, seed=2)
     lambdas = torch.tensor([1e-3, 0.3])

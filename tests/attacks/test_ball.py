@@ -84,6 +84,7 @@ def test_constraints_hold_and_fields_belong_together(norm, loss):
         torch.testing.assert_close(found.divergence, value, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_does_as_well_at_its_size_as_the_attack_with_a_penalty():
     # a penalised optimum d solves the problem in the ball of radius ‖d‖ too
     model, x, target = make_encoder(), make_images(4), make_images(4, seed=2)
@@ -131,6 +132,7 @@ def test_before_the_walk_more_starts_are_never_worse_and_the_first_stay_the_same
     assert not torch.equal(other.divergence, many)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "shape"), [("l2", (1, 8, 8)), ("linf", (1, 13, 9)), ("l2", (1, 13, 9))])
 def test_a_pair_is_the_same_bit_for_bit_alone_and_in_any_company(norm, shape):
     model, x, target = make_encoder(shape), make_images(6, shape), make_images(6, shape, seed=2)

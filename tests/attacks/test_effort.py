@@ -14,6 +14,7 @@ from vaepipe.attacks.rounds import EFFORTS
 from vaepipe.attacks.solvers import lbfgs, momentum
 from vaepipe.models.distributions import DiagonalNormal
 
+pytestmark = pytest.mark.slow
 LAMBDAS = torch.tensor([2.0**k for k in range(-12, 9, 4)])
 SHORT = {"max_iterations": 20, "batch_size": 16}
 

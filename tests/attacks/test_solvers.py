@@ -63,6 +63,7 @@ def test_a_penalised_quadratic_has_a_closed_form(method, from_goal):
     assert solution.converged.all() and solution.iterations.dtype == torch.int32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [16, 23])
 def test_a_row_is_independent_of_the_others_of_their_number_and_of_the_sizes(n):
     random = torch.Generator().manual_seed(1)

@@ -383,6 +383,7 @@ def command(tmp_path_factory):
     return ["--spec", spec, *files, "--arrays", path], folder
 
 
+@pytest.mark.slow
 def test_stage_writes_three_tables_that_agree(command):
     arguments, folder = command
     outs = [folder / f"claims.{end}" for end in ("csv", "md", "txt")]
@@ -405,6 +406,7 @@ def test_stage_writes_three_tables_that_agree(command):
     assert max(map(len, text.splitlines())) <= 140
 
 
+@pytest.mark.slow
 def test_stage_says_what_is_wrong_in_a_line(command):
     arguments, folder = command
     (folder / "bad.parquet").write_bytes(b"damaged")

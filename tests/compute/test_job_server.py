@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import HANGS
 
 from vaepipe.compute import hand_over
 
@@ -91,7 +92,7 @@ def test_a_job_says_and_ends_as_without_a_server(workflow, tmp_path, how):
     for address in ("", workflow[1]):
         running = job(tmp_path, address, how, "two words", "é", umask=0o27)
         said = facts(running)
-        out, err = running.communicate("given", timeout=60)
+        out, err = running.communicate("given", timeout=HANGS)
         assert (said.pop("pid") == running.pid) == (not address)
         assert (said.pop("parent") == os.getpid()) == (not address)
         ends.append((said, out, err.splitlines()[0], err.splitlines()[-1], running.returncode))
@@ -105,14 +106,14 @@ def test_a_signal_to_the_job_reaches_the_work(workflow, tmp_path, number, code):
     pid = facts(running)["pid"]
     assert running.stdout.readline() == "ready\n" and pid != running.pid
     running.send_signal(number)
-    assert running.wait(60) == code
+    assert running.wait(HANGS) == code
     assert running.stdout.read() == ""  # it ends when the last process that holds it has ended, the fork too
 
 
 def test_a_signal_that_the_work_does_not_catch_ends_the_job_by_that_signal(workflow, tmp_path):
     running = job(tmp_path, workflow[1], "wait")
     os.kill(facts(running)["pid"], signal.SIGTERM)
-    assert running.wait(60) == -signal.SIGTERM
+    assert running.wait(HANGS) == -signal.SIGTERM
 
 
 def test_a_killed_server_takes_the_work_with_it(workflow, tmp_path):
@@ -120,7 +121,7 @@ def test_a_killed_server_takes_the_work_with_it(workflow, tmp_path):
     server = facts(running)["parent"]
     assert running.stdout.readline() == "ready\n"
     os.kill(server, signal.SIGKILL)
-    assert running.wait(60) == -signal.SIGKILL
+    assert running.wait(HANGS) == -signal.SIGKILL
     assert running.stdout.read() == ""
 
 
@@ -131,19 +132,19 @@ def test_after_the_workflow_is_killed_a_job_goes_on_and_the_server_ends_with_it(
     assert running.stdout.readline() == "ready\n"
     end = os.pidfd_open(server)
     holder.kill()
-    holder.wait(60)
+    holder.wait(HANGS)
     assert running.poll() is None
     running.terminate()
-    assert running.wait(60) == 7
-    assert select.select([end], [], [], 60)[0]
+    assert running.wait(HANGS) == 7
+    assert select.select([end], [], [], HANGS)[0]
     os.close(end)
     alone = job(tmp_path, address, "3")  # nobody is there: the job does its work itself
-    assert facts(alone)["pid"] == alone.pid and alone.wait(60) == 3
+    assert facts(alone)["pid"] == alone.pid and alone.wait(HANGS) == 3
 
 
 def test_a_job_of_several_threads_does_its_work_itself(workflow, tmp_path):
     running = job(tmp_path, workflow[1], "3", threads="2")
-    assert facts(running)["pid"] == running.pid and running.wait(60) == 3
+    assert facts(running)["pid"] == running.pid and running.wait(HANGS) == 3
 
 
 def test_jobs_run_side_by_side(workflow, tmp_path):
@@ -152,12 +153,13 @@ def test_jobs_run_side_by_side(workflow, tmp_path):
     for one in running:
         assert one.stdout.readline() == "ready\n"
         one.terminate()
-    assert [one.wait(60) for one in running] == [7] * 4
+    assert [one.wait(HANGS) for one in running] == [7] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workflow", [("vaepipe.stages", "vaepipe.figures")], indirect=True)
 def test_the_server_has_loaded_packages_and_the_digests_of_their_code_and_has_no_threads(workflow, tmp_path):
     running = job(tmp_path, workflow[1], "loaded")
     assert facts(running)["pid"] != running.pid  # with threads it would not serve
-    out, _ = running.communicate(timeout=60)
+    out, _ = running.communicate(timeout=HANGS)
     assert "vaepipe.figures.swissroll" in out and out.endswith("True\n")

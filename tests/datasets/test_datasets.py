@@ -537,6 +537,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, timeout=HANGS)
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path):
     done = run("--spec", '{"dataset": "digits", "path": null}', "--out", "digits.h5", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("1797 of 1797 rows, ")

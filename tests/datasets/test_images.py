@@ -315,6 +315,7 @@ def test_celeba_without_a_part_says_which_files_it_wants(tmp_path):
         DATASETS["celeba"].load("celeba", write_files(tmp_path / "d", files), tmp_path)
 
 
+@pytest.mark.slow
 def test_svhn(tmp_path):
     arrays = {}
     for split, n in (("train", 12), ("test", 7)):
@@ -435,6 +436,7 @@ def whole(parts: dict) -> dict[bytes, int | None]:
     }
 
 
+@pytest.mark.usefixtures("forked_scipy")
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".mat"])
 @pytest.mark.parametrize("axes", ["NCHW", "NHWC", "HWCN"])
 def test_arrays_of_all_layouts(tmp_path, monkeypatch, suffix, axes):

@@ -228,6 +228,7 @@ TYPES = {
 }
 
 
+@pytest.mark.usefixtures("forked_scipy")
 @pytest.mark.parametrize("file", WRITERS)
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("axes", ["NHW", "NWH", "HWN"])
@@ -239,6 +240,7 @@ def test_containers_and_types(tmp_path, file, kind, axes):
     assert images_of(parts) == {image.tobytes() for image in expected}
 
 
+@pytest.mark.usefixtures("forked_scipy")
 @pytest.mark.parametrize("axes", ["NCHW", "NHWC", "HWCN", "NCWH", "NWHC", "WHCN", "CHWN", "CWHN"])
 def test_the_versions_of_matlab_agree(tmp_path, axes):
     x = np.einsum("NHWC->" + axes, RNG.integers(0, 256, (12, 5, 7, 3), np.uint8))
@@ -251,6 +253,7 @@ def test_the_versions_of_matlab_agree(tmp_path, axes):
     )
 
 
+@pytest.mark.usefixtures("forked_scipy")
 def test_three_axes_of_matlab_are_not_guessed(tmp_path):
     for shape, axes in (((9, 9, 12), "HWN"), ((12, 9, 9), "NHW"), ((9, 8, 12), None)):
         x = RNG.integers(0, 256, shape, np.uint8)

@@ -101,6 +101,7 @@ def test_python_that_a_page_prints_runs_in_the_folder_of_a_study(page, finished,
             assert float(first) == pytest.approx(float(second), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh") or inline_commands(page)])
 def test_commands_that_a_page_prints_name_options_and_files_that_exist(page, folder, monkeypatch):
     written = [yaml.safe_dump(overlay) for overlay in overlays(page)] if page not in WITH_TEST else []

@@ -31,6 +31,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_has_every_page_and_loads_nothing_from_outside(site):
     pages = {path.name: path.read_text(encoding="utf-8") for path in site.glob("*.html")}
     sources = {path.name for path in (ROOT / "docs").glob("*.md")}

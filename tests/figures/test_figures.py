@@ -482,6 +482,7 @@ def arguments(tables, attack_files, roll_files, model_files, tmp_path):
 STARTS = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml", ".csv": b"", ".md": b"**", ".txt": b""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_same_input_same_bytes(name, arguments):
     argv, outs = arguments(name)

@@ -16,6 +16,7 @@ from vaepipe.figures.registry import FIGURES
 from vaepipe.models.family import find_family
 
 pytest_plugins = ["synthetic"]
+pytestmark = pytest.mark.slow
 
 PICTURES = [name for name, entry in FIGURES.items() if ".png" in entry.suffixes]
 OF_TABLES = {"adversarial_loss", "relative_loss", "target_nll", "distortion", "success", "ball", "frontier"}
@@ -57,10 +58,15 @@ def shown_texts(page):
                 yield text, box
 
 
+@pytest.fixture(scope="module")
+def several():
+    """The tables of several attacks."""
+    return make_tables(("latent-kl", "output", "latent-w2"))
+
+
 @pytest.fixture(scope="module", params=LOOKS, ids=str)
-def page(request, data):
+def page(request, data, several):
     name, (look, width) = request.param
-    several = make_tables(("latent-kl", "output", "latent-w2"))
     page = laid_out(name, several if name in OF_TABLES else data[name], look, width)
     with matplotlib.rc_context(style.settings(look)):  # the number of ticks follows the size of text
         page.name, page.texts_shown = name, list(shown_texts(page))

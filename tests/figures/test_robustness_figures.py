@@ -163,6 +163,7 @@ MARKED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MARKED)
 def test_attacks_that_their_checks_flag_have_a_dagger_where_they_are_drawn_and_a_footnote(data, name):
     family = "seatbelt" if name == "part2" else "beta-vae"
@@ -376,6 +377,7 @@ def spoiled(data, what):
             return {k: f.iloc[:0] for k, f in parts.items()}, ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what", ["one seed", "one pair", "one beta", "one cell", "missing cells", "NaN", "nothing"]
 )

@@ -316,6 +316,7 @@ def test_doubling_is_pytorch_s_transposed_convolution(memory_format, channels, s
     )
 
 
+@pytest.mark.slow
 def test_four_layers_train_without_a_break(digits):
     model = Model(network="mlp", hidden=(128, 128), likelihood="gaussian", sigma_x=0.1, layers=4)
     training = TrainOptions(

@@ -119,6 +119,7 @@ def test_the_tables_of_a_study_with_balls_alone_and_its_pairs(folder, digits, mo
     assert np.array_equal(tables["pairs"][["image", "target"]], draw_pairs(read_split(digits, "test"), 3, 0))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_attacked_is_one_line_from_outside(folder, digits, tmp_path):
     spec = SPEC.model_copy(update={"loss": "max-damage", "restarts": 0})
     arguments = ["--spec", spec.to_json(), "--data", digits, "--model", folder / WEIGHTS]

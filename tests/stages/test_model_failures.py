@@ -72,6 +72,7 @@ def stages(tmp_path_factory, digits):
     return runs, (spec, digits, model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("stage", ["evaluate", "attack", "ball", "measure"])
 def test_whenever_a_model_fails_in_a_stage_one_line_names_it_and_nothing_is_written(
@@ -95,6 +96,7 @@ def test_whenever_a_model_fails_in_a_stage_one_line_names_it_and_nothing_is_writ
     assert [path.name for path in tmp_path.iterdir()] == ["whole.h5"]
 
 
+@pytest.mark.slow
 def test_from_outside_it_is_one_line_without_a_traceback(stages, tmp_path):
     spec, data, model = stages[1]
     shutil.copy2(ROOT / "tests/outside_models.py", tmp_path)

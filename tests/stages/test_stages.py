@@ -134,6 +134,7 @@ def test_what_is_measured_of_the_aggregate_posterior(folder, digits):
     np.testing.assert_allclose(found["reconstruction_error"][:7], error, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "layers"), [("ae", {}), ("seatbelt", {"layers": 2})])
 def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkeypatch, family, layers):
     cell = Cell("digits", family, 0.0 if family == "ae" else 4.0, 3, 0)
@@ -288,6 +289,7 @@ def test_a_study_without_attacks_has_an_empty_table(folder, monkeypatch):
     assert len(attacks) == 0 and list(attacks.columns) == names(TABLES["attacks"])
 
 
+@pytest.mark.slow
 def test_a_damaged_or_missing_file_is_named_in_one_line(folder, digits, tmp_path):
     half = tmp_path / "half model.safetensors"
     half.write_bytes((folder / WEIGHTS).read_bytes()[:300])

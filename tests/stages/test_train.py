@@ -1,16 +1,19 @@
 """Training: interruptions that leave no trace, divergence that is said, seeds that decide."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import HANGS, run_stage, vary
+from forked import end, start
 
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.compute import precision
@@ -50,47 +53,43 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(spec, digit
     assert not torch.equal(other["encoder.1.0.weight"], whole[0]["encoder.1.0.weight"])
 
 
-KILLED = """
-STOPS = {"stopped": 15, "interrupted": 2}
-import json, os, signal, sys
-from pathlib import Path
-import torch
-from vaepipe.stages import train
-from vaepipe.study.specs import ModelSpec
-epoch, moment, spec = int(sys.argv[1]), sys.argv[2], ModelSpec.from_json(sys.argv[3])
-data, folder = map(Path, sys.argv[4:])
-torch.set_num_threads(1)
-inner, save = train.Trainer.epoch, train.write_weights
-def die():
-    os.kill(os.getpid(), signal.SIGKILL if moment not in STOPS else STOPS[moment])
-def dies_in_epoch(self):
-    if len(self.history) == epoch and moment != "while saving":
-        self.model.state_dict()["decoder.0.0.bias"].fill_(7)  # a step of this epoch was already taken
-        die()
-    return inner(self)
-def dies_in_save(path, *rest):
-    saving = ".resume" in str(path) and moment == "while saving"
-    if saving and len(json.loads(rest[1]["history"])) == epoch + 1:
-        Path(str(path) + ".partial").write_bytes(b"half")
-        die()
-    return save(path, *rest)
-train.Trainer.epoch, train.write_weights = dies_in_epoch, dies_in_save
-train.train(spec, data, folder / "model.safetensors", folder / "history.csv", 0.0, torch.device("cpu"))
-"""
+SIGNALS = {"stopped": signal.SIGTERM, "interrupted": signal.SIGINT}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", ["killed", "while saving", "stopped", "interrupted"])
+@pytest.mark.parametrize("moment", ["killed", "while saving", *SIGNALS])
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_a_training_that_was_killed_ends_with_the_same_bits(spec, digits, tmp_path, whole, moment, epoch):
+def test_a_training_that_was_killed_ends_with_the_same_bits(
+    spec, digits, tmp_path, whole, moment, epoch, monkeypatch
+):
     folder = tmp_path / "killed"
     folder.mkdir()
-    command = [sys.executable, "-c", KILLED, str(epoch), moment, spec.to_json(), digits, folder]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if moment in ("stopped", "interrupted"):
-        assert done.returncode == 1 and f"the checkpoint after epoch {epoch} is kept" in done.stderr
+    inner = Trainer.epoch
+
+    def die():
+        os.kill(os.getpid(), SIGNALS.get(moment, signal.SIGKILL))
+
+    def dies_in_epoch(self):
+        if len(self.history) == epoch and moment != "while saving":
+            self.model.state_dict()["decoder.0.0.bias"].fill_(7)  # a step of this epoch was already taken
+            die()
+        return inner(self)
+
+    def dies_in_save(path, *rest):
+        saving = ".resume" in str(path) and moment == "while saving"
+        if saving and len(json.loads(rest[1]["history"])) == epoch + 1:
+            Path(f"{path}.partial").write_bytes(b"half")
+            die()
+        return write_weights(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "epoch", dies_in_epoch)
+        patch.setattr("vaepipe.stages.train.write_weights", dies_in_save)
+        child = start(lambda: run(spec, digits, folder), tmp_path / "said")
+    code, said = end(child), (tmp_path / "said").read_text()
+    if moment in SIGNALS:
+        assert code == 1 and f"the checkpoint after epoch {epoch} is kept" in said
     else:
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert code == -signal.SIGKILL, said
     assert not (folder / "model.safetensors").exists()
     assert_equal(run(spec, digits, folder), whole)
 
@@ -122,6 +121,7 @@ def test_a_checkpoint_of_another_spec_is_not_taken(spec, digits, tmp_path, whole
     assert_equal(run(spec, digits, folder), whole)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(spec, digits, tmp_path):
     arguments = ["--data", digits, "--out", tmp_path / "m.safetensors", "--history", tmp_path / "h.csv"]
     broken = vary(spec, train={"learning_rate": 1e18, "schedule": "constant"})
@@ -208,6 +208,7 @@ def test_a_gpu_trains_resumes_and_measures_as_the_cpu_does(spec, digits, tmp_pat
     torch.testing.assert_close(found.objective.cpu(), expected.objective, rtol=0.02, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_progress_is_a_line_per_epoch_with_loss_and_time_left(spec, digits, tmp_path):
     arguments = ["--data", digits, "--out", tmp_path / "m.safetensors", "--history", tmp_path / "h.csv"]
     done = run_stage("train", "--spec", spec.to_json(), *arguments)
@@ -313,6 +314,7 @@ def test_clipping_bounds_the_gradient_that_adam_sees(spec, digits):
     assert max(norms) <= 1e-3 * 1.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["ae", "seatbelt"])
 def test_the_other_families_train_and_resume_too(spec, digits, tmp_path, family):
     layers = {"layers": 2} if family == "seatbelt" else {}

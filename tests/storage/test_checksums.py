@@ -99,6 +99,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["a bit flips", "512 bytes are lost"])
 @pytest.mark.parametrize("name", KINDS)
 def test_damage_anywhere_is_named_or_changes_nothing_that_is_read(tmp_path, name, damage):

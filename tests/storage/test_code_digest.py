@@ -61,6 +61,7 @@ def graph():
     return graph
 
 
+@pytest.mark.slow
 def test_an_edit_of_a_module_changes_the_digests_of_exactly_the_stages_that_import_it(package, graph):
     folder, digests = package
     before = digests()
@@ -157,6 +158,7 @@ def reword(source):
     return f'"""Reworded."""\n# a comment\n{future}import logging\n' + ast.unparse(tree)
 
 
+@pytest.mark.slow
 def test_rewording_the_whole_package_changes_no_digest(package):
     folder, digests = package
     before = digests()

@@ -7,7 +7,6 @@ import ctypes
 import os
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import pandas as pd
 import pytest
 import torch
 from conftest import vary
+from forked import end, start
 
 from vaepipe.stages import attack, evaluate, prepare, train
-from vaepipe.storage.errors import run_stage
 from vaepipe.storage.h5 import open_h5
 from vaepipe.storage.tables import write_table
 from vaepipe.study.specs import PrepareSpec
@@ -37,28 +36,6 @@ STUDY = Study(CONFIG)
 CELL = STUDY.cells[0]
 SPEC = STUDY.model_spec(CELL)
 ATTACK = STUDY.attack_spec(CELL, "latent-kl")
-
-
-def start(work, said: Path) -> int:
-    """Process id of a child that does the work as a stage does; what it says goes to a file."""
-    if (child := os.fork()) != 0:
-        return child
-    code = 70
-    try:
-        sys.stdout = sys.stderr = open(said, "w", buffering=1)  # noqa: SIM115  until the process ends
-        run_stage(work)
-        code = 0
-    except SystemExit as stop:
-        print(stop.code, file=sys.stderr)
-        code = 1 if isinstance(stop.code, str) else int(stop.code or 0)
-    except BaseException as error:
-        print(f"Traceback {error!r}", file=sys.stderr)
-    finally:
-        os._exit(code)
-
-
-def end(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def killed_until_done(work, kills: int, seconds: float, said: Path, draw: random.Random) -> None:

@@ -104,6 +104,7 @@ def audited(mine):
     return mine / "audit"
 
 
+@pytest.mark.slow
 def test_everything_is_found_out_and_the_numbers_are_those_of_the_tables(audited):
     card = json.loads((audited / "scorecard.json").read_text())
     assert card["shape"] == [1, 8, 8] and card["d_z"] == 6 and card["range"] == [-1, 1]
@@ -168,6 +169,7 @@ def test_a_study_takes_the_files_of_an_audit_in(audited):
     assert len(study.cells) == 1 and study.cells[0].family == "net"
 
 
+@pytest.mark.slow
 def test_in_python_any_module_is_audited_and_deterministic_ones_too(tmp_path, capsys):
     class Autoencoder(nn.Module):
         def encode(self, x):

@@ -4,6 +4,7 @@ import json
 import re
 
 import h5py
+import pytest
 import yaml
 from conftest import run_stage
 
@@ -113,6 +114,7 @@ def test_files_of_the_users_are_as_large_as_they_are_which_the_registry_does_not
     assert plan.size(study, job) == plan.Size()
 
 
+@pytest.mark.slow
 def test_from_outside_it_starts_nothing_and_says_mistakes_in_one_line(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(

@@ -267,6 +267,7 @@ def checked(tmp_path_factory, digits):
     return folder, weights, attacked, measured
 
 
+@pytest.mark.slow
 def test_the_checks_of_a_trained_model_are_consistent_with_its_attacks(checked, digits, tmp_path):
     _, weights, attacked, measured = checked
     with open_h5(measured, "measure") as file:

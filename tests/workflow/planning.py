@@ -1,19 +1,16 @@
 """What Snakemake plans to do, for the tests of the workflow."""
 
 import re
-import tempfile
 
-import forked
 import yaml
-from conftest import environment
+from conftest import snakemake
 
 
 def planned(folder, *arguments) -> dict[str, int]:
     """Return the number of jobs of each rule of a dry run."""
-    with tempfile.NamedTemporaryFile("r") as file:
-        code = forked.snakemake(folder, ["-n", "-q", "rules", *map(str, arguments)], environment(), file.name)
-        output = file.read()
-    assert code == 0, output
+    done = snakemake(folder, "-n", "-q", "rules", *arguments)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
     table = output.split("Job stats:", 1)
     if len(table) == 1:
         assert "Nothing to be done" in output

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import HANGS, ROOT, SMOKE, copy_repository, environment, snakemake
+from conftest import HANGS, ROOT, SMOKE, copy_repository, environment, snakemake, start_snakemake
 from PIL import Image
 from planning import overlay, planned
 
@@ -99,10 +99,12 @@ def test_a_repository_whose_path_has_other_odd_letters_is_planned_on_any_termina
     tmp_path, monkeypatch, name
 ):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    done = snakemake(
-        copy_repository(tmp_path / name), "-n", "--configfile", SMOKE, "--", "results/data/digits.h5"
+    command = ("-n", "--configfile", SMOKE, "--", "results/data/digits.h5")
+    running = start_snakemake(
+        copy_repository(tmp_path / name), *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    assert done.returncode == 0, done.stderr
+    said = running.communicate(timeout=HANGS)[0]
+    assert running.returncode == 0, said
 
 
 def test_equal_files_are_not_prepared_again_whatever_their_folder_dates_and_companions_are(tmp_path):

@@ -53,6 +53,7 @@ def small(tmp_path):
     return SimpleNamespace(run=run, folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_named_with_the_end_of_its_log_and_the_others_go_on(small):
     done = small.run("false")
     lines = done.stderr.splitlines()
@@ -72,6 +73,7 @@ def test_a_failed_job_is_named_with_the_end_of_its_log_and_the_others_go_on(smal
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_jobs_without_calling_them_failed_and_the_same_command_goes_on(small):
     """The signal goes to all processes of the group, as a terminal sends it."""
     (small.folder / "Snakefile").write_text(
@@ -95,6 +97,7 @@ def test_ctrl_c_stops_the_jobs_without_calling_them_failed_and_the_same_command_
     assert done.returncode == 0 and "models" not in done.stderr and "attacks 1" in done.stderr.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_on_a_terminal_one_line_is_drawn_anew(small):
     (small.folder / "Snakefile").write_text(SNAKEFILE.replace("WHAT", "touch"))
     ours, theirs = pty.openpty()

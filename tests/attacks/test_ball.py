@@ -71,7 +71,8 @@ def test_a_two_dimensional_latent_against_scipy_with_the_box_in_force():
 def test_constraints_hold_and_fields_belong_together(norm, loss):
     model, x, target = make_encoder(), make_images(3), make_images(3, seed=2)
     radii = RADII if norm == "l2" else RADII / 10
-    found = run_ball_attack(model, x, target, radii.flip(0), loss, norm=norm, steps=30, restarts=2)
+    options = {"norm": norm, "steps": 30, "restarts": 2, "effort": None}
+    found = run_ball_attack(model, x, target, radii.flip(0), loss, **options)
     adversarial, size = x + found.distortion, norms(found.distortion, norm)
     assert adversarial.min() >= 0 and adversarial.max() <= 1
     assert (size <= radii.flip(0)[:, None]).all() and torch.equal(found.norm, size.float())
@@ -97,11 +98,28 @@ def test_it_does_as_well_at_its_size_as_the_attack_with_a_penalty():
         )
 
 
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("loss", ["latent-kl", "max-damage"])
+def test_it_is_never_above_a_penalised_distortion_that_the_ball_holds(norm, loss):
+    model, x, target = make_encoder(gain=4.0), make_images(3), make_images(3, seed=2)
+    radii = RADII if norm == "l2" else RADII / 10
+    options = {"norm": norm, "steps": 5, "restarts": 1}
+    found = run_ball_attack(model, x, target, radii, loss, effort="fast", **options)
+    path = run_attack(model, x, target, torch.tensor(ball.WEIGHTS), loss, effort="fast")
+    inside = norms(path.distortion, norm) <= radii[:, None, None]  # E, L, P
+    least = torch.where(inside, path.divergence, torch.inf).amin(1)
+    assert (found.divergence <= least + 1e-5 * least.abs()).all() and least.isfinite().any()
+    without = run_ball_attack(model, x, target, radii, loss, effort=None, **options)
+    more = found.iterations - without.iterations  # the path's, and two starts of 5 steps
+    assert torch.equal(more, (path.iterations.sum(0) // 3 + 12).expand(3, 3).int())
+    assert found.restart.max() > 1 and (found.restart <= 3).all()
+
+
 def test_it_goes_lower_than_plain_projected_descent_with_as_many_evaluations():
     # `descend` shares no code with it
     model, x, target = make_encoder(gain=4.0), make_images(6), make_images(6, seed=2)
     goals = model.posterior(target)[0]
-    found = run_ball_attack(model, x, target, RADII / 2, restarts=0, steps=60)
+    found = run_ball_attack(model, x, target, RADII / 2, restarts=0, steps=60, effort=None)
     for e, radius in enumerate(RADII / 2):
         plain = descend(
             lambda u: model.posterior(u)[0].kl(goals), x, torch.zeros_like(x), radius.expand(6), 60
@@ -114,7 +132,8 @@ def test_it_goes_lower_than_plain_projected_descent_with_as_many_evaluations():
 def test_a_ball_that_holds_the_target_leaves_nothing(norm):
     model, x, target = make_encoder(gain=4.0), make_images(5), make_images(5, seed=2)
     radius = 1.001 * norms((target - x)[None], norm).max().float().view(1)
-    alone, both = (run_ball_attack(model, x, target, radius, norm=norm, restarts=r, steps=5) for r in (0, 1))
+    options = {"norm": norm, "steps": 5, "effort": None}
+    alone, both = (run_ball_attack(model, x, target, radius, restarts=r, **options) for r in (0, 1))
     assert (both.divergence <= 1e-6 * both.initial_divergence).all() and (both.restart == 1).all()
     assert (alone.divergence > 1e-4 * alone.initial_divergence).all()
 
@@ -124,11 +143,12 @@ def test_before_the_walk_more_starts_are_never_worse_and_the_first_stay_the_same
     monkeypatch.setattr(ball, "WALK", 0)
     model, x, target = make_encoder(gain=4.0), make_images(5), make_images(5, seed=2)
     few, more, many = (
-        run_ball_attack(model, x, target, RADII / 5, norm=norm, restarts=r, steps=12).divergence
+        run_ball_attack(model, x, target, RADII / 5, norm=norm, restarts=r, steps=12, effort=None).divergence
         for r in (0, 1, 4)
     )
     assert (more <= few).all() and (many <= more).all() and (more < few).any() and (many < more).any()
-    other = run_ball_attack(model, x, target, RADII / 5, norm=norm, restarts=4, steps=12, seed=1)
+    options = {"norm": norm, "restarts": 4, "steps": 12, "effort": None}
+    other = run_ball_attack(model, x, target, RADII / 5, **options, seed=1)
     assert not torch.equal(other.divergence, many)
 
 
@@ -136,7 +156,7 @@ def test_before_the_walk_more_starts_are_never_worse_and_the_first_stay_the_same
 @pytest.mark.parametrize(("norm", "shape"), [("l2", (1, 8, 8)), ("linf", (1, 13, 9)), ("l2", (1, 13, 9))])
 def test_a_pair_is_the_same_bit_for_bit_alone_and_in_any_company(norm, shape):
     model, x, target = make_encoder(shape), make_images(6, shape), make_images(6, shape, seed=2)
-    options = {"norm": norm, "steps": 20, "restarts": 2, "batch_size": 16}
+    options = {"norm": norm, "steps": 20, "restarts": 2, "batch_size": 16, "effort": "fast"}
     whole = run_ball_attack(model, x, target, RADII, "output", **options)
     turned = run_ball_attack(model, x.flip(0), target.flip(0), RADII.flip(0), "output", **options)
     for name in vars(whole):
@@ -153,7 +173,7 @@ def test_what_is_better_at_a_smaller_radius_serves_the_larger(monkeypatch):
     # one step from the start at the larger radius overshoots the optimum; at the smaller it does not
     w = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     x, target = torch.full((1, 1, 2, 2), 0.5), torch.tensor([[0.6, 0.5, 0.5, 0.5]]).view(1, 1, 2, 2)
-    options = {"loss": "latent-mean", "steps": 1, "restarts": 0}
+    options = {"loss": "latent-mean", "steps": 1, "restarts": 0, "effort": None}
     alone = run_ball_attack(Linear(w), x, target, torch.tensor([0.4]), **options)
     both = run_ball_attack(Linear(w), x, target, torch.tensor([0.4, 0.1]), **options)
     assert alone.divergence[0, 0] == alone.initial_divergence[0, 0] and both.divergence[0, 0] < 1e-6

@@ -31,7 +31,9 @@ CELL = Cell("digits", "beta-tcvae", 2.0, 3, 0)
 MODEL = ModelSpec(
     **vars(CELL), model={"hidden": (16,)}, train={"epochs": 4, "batch_size": 64, "schedule": "cosine"}
 )
-SPEC = BallSpec(loss=LOSS, l2=(1.0, 0.3), linf=(0.1,), restarts=1, steps=8, pairs=3, draws=2, batch_size=8)
+SPEC = BallSpec(
+    loss=LOSS, l2=(1.0, 0.3), linf=(0.1,), restarts=1, steps=8, pairs=3, draws=2, batch_size=8, effort="fast"
+)
 MEASURE = MeasureSpec(loss=LOSS, draws=2, samples=2, batch_size=8)
 BALLS = [("l2", 0.3), ("l2", 1.0), ("linf", 0.1)]
 WEIGHTS = jobs.weights(CELL)
@@ -73,6 +75,7 @@ def test_file_and_table_hold_what_the_function_finds(folder, digits):
     found = read_all(folder / BALL, "ball")
     for norm, radii in (("l2", [0.3, 1.0]), ("linf", [0.1])):
         options = {"norm": norm, "restarts": 1, "steps": 8, "seed": 0, "draws": 2, "batch_size": 8}
+        options |= {"effort": "fast"}
         result = run_ball_attack(model, x, target, torch.tensor(radii, dtype=torch.float64), LOSS, **options)
         for e, radius in enumerate(radii):
             row = BALLS.index((norm, radius))

@@ -1,7 +1,9 @@
 """Attacks of bounded size: minimise φ(x + d) over ‖d‖ ≤ ε with x + d in [0,1].
 
-The norm is L2 or L∞. Each pair is attacked from several starts by spectral projected gradient. From the best
-of them, a projected walk with momentum goes on over the kinks. The best point of all counts.
+The norm is L2 or L∞. Each pair is attacked from several starts by spectral projected gradient: d = 0, the
+target, random points, and distortions of a penalised attack, which finds the way to the target that descents
+inside a ball miss. From the best end, a projected walk with momentum goes on over the kinks. The best point
+of all counts.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ import torch
 from torch import Tensor
 
 from vaepipe.attacks.arguments import check_arguments
+from vaepipe.attacks.envelope import lower_envelope
 from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.loss import Loss, find_loss, in_batches
 from vaepipe.attacks.objective import Objective
+from vaepipe.attacks.penalised_rows import PenalisedProblem, Rows, displaced_start
 from vaepipe.attacks.resources import in_precision, within_memory
+from vaepipe.attacks.rounds import EFFORTS, check_effort, run_rounds
 from vaepipe.attacks.solvers import momentum
 from vaepipe.attacks.solvers.projections import PROJECTIONS, norm_of
 from vaepipe.attacks.solvers.spectral_gradient import descend
@@ -25,6 +30,8 @@ from vaepipe.compute.randomness import seeded_generator
 
 WALK = 4
 """Steps of the walk, as a multiple of those of a start."""
+WEIGHTS = [2.0**k for k in range(-20, 20)]
+"""λ of the penalised attack. What it finds is of all sizes up to ‖x − x_t‖."""
 
 
 @dataclass
@@ -36,8 +43,10 @@ class BallResult:
         divergence: The loss (E, P) at x + d. It is never above ``initial_divergence`` and never rises with ε.
         norm: ‖d‖ (E, P), in the norm of the ball.
         initial_divergence: The loss (E, P) at d = 0.
-        restart: Number (E, P) of the start that d comes from. 0 is the start at d = 0.
-        iterations: Number (E, P) of evaluations of the network, all starts together.
+        restart: Number (E, P) of the start that d comes from. 0 is the start at d = 0; R + 1 and R + 2 are
+            distortions of the penalised attack, with R = ``restarts``.
+        iterations: Number (E, P) of evaluations of the network, all starts together. Each radius has its
+            share of those of the penalised attack.
     """
 
     distortion: Tensor
@@ -62,6 +71,7 @@ def run_ball_attack(
     steps: int = 100,
     batch_size: int = 64,
     precision: str = "float32",
+    effort: str | None = "default",
 ) -> BallResult:
     """Attack P pairs of images at E radii ε: minimise loss(x + d, target) with ‖d‖ ≤ ε and x + d in [0,1].
 
@@ -84,6 +94,8 @@ def run_ball_attack(
         steps: Steps from each start. The walk from the best end takes 4 times as many.
         batch_size: Rows that the network sees at once, as in `run_attack`.
         precision: ``float32`` or ``float64``.
+        effort: How long the penalised attack searches whose distortions are starts too: the best one inside
+            the ball, and the shortest one outside, projected onto it. None leaves them out.
 
     Returns:
         The distortions, and what the attack reached with them.
@@ -96,17 +108,25 @@ def run_ball_attack(
     check_arguments(model, x, target, radii, loss, "radii")
     if norm not in PROJECTIONS:
         raise Refused(f"norm: {norm!r} is not one of {', '.join(PROJECTIONS)}")
+    if effort is not None:
+        check_effort(effort)
     for name, value, least in (("steps", steps, 1), ("restarts", restarts, 0 if loss.has_target else 1)):
         if value < least:
             raise Refused(f"{name}: {value} is less than {least}, which the loss {loss.name!r} needs")
     model, x, target = in_precision(model, x, target, precision)
     radii = radii.to(x)
-    starts = Starts(x, target, norm, seed, loss.has_target)
-    evaluations = (restarts + 1) * (steps + 1) + WALK * steps + momentum.OTHERS
+    displaced = None if loss.has_target else displaced_start(x, target, seed)
 
     def solve(batch_size: int) -> BallResult:
         objective = Objective(model, x, target, loss, seed=seed, draws=draws, batch_size=batch_size)
-        d, divergence, initial = solve_all_starts(objective, starts, radii, restarts + 1, steps)
+        given = objective.x.new_zeros(len(radii), len(x), 0, objective.x.shape[1])
+        evaluations = torch.zeros(len(x), dtype=torch.int32, device=x.device)
+        if effort:
+            rows = penalised_path(objective, displaced, EFFORTS[effort])
+            given, evaluations = around(rows, radii, norm), (rows.iterations.sum(0) // len(radii)).int()
+        starts = Starts(x, target, norm, seed, loss.has_target, restarts + 1, given)
+        own = starts.count * (steps + 1) + WALK * steps + momentum.OTHERS
+        d, divergence, initial = solve_all_starts(objective, starts, radii, steps)
         d, divergence, restart = best_of_starts(d, divergence, radii)
         d, divergence = walk(objective, d, radii, norm, WALK * steps)
         d, divergence, restart = best_of_starts(d[:, :, None], divergence[:, :, None], radii, restart)
@@ -116,7 +136,7 @@ def run_ball_attack(
             norm=norm_of(d, norm).to(d),
             initial_divergence=initial,
             restart=restart,
-            iterations=torch.full_like(restart, evaluations),
+            iterations=evaluations.expand_as(restart) + own,
         )
 
     return within_memory(solve, batch_size)
@@ -130,6 +150,8 @@ class Starts:
         x, target: (P, C, H, W).
         norm: of the ball.
         has_target: whether start 1 is the target.
+        own: number of starts that are not given.
+        given: (E, P, K, n), the others.
     """
 
     x: Tensor
@@ -137,12 +159,25 @@ class Starts:
     norm: str
     seed: int
     has_target: bool
+    own: int
+    given: Tensor
 
-    def start(self, pair: int, radius: float, number: int) -> Tensor:
-        """Return the start (n,) of that number: d = 0, then the target, then points uniform in the ball.
+    @property
+    def count(self) -> int:
+        """Number of starts of each radius and pair."""
+        return self.own + self.given.shape[2]
+
+    def start(self, pair: int, radii: Tensor, which: int, number: int) -> Tensor:
+        """Return the start (n,) of that number: d = 0, the target, points uniform in the ball, given ones.
 
         Random points are drawn on the CPU in float32, so that they are the same on every device.
+
+        Args:
+            which: number of the radius.
         """
+        if number >= self.own:
+            return self.given[which, pair, number - self.own].cpu()
+        radius = float(radii[which])
         x, target = self.x[pair], self.target[pair]
         n = x.numel()
         if number == 0:
@@ -157,16 +192,42 @@ class Starts:
         return direction * (radius * share ** (1 / n) / direction.norm())
 
 
+def penalised_path(objective: Objective, start: Tensor | None, rounds: int) -> Rows:
+    """Return the rows (L, P) of a penalised attack at `WEIGHTS`.
+
+    Args:
+        start: (P, n) inputs where rows start, for a loss without target.
+        rounds: one of `EFFORTS`.
+    """
+    problem = PenalisedProblem(objective, solver="lbfgs", max_iterations=500, tolerance=1e-4, start=start)
+    lambdas = torch.tensor(WEIGHTS).to(objective.x)
+    return run_rounds(problem, lambdas, lower_envelope(problem, lambdas, problem.solve(lambdas)), rounds)
+
+
+def around(rows: Rows, radii: Tensor, norm: str) -> Tensor:
+    """Return (E, P, 2, n), for each radius and pair the best distortion inside and the shortest one outside.
+
+    Where there is none inside it is 0, and where there is none outside it is the one inside.
+    """
+    size, pair = norm_of(rows.d, norm), torch.arange(rows.d.shape[1], device=rows.d.device)
+    inside = size <= radii[:, None, None]  # E, L, P
+    least, best = torch.where(inside, rows.divergence.nan_to_num(torch.inf), torch.inf).min(1)
+    within = torch.where(least.isfinite()[..., None], rows.d[best, pair], 0.0)
+    length, next_ = torch.where(inside, torch.inf, size).min(1)
+    beyond = torch.where(length.isfinite()[..., None], rows.d[next_, pair], within)
+    return torch.stack([within, beyond], 2)
+
+
 def solve_all_starts(
-    objective: Objective, starts: Starts, radii: Tensor, count: int, steps: int
+    objective: Objective, starts: Starts, radii: Tensor, steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return d (E, P, S, n), φ(x + d) (E, P, S) and φ(x) (E, P), for S = ``count`` starts."""
-    E, P, S, n = len(radii), len(objective.x), count, objective.x.shape[1]
+    """Return d (E, P, S, n), φ(x + d) (E, P, S) and φ(x) (E, P), for S starts."""
+    E, P, S, n = len(radii), len(objective.x), starts.count, objective.x.shape[1]
 
     def solve_batch(rows: Tensor) -> Tensor:
-        pair, radius = rows // S % P, radii[rows // S // P]
-        numbers = (rows % S).tolist()
-        points = [starts.start(*row) for row in zip(pair.tolist(), radius.tolist(), numbers)]
+        pair, which = rows // S % P, rows // S // P
+        radius, numbers = radii[which], (rows % S).tolist()
+        points = [starts.start(p, radii, e, s) for p, e, s in zip(pair.tolist(), which.tolist(), numbers)]
         start = torch.stack(points).to(objective.x)
 
         def value_and_grad(u: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:

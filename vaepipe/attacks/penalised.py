@@ -9,13 +9,12 @@ from torch import Tensor
 
 from vaepipe.attacks.arguments import check_arguments
 from vaepipe.attacks.envelope import lower_envelope
-from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.loss import Loss, find_loss
 from vaepipe.attacks.objective import Objective
 from vaepipe.attacks.penalised_rows import PenalisedProblem, displaced_start
 from vaepipe.attacks.resources import in_precision, within_memory
 from vaepipe.attacks.result import AttackResult
-from vaepipe.attacks.rounds import EFFORTS, run_rounds
+from vaepipe.attacks.rounds import EFFORTS, check_effort, run_rounds
 
 
 def run_attack(
@@ -76,8 +75,7 @@ def run_attack(
             weights that are not finite, its posterior has the wrong type, or the loss or effort is unknown.
     """
     loss = find_loss(loss)
-    if effort not in EFFORTS:
-        raise Refused(f"effort: {effort!r} is not one of {', '.join(EFFORTS)}")
+    check_effort(effort)
     check_arguments(model, x, target, lambdas, loss)
     model, x, target = in_precision(model, x, target, precision)
     lambdas = lambdas.to(x)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from vaepipe.attacks.envelope import FINER, lowest_lines, put_lower, solve_again
+from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.penalised_rows import PenalisedProblem, Rows
 
 EFFORTS = {"fast": 0, "default": 3, "thorough": 10}
@@ -37,6 +38,16 @@ BOLDNESS = 4.0
 """Factor of the first step of a walk."""
 STILL = 3e-3
 """Share of the objective by which a round has to lower a row to count as a gain."""
+
+
+def check_effort(effort: str) -> None:
+    """Check that there is such an effort.
+
+    Raises:
+        Refused: there is none.
+    """
+    if effort not in EFFORTS:
+        raise Refused(f"effort: {effort!r} is not one of {', '.join(EFFORTS)}")
 
 
 def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: int) -> Rows:

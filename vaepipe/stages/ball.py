@@ -50,6 +50,7 @@ def ball(spec: BallSpec, data: Path, weights: Path, out: Path, device: torch.dev
                     steps=spec.steps,
                     batch_size=spec.batch_size,
                     precision=spec.precision,
+                    effort=spec.effort,
                 )
             results.append(vars(result))
     seconds = time.monotonic() - start

@@ -150,6 +150,7 @@ class BallSpec(Spec):
     linf: Radii = BALL.linf
     restarts: Natural = BALL.restarts
     steps: Count = BALL.steps
+    effort: Effort = ATTACK.effort
     pairs: Pairs = ATTACK.pairs
     pair_seed: Natural = ATTACK.pair_seed
     draws: Count = ATTACK.draws

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vaepipe.study.settings import DatasetSettings
     from vaepipe.study.study import Study
 
-PENALISED_ONLY = ("lambdas", "lambdas_per_job", "solver", "effort", "max_iterations", "tolerance")
+PENALISED_ONLY = ("lambdas", "lambdas_per_job", "solver", "max_iterations", "tolerance")
 """Keys of `attack` that the attacks of bounded size do not share."""
 SWITCHES = {
     "probe_images": ("probe",),
@@ -148,7 +148,7 @@ def _unused_of_attack(own: DatasetSettings) -> Iterator[tuple[str, str]]:
     elif not any(find_loss(loss).needs_decode for loss in losses):
         yield "attack.draws", f"no draws of z in {', '.join(dict.fromkeys(losses))}"
     if own.attack.losses and own.attack.solver == "scipy":
-        others = ("effort", "max_iterations", "tolerance")
+        others = ("max_iterations", "tolerance", *(() if own.ball.losses else ("effort",)))
         yield from _whole_section("attack", others, "the solver scipy has its own")
     if not own.train.snapshots:
         yield "attack.snapshots", "train.snapshots is []"

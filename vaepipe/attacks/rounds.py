@@ -10,8 +10,7 @@ good ones are found most easily. So a round follows the path of each pair from t
 * is solved again from the best point by L-BFGS: with few evaluations, or in the valley, where the objective
   is small beside φ(x), with many and a tight tolerance.
 
-Every other λ walks, and every other λ of the valley is solved; the next round takes those between. Rows of
-different pairs never meet.
+Every other λ of the valley is solved; the next round takes those between. Rows of different pairs never meet.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ AT_ONCE = 4
 """Neighbouring λ that are searched at once: with one, a path is longer, with more, batches are fuller."""
 SMALL = 1e-2
 """Rows are in the valley where the objective is below this share of φ(x)."""
-WALK, POLISH, SOLVE, VALLEY = 0.4, 0.16, 0.4, 1.2
+WALK, POLISH, SOLVE, VALLEY = 0.4, 0.16, 0.2, 1.2
 """Evaluations of a walk, of the L-BFGS that ends it, of a solve and of one in the valley; all are shares of
 those of a row on its own, ``max_iterations``."""
 FINEST = 0.005
 """A row in the valley is solved with FINEST × the tolerance."""
-BOLDNESS = 4.0
-"""Factor of the first step of a walk."""
+BOLDNESS = (4.0, 1.0, 1.0)
+"""Factors of the first step of a walk, one for each round, in turn."""
 STILL = 3e-3
 """Share of the objective by which a round has to lower a row to count as a gain."""
 
@@ -75,10 +74,11 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
 
 
 def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: Tensor, turn: int) -> Rows:
-    """Return the rows (L, P) after one round; ``turn`` says which λ walk.
+    """Return the rows (L, P) after one round.
 
     Args:
         pairs: (P,), true for those that take part.
+        turn: number of the round: it decides how bold walks are, and which λ of the valley are solved.
     """
     order = lambdas.argsort(descending=True)
     turns = torch.zeros_like(rows.converged)
@@ -88,7 +88,7 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
         now[here] = pairs
         rows = rows.where(*lowest_lines(lambdas, rows))
         now &= (rows.norm > 0) & rows.objective.isfinite()
-        rows = walk_on(problem, lambdas, rows, now & turns & ~in_valley(rows))
+        rows = walk_on(problem, lambdas, rows, now & ~in_valley(rows), BOLDNESS[turn % len(BOLDNESS)])
         valley = in_valley(rows)
         rows = solve_on(problem, lambdas, rows, now & turns & valley, FINEST, VALLEY)
         rows = solve_on(problem, lambdas, rows, now & ~valley, FINER, SOLVE)
@@ -100,13 +100,13 @@ def in_valley(rows: Rows) -> Tensor:
     return rows.objective.abs() < SMALL * rows.initial_divergence.abs()
 
 
-def walk_on(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, which: Tensor) -> Rows:
+def walk_on(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, which: Tensor, boldness: float) -> Rows:
     """Return the rows (L, P), those of ``which`` (L, P) after a walk and its polish."""
     row, pair = which.nonzero().unbind(1)
     if not len(row):
         return rows
     start = (problem.x[pair] + rows.d[row, pair]).clamp(0, 1)
-    walked = problem.walk(pair, lambdas[row], start, int(WALK * problem.max_iterations), BOLDNESS)
+    walked = problem.walk(pair, lambdas[row], start, int(WALK * problem.max_iterations), boldness)
     walked.initial_divergence = rows.initial_divergence[row, pair]
     return solve_on(problem, lambdas, put_lower(rows, row, pair, walked), which, FINER, POLISH)
 
@@ -131,6 +131,6 @@ def search_on(problem: PenalisedProblem, pair: Tensor, lambda_: Tensor, d: Tenso
         pair, lambda_: (R,).
     """
     u, initial = (problem.x[pair] + d).clamp(0, 1), torch.zeros_like(lambda_)
-    walked = problem.walk(pair, lambda_, u, problem.max_iterations, BOLDNESS)
+    walked = problem.walk(pair, lambda_, u, problem.max_iterations, BOLDNESS[0])
     u = (problem.x[pair] + walked.d).clamp(0, 1)
     return problem.restart(pair, lambda_, u, initial, FINEST, share=2)

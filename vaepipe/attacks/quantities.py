@@ -68,8 +68,8 @@ BALL: Quantities = (
     Quantity("norm", "norm of the distortion, the one that is bounded", axes="E,P"),
     Quantity(
         "restart",
-        "start of the distortion: 0 is d = 0, 1 the target (if the loss has one), others are random, the last "
-        "two are distortions of a penalised attack",
+        "start of the distortion: 0 is d = 0, 1 the target (if the loss has one), others are random; the "
+        "last two are distortions of a penalised attack",
         axes="E,P",
     ),
     Quantity("iterations", "evaluations of the network, all starts together", axes="E,P"),

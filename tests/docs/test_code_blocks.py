@@ -131,6 +131,7 @@ def check(words: list[str], monkeypatch) -> None:
     elif program == "python" and arguments[:2] == ["-m", "pytest"]:
         select(arguments[2:])
     elif program == "python" and arguments[0].startswith("scripts/"):
+        monkeypatch.syspath_prepend(ROOT / "scripts")  # as Python does for a script
         runs = lambda: runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")  # noqa: E731
         run_main(runs, arguments, monkeypatch, False)
     elif program == "python":

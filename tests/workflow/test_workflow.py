@@ -113,7 +113,7 @@ AFTER_TRAIN = AFTER_ATTACK | {
 }
 EDITS = [
     ("models/objectives.py", AFTER_TRAIN | {"train": 6}),
-    ("attacks/solvers/lbfgs.py", AFTER_ATTACK | {"attack_block": 9}),
+    ("attacks/solvers/lbfgs.py", AFTER_ATTACK | AFTER_BALL | {"attack_block": 9}),
     ("attacks/ball.py", AFTER_BALL),
     ("trust/masking.py", AFTER_MEASURE),
     ("stages/evaluate.py", DRAWN | {"evaluate": 6, "plot_swissroll": 1, "plot_models": 3}),

@@ -21,6 +21,12 @@ RADII = torch.tensor([0.3, 1.0, 2.5])
 NORMS = {"l2": 2, "linf": math.inf}
 
 
+@pytest.fixture(autouse=True)
+def few_weights(monkeypatch):
+    """A penalised attack at 5 values of λ instead of 40."""
+    monkeypatch.setattr(ball, "WEIGHTS", [2.0**k for k in range(-8, 9, 4)])
+
+
 def norms(d, norm):
     return torch.linalg.vector_norm(d.double().flatten(2), NORMS[norm], dim=2)
 

@@ -60,7 +60,8 @@ VICTIMS = """how to train a victim, here mnist-mlp-vae (five minutes on one core
       "precision": "float32"}}'
 mnist-mlp-btcvae4: "family": "beta-tcvae", "beta": 4
 dsprites-burgess-vae: "dataset": "dsprites", "d_z": 10, "network": "burgess", "epochs": 20
-dsprites-burgess-btcvae4: the same with "family": "beta-tcvae", "beta": 4
+dsprites-conv-vae: "network": "conv" instead
+dsprites-burgess-btcvae4: Burgess with "family": "beta-tcvae", "beta": 4
 """
 
 

@@ -11,12 +11,10 @@ scripts/bench_convergence.py.
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 
 import torch
-from bench_convergence import VICTIM_FOLDER, VICTIMS, Victim
+from bench_convergence import Victim, victim_parser
 from torch import Tensor
 
 from vaepipe.attacks import ball, run_attack, run_ball_attack
@@ -43,19 +41,10 @@ def long_walks(victim: Victim, radii: Tensor, starts: int, steps: int) -> Tensor
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        epilog=VICTIMS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("victim", help="name of a trained model, NAME.safetensors in the folder")
-    parser.add_argument("--victims", type=Path, default=VICTIM_FOLDER, help="folder of models and data sets")
-    parser.add_argument("--pairs", type=int, default=6, help="pairs of held-out images (default 6)")
-    parser.add_argument("--pair-seed", type=int, default=0, help="seed that draws them (default 0)")
+    parser = victim_parser(__doc__.splitlines()[0], pairs=6)
     parser.add_argument("--starts", type=int, default=16, help="of the long walks (default 16)")
     parser.add_argument("--steps", type=int, default=1000, help="of each long walk (default 1000)")
     args = parser.parse_args()
-    args.every = 1
     torch.set_num_threads(1)
     keep_freed_memory()
     victim = Victim.read(args.victim, args)

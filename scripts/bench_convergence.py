@@ -46,7 +46,6 @@ from vaepipe.storage.checksums import tensors_digest
 from vaepipe.storage.weights import read_weights
 from vaepipe.study.types import lambda_values
 
-VICTIM_FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vaepipe" / "victims"
 GRID = {"log2_min": -20, "log2_max": 20, "count": 50}
 BOLDNESS = (4.0, 2.0, 0.5)
 """Factors of the first step of the three long walks of momentum."""
@@ -226,17 +225,22 @@ def draw(path: Path, name: str, results: dict[str, tuple[AttackResult, float]], 
     figure.savefig(path, dpi=200)
 
 
-def main() -> None:
+def victim_parser(description: str, pairs: int) -> argparse.ArgumentParser:
+    """Return a parser of the arguments that choose a victim, its pairs (by default so many) and the λ."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        epilog=VICTIMS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=description, epilog=VICTIMS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vaepipe" / "victims"
     parser.add_argument("victim", help="name of a trained model, NAME.safetensors in the folder")
-    parser.add_argument("--victims", type=Path, default=VICTIM_FOLDER, help="folder of models and data sets")
-    parser.add_argument("--pairs", type=int, default=20, help="pairs of held-out images (default 20)")
+    parser.add_argument("--victims", type=Path, default=folder, help="folder of models and data sets")
+    parser.add_argument("--pairs", type=int, default=pairs, help=f"of held-out images (default {pairs})")
     parser.add_argument("--pair-seed", type=int, default=0, help="seed that draws them (default 0)")
     parser.add_argument("--every", type=int, default=1, help="take every so many of the 50 λ (default 1)")
+    return parser
+
+
+def main() -> None:
+    parser = victim_parser(__doc__.splitlines()[0], pairs=20)
     parser.add_argument("--effort", nargs="*", default=list(EFFORTS), choices=EFFORTS, help="default: all")
     parser.add_argument(
         "--long", nargs="*", default=[], choices=LONG, help="methods that lower what is known"

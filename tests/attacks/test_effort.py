@@ -76,7 +76,7 @@ class Kinked:
         return (DiagonalNormal(mean, torch.zeros_like(mean)),)
 
 
-def test_a_kinked_divergence_is_lowered_further_than_by_the_default():
+def test_a_kinked_divergence_is_lowered_further_than_by_the_envelope():
     x, target = torch.tensor([[0.05, 0.9]]).view(1, 1, 1, 2), torch.tensor([[0.95, 0.9]]).view(1, 1, 1, 2)
     lambdas = torch.tensor([0.5, 1.0])
     fast, thorough = fast_and_thorough(Kinked(), x, target, lambdas, max_iterations=250, batch_size=8)

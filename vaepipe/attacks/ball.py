@@ -123,7 +123,8 @@ def run_ball_attack(
         evaluations = torch.zeros(len(x), dtype=torch.int32, device=x.device)
         if effort:
             rows = penalised_path(objective, displaced, EFFORTS[effort])
-            given, evaluations = around(rows, radii, norm), (rows.iterations.sum(0) // len(radii)).int()
+            given = starts_on_path(rows, radii, norm)
+            evaluations = (rows.iterations.sum(0) // len(radii)).int()
         starts = Starts(x, target, norm, seed, loss.has_target, restarts + 1, given)
         own = starts.count * (steps + 1) + WALK * steps + momentum.OTHERS
         d, divergence, initial = solve_all_starts(objective, starts, radii, steps)
@@ -204,7 +205,7 @@ def penalised_path(objective: Objective, start: Tensor | None, rounds: int) -> R
     return run_rounds(problem, lambdas, lower_envelope(problem, lambdas, problem.solve(lambdas)), rounds)
 
 
-def around(rows: Rows, radii: Tensor, norm: str) -> Tensor:
+def starts_on_path(rows: Rows, radii: Tensor, norm: str) -> Tensor:
     """Return (E, P, 2, n), for each radius and pair the best distortion inside and the shortest one outside.
 
     Where there is none inside it is 0, and where there is none outside it is the one inside.

@@ -161,5 +161,5 @@ def test_jobs_run_side_by_side(workflow, tmp_path):
 def test_the_server_has_loaded_packages_and_the_digests_of_their_code_and_has_no_threads(workflow, tmp_path):
     running = job(tmp_path, workflow[1], "loaded")
     assert facts(running)["pid"] != running.pid  # with threads it would not serve
-    out, _ = running.communicate(timeout=HANGS)
-    assert "vaepipe.figures.swissroll" in out and out.endswith("True\n")
+    out = running.stdout.read()  # `communicate` would lose what came with the first line
+    assert "vaepipe.figures.swissroll" in out and out.endswith("True\n") and running.wait(HANGS) == 0

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaepipe.attacks.arguments import check_posterior
 from vaepipe.attacks.loss import Loss, Setting, in_batches
+from vaepipe.compute.convolutions import fast_convolutions
 from vaepipe.compute.randomness import seeded_generator
 from vaepipe.models.distributions import DiagonalNormal
 
@@ -28,17 +29,20 @@ class Objective:
     def __init__(
         self, model: Any, x: Tensor, target: Tensor, loss: Loss, *, seed: int, draws: int, batch_size: int
     ):
-        goals = posteriors(model, target, batch_size, loss)
-        noise = pair_noise(x, target, draws, sum(q.mean.shape[-1] for q in goals), seed)
+        self.convolutions = fast_convolutions(model)
+        with self.convolutions:
+            goals = posteriors(model, target, batch_size, loss)
+            noise = pair_noise(x, target, draws, sum(q.mean.shape[-1] for q in goals), seed)
+            self.divergence = loss.build(Setting(model, x, target, goals, noise, batch_size))
         self.latent_sizes = [q.mean.shape[-1] for q in goals]
-        self.divergence = loss.build(Setting(model, x, target, goals, noise, batch_size))
         self.image_shape, self.batch_size = x.shape[1:], batch_size
         self.x = x.flatten(1)
         self.target = target.flatten(1) if loss.has_target else None
 
     def value(self, u: Tensor, pair: Tensor) -> Tensor:
         """Return φ (B,) at the inputs ``u`` (B, n) of the given pairs (B,)."""
-        return self.divergence(u.unflatten(1, self.image_shape), pair)
+        with self.convolutions:
+            return self.divergence(u.unflatten(1, self.image_shape), pair)
 
     def value_and_grad(self, u: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
         """Return φ (B,) and ∇φ (B, n) at the inputs ``u`` (B, n) of the given pairs (B,)."""

@@ -24,6 +24,7 @@ from filelock import FileLock
 from slurm import Cluster
 
 import vaepipe  # noqa: F401  sets how MKL rounds, before torch multiplies
+from vaepipe.compute import hand_over, job_server
 from vaepipe.study.settings import Model, TrainOptions
 from vaepipe.study.specs import ModelSpec
 
@@ -67,12 +68,18 @@ def pytest_xdist_auto_num_workers():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes():
-    """The processes that share the tests have one hash seed, so that a set has one order in all of them."""
+    """The processes that share the tests have one hash seed, so that a set has one order in all of them, and
+    one job server, which has imported what stages need."""
     os.environ.setdefault("PYTHONHASHSEED", "0")
+    os.environ[hand_over.ADDRESS] = job_server.start("vaepipe.stages", "vaepipe.attacks", "vaepipe.metrics")
 
 
+SERVED = {}
+"""Environment of jobs that the job server of the tests may do, if there is one; of no job whose code a test
+edits."""
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("PYTHONHASHSEED", None)  # what tests start has seeds of its own, as it has for users
+    SERVED[hand_over.ADDRESS] = os.environ.pop(hand_over.ADDRESS)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes share the cores, and so does what they start
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -169,7 +176,7 @@ def run_stage(name, *arguments, **options):
     """`python -m vaepipe.stages.<name>` from outside; returns the finished process."""
     room = "tools" if name in ("plan", "status", "verify") else "stages"
     command = [sys.executable, "-m", f"vaepipe.{room}.{name}", *map(str, arguments)]
-    environment = os.environ | {"VAEPIPE_DEVICE": "cpu"}
+    environment = os.environ | SERVED | {"VAEPIPE_DEVICE": "cpu"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=HANGS, **options)
 
 
@@ -217,10 +224,10 @@ def start_snakemake(folder, *arguments, env=os.environ, program=SNAKEMAKE, **opt
     )
 
 
-def snakemake(folder, *arguments):
+def snakemake(folder, *arguments, env=os.environ):
     """The finished process; what Snakemake imports is there already."""
     RAN.add(place(folder, arguments))
-    return forked.snakemake(folder, [*map(str, arguments)], environment(), HANGS)
+    return forked.snakemake(folder, [*map(str, arguments)], environment(env), HANGS)
 
 
 def until(condition, running=None) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
@@ -16,13 +15,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import HANGS
+from conftest import run_stage
 
 from vaepipe.datasets.part import Part, hold_out
 from vaepipe.datasets.prepared import read_digest, read_split
 from vaepipe.datasets.registry import DATASETS
 from vaepipe.datasets.writing import check_parts, write_parts
 from vaepipe.stages import prepare as stage
+from vaepipe.storage import errors
 from vaepipe.storage.errors import DataError
 from vaepipe.storage.h5 import open_h5, read_text
 from vaepipe.study.specs import PrepareSpec
@@ -532,14 +532,11 @@ def test_a_digest_tells_data_apart_by_all_their_arrays(tmp_path):
     assert found[: len(parts)] == found[len(parts) :] and len(set(found)) == len(parts)
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "vaepipe.stages.prepare", *arguments]
-    return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, timeout=HANGS)
-
-
 @pytest.mark.slow
 def test_command_line(tmp_path):
-    done = run("--spec", '{"dataset": "digits", "path": null}', "--out", "digits.h5", cwd=tmp_path)
+    done = run_stage(
+        "prepare", "--spec", '{"dataset": "digits", "path": null}', "--out", "digits.h5", cwd=tmp_path
+    )
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("1797 of 1797 rows, ")
     assert [file.name for file in tmp_path.iterdir()] == ["digits.h5"]
     assert read_split(tmp_path / "digits.h5", "test").x.shape == (360, 1, 8, 8)
@@ -556,19 +553,19 @@ BAD_INPUT = {
 
 @pytest.mark.parametrize("case", BAD_INPUT)
 def test_bad_input_is_one_line(tmp_path, monkeypatch, case):
-    from vaepipe.storage.errors import run_stage
-
     spec, words = BAD_INPUT[case]
     monkeypatch.setattr(sys, "argv", ["prepare", "--spec", spec, "--out", str(tmp_path / "data.h5")])
     with pytest.raises(SystemExit) as caught:
-        run_stage(stage.main)
+        errors.run_stage(stage.main)
     assert words in caught.value.code and "\n" not in caught.value.code
     assert not list(tmp_path.iterdir())
 
 
 def test_bad_input_on_the_command_line(tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nothing")
-    done = run("--spec", '{"dataset": "dsprites", "path": "bad.npz"}', "--out", "out.h5", cwd=tmp_path)
+    done = run_stage(
+        "prepare", "--spec", '{"dataset": "dsprites", "path": "bad.npz"}', "--out", "out.h5", cwd=tmp_path
+    )
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: bad.npz: damaged")
     assert [file.name for file in tmp_path.iterdir()] == ["bad.npz"]

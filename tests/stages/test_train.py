@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import HANGS, run_stage, vary
+from conftest import HANGS, SERVED, run_stage, vary
 from forked import end, start
 
 from vaepipe.attacks.penalised import run_attack
@@ -164,7 +164,7 @@ def test_of_two_processes_at_the_same_model_one_trains_and_the_other_takes_what_
         0,
     ]
     command = [sys.executable, "-m", "vaepipe.stages.train", "--spec", spec.to_json(), *map(str, arguments)]
-    environment = os.environ | {"VAEPIPE_DEVICE": "cpu"}
+    environment = os.environ | SERVED | {"VAEPIPE_DEVICE": "cpu"}
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted((process.communicate(timeout=HANGS)[0] for process in both), key=len)
     assert [process.returncode for process in both] == [0, 0]

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import HANGS, ROOT, SMOKE, copy_repository, environment, snakemake, start_snakemake
+from conftest import HANGS, ROOT, SERVED, SMOKE, copy_repository, environment, snakemake, start_snakemake
 from PIL import Image
 from planning import overlay, planned
 
@@ -55,33 +55,14 @@ def test_what_a_terminal_cannot_show_is_printed_as_an_escape(tmp_path, terminal)
 def test_a_model_is_trained_and_evaluated_whatever_the_terminal_is(tmp_path, terminal):
     prepare(PrepareSpec(dataset="digits"), tmp_path / "digits.h5")
     spec = ModelSpec(family="beta-vae", beta=4, d_z=2, model={"hidden": (4,)}, train={"epochs": 1}).to_json()
-    train = [
-        "-m",
-        "vaepipe.stages.train",
-        "--spec",
-        spec,
-        "--data",
-        "digits.h5",
-        "--out",
-        "m.safetensors",
-        "--history",
-        "h.csv",
-    ]
-    evaluate = [
-        "-m",
-        "vaepipe.stages.evaluate",
-        "--spec",
-        "{}",
-        "--data",
-        "digits.h5",
-        "--model",
-        "m.safetensors",
-        "--out",
-        "e.h5",
-    ]
-    for arguments in (train, evaluate):
-        done = run(arguments, tmp_path, TERMINALS[terminal])
-        assert done.returncode == 0 and not done.stderr, done.stderr
+    trained = ["--spec", spec, "--out", "m.safetensors", "--history", "h.csv"]
+    evaluated = ["--spec", "{}", "--model", "m.safetensors", "--out", "e.h5"]
+    work = "from vaepipe.stages import evaluate, train; from vaepipe.storage.errors import run_stage\n"
+    for stage, arguments in (("train", trained), ("evaluate", evaluated)):
+        work += f"run_stage(lambda: {stage}.main({['--data', 'digits.h5', *arguments]}))\n"
+    done = run(["-c", work], tmp_path, TERMINALS[terminal])
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert "epoch 1/1" in done.stdout.decode("latin-1")
     assert (tmp_path / "e.h5").exists()
 
 
@@ -119,7 +100,7 @@ def test_equal_files_are_not_prepared_again_whatever_their_folder_dates_and_comp
         change = overlay(folder, study=["mine"], datasets={"mine": own})
         return "--configfile", change, "--", "results/data/mine.h5"
 
-    done = snakemake(folder, "--cores", 1, *plan("photos"))
+    done = snakemake(folder, "--cores", 1, *plan("photos"), env=os.environ | SERVED)
     assert done.returncode == 0, done.stderr
     (folder / "photos/.DS_Store").write_bytes(b"x")
     (folder / "photos/Thumbs.db").write_bytes(b"x")

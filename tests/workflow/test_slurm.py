@@ -103,9 +103,9 @@ def rows(folder: Path, name: str, cells: pd.DataFrame | None = None) -> pd.DataF
 
 
 def test_slurm_makes_the_same_numbers_though_a_node_dies_under_its_jobs(finished, slurm, tmp_path):
-    grid = {"families": ["beta-tcvae"], "betas": [1, 4], "d_z": [4]}
+    grid = {"families": ["beta-tcvae"], "betas": [4], "d_z": [4]}
     its = {"grid": grid, "attack": {"lambdas_per_job": "all"}}
-    file = tmp_path / "two.yaml"
+    file = tmp_path / "one.yaml"
     file.write_text(yaml.safe_dump({"study": ["digits"], "datasets": {"digits": its}}))
     # the gres variant of the profile for one rule
     on_gpu = [
@@ -133,10 +133,10 @@ def test_slurm_makes_the_same_numbers_though_a_node_dies_under_its_jobs(finished
     assert {job["NodeList"] for job in jobs if job["Restarts"] != "0"} == {"n1", "n2"} - {held[-1]}
     rules = [(job["Comment"].split("_wildcards")[0], job["JobState"], slurm.gpus(job)) for job in jobs]
     assert {row: rules.count(row) for row in rules} == {
-        ("rule_train", "COMPLETED", "job"): 2,
-        ("rule_evaluate", "COMPLETED", "job"): 2,
-        ("rule_attack", "COMPLETED", "node"): 2,
-        ("rule_measure", "COMPLETED", "job"): 2,
-        ("rule_ball", "COMPLETED", "job"): 2,
+        ("rule_train", "COMPLETED", "job"): 1,
+        ("rule_evaluate", "COMPLETED", "job"): 1,
+        ("rule_attack", "COMPLETED", "node"): 1,
+        ("rule_measure", "COMPLETED", "job"): 1,
+        ("rule_ball", "COMPLETED", "job"): 1,
         ("rule_collect", "COMPLETED", None): 1,
     }

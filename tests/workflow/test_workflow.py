@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import HANGS, ROOT, SMOKE, SNAKEMAKE, copy_repository, snakemake, start_snakemake, until
+from conftest import HANGS, ROOT, SERVED, SMOKE, SNAKEMAKE, copy_repository, snakemake, start_snakemake, until
 from PIL import Image
 from planning import overlay, planned
 
@@ -181,6 +181,7 @@ def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_k
     for path in tables:
         path.unlink()
     command = ("--cores", 2, "--configfile", SMOKE, "--", "results/tables/models.csv")
+    served = os.environ | SERVED
     with (
         open(model / ".model.lock", "w") as lock,
         open(other / ".model.lock", "w") as second,
@@ -189,7 +190,7 @@ def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_k
         for held in (lock, second):
             fcntl.flock(held, fcntl.LOCK_EX)  # the trainings wait, as if they were long ones
             print("a training that opens this file empties it", file=held, flush=True)
-        first = start_snakemake(folder, *command, stdout=said, stderr=said)
+        first = start_snakemake(folder, *command, stdout=said, stderr=said, env=served)
         until(lambda: not any(os.path.getsize(held.name) for held in (lock, second)), first)
         for _ in range(2):  # while the first one is alive, and when only its lock is left
             told = snakemake(folder, *command)
@@ -203,7 +204,7 @@ def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_k
         assert its.read_text().count("epoch") == 2
         assert snakemake(folder, "--unlock", *command[2:4]).returncode == 0
         log.unlink()
-        again = start_snakemake(folder, *command, stdout=said, stderr=said)
+        again = start_snakemake(folder, *command, stdout=said, stderr=said, env=served)
         until(log.exists, again)
         fcntl.flock(
             lock, fcntl.LOCK_UN
@@ -287,7 +288,8 @@ def test_a_data_path_with_spaces_quotes_and_shell_characters_is_only_a_path(tmp_
     file.write_text(
         yaml.safe_dump({"study": ["dsprites"], "datasets": {"dsprites": {"path": str(tmp_path / name)}}})
     )
-    done = snakemake(folder, "--cores", 2, "--configfile", file, "--", "results/data/dsprites.h5")
+    done = snakemake(folder, "--cores", 2, "--configfile", file, "--", "results/data/dsprites.h5",
+                     env=os.environ | SERVED)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert (folder / "results/data/dsprites.h5").exists() and not list(tmp_path.rglob("pwned"))
     assert planned(folder, "--configfile", file, "--", "results/data/dsprites.h5") == {}
@@ -308,7 +310,8 @@ def test_a_folder_of_photographs_under_a_name_of_its_own(tmp_path):
     file = tmp_path / "own.yaml"
     cats = {"kind": "folder", "path": str(photos), "size": 16, "attack": {"pairs": 2}}
     file.write_text(yaml.safe_dump({"study": ["my-cats", "faces"], "datasets": {"my-cats": cats}}))
-    done = snakemake(folder, "--cores", 2, "--keep-going", "--configfile", file, "--", "data")
+    served = os.environ | SERVED
+    done = snakemake(folder, "--cores", 2, "--keep-going", "--configfile", file, "--", "data", env=served)
     said = {line.strip() for line in (done.stdout + done.stderr).splitlines() if "error: " in line}
     assert done.returncode != 0 and len(said) == 1 and "error: faces: they are not public" in said.pop()
     assert read_split(folder / "results/data/my-cats.h5", "train").x.shape == (3, 3, 16, 16)

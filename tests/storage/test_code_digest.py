@@ -11,7 +11,7 @@ from conftest import ROOT
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from vaepipe.storage import code_digest
+from vaepipe.storage import code_digest, kept_meanings
 from vaepipe.storage.code_meaning import find_meaning
 
 STAGES = sorted(path.stem for path in (ROOT / "vaepipe" / "stages").glob("[!_]*.py"))
@@ -21,7 +21,7 @@ MODULES = sorted(
     if not path.name.startswith("__")
 )
 SKIPPED = {name for name in MODULES if name.startswith("study.") or name.endswith("registry")}
-SKIPPED |= {"storage.code_digest", "storage.code_meaning", "storage.provenance"}
+SKIPPED |= {"storage.code_digest", "storage.code_meaning", "storage.kept_meanings", "storage.provenance"}
 
 
 find_meaning_once = functools.cache(find_meaning)
@@ -38,7 +38,7 @@ def package(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "vaepipe", copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(code_digest, "PACKAGE", copy)
     monkeypatch.setattr(
-        code_digest, "find_meaning", functools.cache(find_meaning)
+        kept_meanings, "find_meaning", functools.cache(find_meaning)
     )  # only edited modules are parsed again
 
     def digests(*names):

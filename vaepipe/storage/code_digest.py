@@ -7,21 +7,21 @@ digests and version records. `vaepipe.storage.code_meaning` says what counts of 
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from vaepipe.storage.code_meaning import Meaning, find_meaning
+from vaepipe.storage.code_meaning import Import, Meaning
+from vaepipe.storage.kept_meanings import KeptMeanings
 
 PACKAGE = Path(__file__).parent.parent
 
 ALWAYS = ("compute.rounding",)
 """Modules that `vaepipe/__init__.py` runs in every process."""
 
-SKIPPED = ("storage.code_digest", "storage.code_meaning", "storage.provenance")
+SKIPPED = ("storage.code_digest", "storage.code_meaning", "storage.kept_meanings", "storage.provenance")
 SKIPPED_ROOM = "study"
 SKIPPED_NAME = "registry"
 
@@ -53,6 +53,7 @@ def code_digest(*modules: str) -> str:
         f"{name} {_meaning(name, texts and _room(name) not in TEXTLESS_ROOMS).code}"
         for name in sorted(closure)
     ]
+    _kept().save()
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -64,7 +65,7 @@ def read_loaded_modules() -> None:
 
 def clear_caches() -> None:
     """Forget what was read, for tests that edit modules."""
-    for function in (code_digest, _meaning, _imports, _path):
+    for function in (code_digest, _kept, _meaning, _imports, _path):
         function.cache_clear()
 
 
@@ -104,11 +105,16 @@ def _path(name: str) -> Path | None:
 
 
 @cache
+def _kept() -> KeptMeanings:
+    return KeptMeanings()
+
+
+@cache
 def _meaning(name: str, texts: bool) -> Meaning:
     path = _path(name)
     if path is None:
         raise ValueError(f"vaepipe.{name}: no such module")
-    return find_meaning(path.read_text(encoding="utf-8"), texts)
+    return _kept().find(name, path.read_text(encoding="utf-8"), texts)
 
 
 @cache
@@ -116,15 +122,12 @@ def _imports(name: str) -> tuple[str, ...]:
     """Return the modules of the package that a module imports, as names below ``vaepipe``."""
     imported: list[str] = []
     for statement in _meaning(name, False).imports:
-        if isinstance(statement, ast.Import):
-            imported += [alias.name for alias in statement.names]
-        else:
-            imported += _from_import(name, statement)
+        imported += statement.names if statement.module is None else _from_import(name, statement)
     inner = [module.removeprefix("vaepipe.") for module in imported if module.startswith("vaepipe.")]
     return tuple(module for module in inner if _path(module))
 
 
-def _from_import(name: str, node: ast.ImportFrom) -> Iterator[str]:
+def _from_import(name: str, node: Import) -> Iterator[str]:
     """Yield the modules that ``from package import names`` reads: submodules, and the package for its other
     names."""
     package = node.module or ""
@@ -132,12 +135,12 @@ def _from_import(name: str, node: ast.ImportFrom) -> Iterator[str]:
         here = ["vaepipe", *name.split(".")]
         depth = len(here) - node.level + (_path(name) or Path()).name.startswith("__init__")
         package = ".".join(filter(None, [*here[:depth], package]))
-    for alias in node.names:
-        inner = f"{package}.{alias.name}"
+    for imported in node.names:
+        inner = f"{package}.{imported}"
         if _path(inner.removeprefix("vaepipe.")) and inner.startswith("vaepipe."):
             yield inner
         elif _has_lazy_names(package):
-            raise ValueError(f"vaepipe.{name}: import {alias.name} from its own module, not from {package}")
+            raise ValueError(f"vaepipe.{name}: import {imported} from its own module, not from {package}")
         else:
             yield package
 

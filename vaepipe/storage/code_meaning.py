@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LOGGERS = ("logging", "logger", "log", "LOGGER", "LOG")
 LOG_LEVELS = ("debug", "info", "warning", "error", "exception", "critical", "log")
@@ -38,12 +38,21 @@ LETTER = re.compile(r"[^\W\d_]")
 VALUE = "\0"
 
 
-@dataclass(frozen=True)
-class Meaning:
+class Import(NamedTuple):
+    """An import statement."""
+
+    level: int
+    """Number of dots before the module's name."""
+    module: str | None
+    """Where the names are imported from; None if they are modules themselves."""
+    names: tuple[str, ...]
+
+
+class Meaning(NamedTuple):
     """What counts of a module."""
 
     code: str
-    imports: tuple[ast.Import | ast.ImportFrom, ...]
+    imports: tuple[Import, ...]
     """The import statements, also those inside functions."""
 
 
@@ -57,7 +66,14 @@ def find_meaning(source: str, texts: bool) -> Meaning:
     remover = _Remover(texts)
     remover.visit(tree)
     _drop_unused_imports(remover)
-    return Meaning(ast.unparse(tree), tuple(statement for _, statement in remover.imports))
+    return Meaning(ast.unparse(tree), tuple(_read_import(statement) for _, statement in remover.imports))
+
+
+def _read_import(statement: ast.Import | ast.ImportFrom) -> Import:
+    names = tuple(alias.name for alias in statement.names)
+    if isinstance(statement, ast.Import):
+        return Import(0, None, names)
+    return Import(statement.level, statement.module or "", names)
 
 
 class _Remover(ast.NodeTransformer):

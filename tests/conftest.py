@@ -62,8 +62,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """One process more than cores, as the tests of Slurm mostly wait; at most 8, of about 1 GB each."""
-    return min(len(os.sched_getaffinity(0)), 7) + 1
+    """Two processes more than cores, as tests wait for what they start; at most 8, of about 1 GB each."""
+    return min(len(os.sched_getaffinity(0)), 6) + 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -30,6 +30,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.ticker import NullFormatter
 from torch import Tensor
@@ -178,28 +179,49 @@ def long_scipy(victim: Victim, known: Known, args: argparse.Namespace) -> None:
 LONG = {"adam": long_adam, "lbfgs": long_lbfgs, "scipy": long_scipy}
 
 
+def by_decile(result: AttackResult, known: Known) -> pd.DataFrame:
+    """One row for each tenth of the λ, and one for all."""
+    ratio = result.objective.double().numpy() / known.objective
+    every, rows = np.arange(len(ratio)), []
+    for those in (*np.array_split(every, 10), every):
+        r, whole = ratio[those], len(those) == len(every)
+        rows.append(
+            {
+                "lambda_from": "all" if whole else f"2^{np.log2(known.lambdas[those[0]]):.0f}",
+                "mean": r.mean(),
+                "worst": r.max(),
+                "within_1": (r <= 1.01).mean(),
+                "within_5": (r <= 1.05).mean(),
+                "evaluations": float(result.iterations[those].float().mean()),
+                "converged": float(result.converged[those].float().mean()),
+            }
+        )
+    return pd.DataFrame(rows).round(4)
+
+
 def print_table(result: AttackResult, known: Known, seconds: float) -> None:
     ratio = result.objective.double().numpy() / known.objective
-    L, evaluations, converged = len(ratio), result.iterations.float(), result.converged.float()
     initial = result.initial_divergence[0].mean()
     print(f"{ratio.size} rows, Δ₀ {initial:.0f} nats on average, {seconds:.0f} s")
-    print(
-        "| λ from | mean | worst | ≤ 1 % | ≤ 5 % | evaluations | converged |\n|---|---|---|---|---|---|---|"
-    )
-    for rows in (*np.array_split(np.arange(L), 10), np.arange(L)):
-        name = "all" if len(rows) == L else f"2^{np.log2(known.lambdas[rows[0]]):.0f}"
-        r = ratio[rows]
-        shares = [f"{(r <= bound).mean():.0%}" for bound in (1.01, 1.05)]
-        cells = [name, f"{r.mean():.3f}", f"{r.max():.3f}", *shares]
-        cells += [f"{evaluations[rows].mean():.0f}", f"{converged[rows].mean():.0%}"]
-        print(f"| {' | '.join(cells)} |")
-    score, over = (1 / ratio).mean(), (evaluations > 1000).float().mean()
+    print(by_decile(result, known).to_string(index=False))
+    score, over = (1 / ratio).mean(), (result.iterations > 1000).float().mean()
     print(f"optimality {score:.3f}; more than 1,000 evaluations: {over:.0%} of the rows")
     above = ratio.mean(1)
-    print(f"λ whose mean is more than 1 % above: {(above > 1.01).sum()} of {L}, the worst {above.max():.3f}")
+    print(
+        f"λ whose mean is more than 1 % above: {(above > 1.01).sum()} of {len(above)}, "
+        f"the worst {above.max():.3f}"
+    )
     beside = (result.objective.double().numpy() / known.scipy)[np.isfinite(known.scipy)]
     if len(beside):
         print(f"more than 1 % above SciPy: {(beside > 1.01).sum()} of {len(beside)} rows")
+
+
+def write_csv(path: Path, victim: str, tables: dict[str, pd.DataFrame]) -> None:
+    """Write the tables of a victim by effort, beside those of other victims in the file."""
+    new = pd.concat(tables, names=["effort"]).droplevel(1).reset_index()
+    new.insert(0, "victim", victim)
+    old = pd.read_csv(path) if path.exists() else new[:0]
+    pd.concat([old[old.victim != victim], new]).to_csv(path, index=False)
 
 
 RANGES = {"λ ≥ 1": (2**-0.5, 2**11), "1 > λ ≥ 2⁻⁸": (2**-8.5, 2**-0.5), "λ < 2⁻⁸": (0, 2**-8.5)}
@@ -253,6 +275,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=2000, help="of the long momentum (default 2000)")
     parser.add_argument("--rows", type=int, default=40, help="that SciPy solves (default 40)")
+    parser.add_argument("--csv", type=Path, help="replace the victim's rows of this file by the tables")
     parser.add_argument("--figure", type=Path, help="draw quality against evaluations to this file")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -269,6 +292,9 @@ def main() -> None:
     for effort, (result, seconds) in results.items():
         print(f"\n{effort}")
         print_table(result, known, seconds)
+    if args.csv:
+        tables = {effort: by_decile(result, known) for effort, (result, _) in results.items()}
+        write_csv(args.csv, args.victim, tables)
     if args.figure:
         draw(args.figure, args.victim, results, known)
 

@@ -97,3 +97,9 @@ def test_float64_and_networks_without_convolutions_are_left_alone():
         got = value_and_gradient(layer, x)
     assert all(torch.equal(a, b) for a, b in zip(got, value_and_gradient(layer, x)))
     assert isinstance(fast_convolutions(nn.Linear(3, 3)), contextlib.nullcontext)
+
+
+def test_a_view_of_the_bits_stays_one():
+    x = torch.rand(2, 3, 4, 4)
+    with fast_convolutions(nn.Conv2d(1, 1, 1)):
+        assert torch.equal(x.view(torch.int32).view(dtype=torch.float32), x)

@@ -41,7 +41,8 @@ class _FastConvolutions(TorchFunctionMode):
         if func is torch.conv_transpose2d:
             return _convolve_back(*args, **kwargs)
         if func is torch.Tensor.view and args[0].ndim == 4:
-            func = torch.Tensor.reshape  # a view may not exist where the channels are last
+            by_type = kwargs or isinstance(args[-1], torch.dtype)
+            func = func if by_type else torch.Tensor.reshape  # with the channels last, a view may not exist
         return func(*args, **kwargs)
 
 

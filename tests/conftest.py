@@ -60,18 +60,26 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: ("slurm" not in item.fixturenames, -slow[item.path] / tests[item.path]))
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers():
-    """Two processes more than cores, as tests wait for what they start; at most 8, of about 1 GB each."""
-    return min(len(os.sched_getaffinity(0)), 6) + 2
+def has_slow_ones(config) -> bool:
+    """Whether tests are chosen that wait for what they start."""
+    return config.option.markexpr != "not slow"
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes():
+def pytest_xdist_auto_num_workers(config):
+    """As many processes as cores, or two more where they wait for what they start; at most 8, of about 1 GB
+    each."""
+    return min(len(os.sched_getaffinity(0)), 6) + 2 * has_slow_ones(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config):
     """The processes that share the tests have one hash seed, so that a set has one order in all of them, and
     one job server, which has imported what stages need."""
     os.environ.setdefault("PYTHONHASHSEED", "0")
-    os.environ[hand_over.ADDRESS] = job_server.start("vaepipe.stages", "vaepipe.attacks", "vaepipe.metrics")
+    if has_slow_ones(config):
+        loaded = ("vaepipe.stages", "vaepipe.attacks", "vaepipe.metrics")
+        os.environ[hand_over.ADDRESS] = job_server.start(*loaded)
 
 
 SERVED = {}
@@ -79,7 +87,7 @@ SERVED = {}
 edits."""
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("PYTHONHASHSEED", None)  # what tests start has seeds of its own, as it has for users
-    SERVED[hand_over.ADDRESS] = os.environ.pop(hand_over.ADDRESS)
+    SERVED |= {name: os.environ.pop(name) for name in {hand_over.ADDRESS} & os.environ.keys()}
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes share the cores, and so does what they start
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,7 +10,7 @@ import tomllib
 from importlib.machinery import SourceFileLoader
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SERVED
 
 pytestmark = pytest.mark.slow
 SCRIPT = ROOT / "scripts/check-gpu"
@@ -78,7 +78,8 @@ def test_it_runs_to_its_end_on_a_cpu_without_the_packages_of_the_workflow(tmp_pa
 
 
 def test_with_all_packages_the_stages_train_and_attack_and_a_part_that_fails_is_a_row(monkeypatch, script):
-    monkeypatch.setenv("VAEPIPE_DEVICE", "cpu")
+    for name, value in (SERVED | {"VAEPIPE_DEVICE": "cpu"}).items():
+        monkeypatch.setenv(name, value)
     rows = dict(script.rows_of((script.stages,), 600))
     assert list(rows) == ["stage train, mlp", "stage attack, mlp"]
     assert "epoch 1/1" in rows["stage train, mlp"] and "6 rows, 6 converged" in rows["stage attack, mlp"]

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import yaml
-from conftest import copy_repository, snakemake
+from conftest import SERVED, copy_repository, snakemake
 from planning import planned
 
 from vaepipe.stages.prepare import prepare
@@ -25,7 +25,7 @@ class Own:
         self.prepared = self.folder / "results/data/mine.h5"
         self.write(0)
         self.configure()
-        self.run()
+        self.run(env=os.environ | SERVED)  # later ones run what the tests have edited
 
     def write(self, seed):
         np.save(self.array, np.random.default_rng(seed).integers(0, 256, (30, 8, 8), np.uint8))
@@ -42,11 +42,12 @@ class Own:
     def plan(self):
         return planned(self.folder, "--configfile", self.file, "--", "models")
 
-    def try_to_run(self, *arguments):
-        return snakemake(self.folder, "--cores", 1, *arguments, "--configfile", self.file, "--", "models")
+    def try_to_run(self, *arguments, **options):
+        command = ("--cores", 1, *arguments, "--configfile", self.file, "--", "models")
+        return snakemake(self.folder, *command, **options)
 
-    def run(self):
-        done = self.try_to_run()
+    def run(self, **options):
+        done = self.try_to_run(**options)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout + done.stderr
 

@@ -1,6 +1,7 @@
 """Processes that are forked from one that has imported what they need, as their imports take longer than
 their work."""
 
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["snakemake.cli", "snakemake_executor_plugin_slurm"])
+OTHERS = ["snakemake.report.html_reporter", "smart_open", "jsonschema", "pydantic", "requests"]
+FORKS.set_forkserver_preload(["snakemake.cli", "snakemake_executor_plugin_slurm", *OTHERS])
 
 
 def snakemake(
@@ -26,6 +28,7 @@ def snakemake(
 
 
 def _main(folder, arguments, environment, said):
+    gc.freeze()  # the collector need not look at what was imported
     for number, name in enumerate(said, 1):
         with open(name, "w") as file:
             os.dup2(file.fileno(), number)

@@ -316,6 +316,7 @@ def test_celeba_without_a_part_says_which_files_it_wants(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_scipy")
 def test_svhn(tmp_path):
     arrays = {}
     for split, n in (("train", 12), ("test", 7)):

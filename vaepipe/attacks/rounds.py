@@ -22,7 +22,7 @@ from vaepipe.attacks.envelope import FINER, lowest_lines, put_lower, solve_again
 from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.penalised_rows import PenalisedProblem, Rows
 
-EFFORTS = {"fast": 0, "default": 3, "thorough": 10}
+EFFORTS = {"fast": 0, "default": 6, "thorough": 20}
 """Most rounds; a pair takes the next one if the last one lowered one of its rows by more than `STILL`."""
 AT_ONCE = 4
 """Neighbouring λ that are searched at once: with one, a path is longer, with more, batches are fuller."""

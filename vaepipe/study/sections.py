@@ -169,7 +169,7 @@ class Attack(Section):
     times slower."""
     effort: Effort = Field(default="default", json_schema_extra=of_data_set)
     """How long to search for stronger attacks after each λ is solved: `fast` not at all, `default` up to
-    three rounds, `thorough` up to ten. See docs/attacks.md for what each costs, and docs/attacks-measured.md
+    six rounds, `thorough` up to twenty. See docs/attacks.md for what each costs, and docs/attacks-measured.md
     for what each finds."""
     precision: Precision = "float32"
     """Precision of the images, the network and the solver in attacks."""

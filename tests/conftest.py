@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -58,6 +59,11 @@ def pytest_collection_modifyitems(items):
     tests = Counter(item.path for item in items)
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: ("slurm" not in item.fixturenames, -slow[item.path] / tests[item.path]))
+
+
+def pytest_collection_finish():
+    """What is imported by then stays, so that the collector of garbage need not look at it in each test."""
+    gc.freeze()
 
 
 def has_slow_ones(config) -> bool:

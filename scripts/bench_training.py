@@ -196,15 +196,15 @@ def pythae(x: np.ndarray, options) -> tuple[float, object]:
     config = BetaTCVAEConfig(input_dim=x.shape[1:], latent_dim=D_Z, reconstruction_loss="bce", beta=BETA)
     count = (steps + WARM_UP) * batch
     data = torch.from_numpy(np.resize(x, (count, *x.shape[1:])).astype(np.float32) / 255)
-    clock = Clock()
+    timed = Clock()
     with tempfile.TemporaryDirectory() as folder:
         sizes = {"per_device_train_batch_size": batch, "num_epochs": 1}
         training = BaseTrainerConfig(output_dir=folder, learning_rate=LEARNING_RATE, **sizes)
         vae = BetaTCVAE(config, Encoder(), Decoder())
         BaseTrainer(
-            vae, BaseDataset(data, torch.zeros(count)), training_config=training, callbacks=[clock]
+            vae, BaseDataset(data, torch.zeros(count)), training_config=training, callbacks=[timed]
         ).train()
-    return clock.seconds, net
+    return timed.seconds, net
 
 
 WAYS = {"vaepipe": ours, "loop": loop, "pythae": pythae}

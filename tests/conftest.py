@@ -271,11 +271,17 @@ def finished(tmp_path_factory):
     return folder
 
 
+def copy_study(finished, folder):
+    return Path(
+        shutil.copytree(finished, folder / finished.name, ignore=shutil.ignore_patterns("log", "__pycache__"))
+    )
+
+
 @pytest.fixture(scope="session")
 def study(finished, tmp_path_factory):
-    """A copy of the smoke study's folder, for the tests of this process that change it."""
-    folder = tmp_path_factory.mktemp("copy") / finished.name
-    return Path(shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("log", "__pycache__")))
+    """A copy of the smoke study's folder, for the tests of this process that plan changes of it and run
+    nothing."""
+    return copy_study(finished, tmp_path_factory.mktemp("copy"))
 
 
 @pytest.fixture

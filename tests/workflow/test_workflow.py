@@ -12,7 +12,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import HANGS, ROOT, SERVED, SMOKE, SNAKEMAKE, copy_repository, snakemake, start_snakemake, until
+from conftest import (
+    HANGS,
+    ROOT,
+    SERVED,
+    SMOKE,
+    SNAKEMAKE,
+    copy_repository,
+    copy_study,
+    snakemake,
+    start_snakemake,
+    until,
+)
 from PIL import Image
 from planning import overlay, planned
 
@@ -162,8 +173,10 @@ def test_what_is_added_is_all_that_is_made(study, change, expected):
     } == expected
 
 
-def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_killed_at_it(study, tmp_path):
-    folder = study
+def test_what_was_lost_is_made_again_with_the_same_numbers_though_snakemake_is_killed_at_it(
+    finished, tmp_path
+):
+    folder = copy_study(finished, tmp_path)
     tables = [
         folder / "results/tables" / name for name in ("models.csv", "images.parquet", "attacks.parquet")
     ]

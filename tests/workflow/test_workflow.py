@@ -301,11 +301,11 @@ def test_a_data_path_with_spaces_quotes_and_shell_characters_is_only_a_path(tmp_
     file.write_text(
         yaml.safe_dump({"study": ["dsprites"], "datasets": {"dsprites": {"path": str(tmp_path / name)}}})
     )
-    done = snakemake(folder, "--cores", 2, "--configfile", file, "--", "results/data/dsprites.h5",
-                     env=os.environ | SERVED)  # fmt: skip
+    target = ("--configfile", file, "--", "results/data/dsprites.h5")
+    done = snakemake(folder, "--cores", 2, *target, env=os.environ | SERVED)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (folder / "results/data/dsprites.h5").exists() and not list(tmp_path.rglob("pwned"))
-    assert planned(folder, "--configfile", file, "--", "results/data/dsprites.h5") == {}
+    assert planned(folder, *target) == {}
     np.savez(
         tmp_path / name,
         imgs=1 - random.integers(0, 2, (50, 64, 64)).astype(np.uint8),

@@ -1,8 +1,8 @@
 """Convolutions of networks that are differentiated by their input, in the layout that is fast on a CPU.
 
-oneDNN computes convolutions with the channels last (NHWC) up to five times as fast as with the channels
-first. And it takes the gradient with respect to an image of one to three channels as if it had sixteen; a
-matrix product and a sum over overlapping patches take a third of that time or less.
+oneDNN computes many convolutions faster with the channels last (NHWC) than with the channels first. It is
+slow at the gradient with respect to an image of few channels; a matrix product and a sum over overlapping
+patches are faster there. scripts/bench_evaluation.py measures both together.
 """
 
 from __future__ import annotations

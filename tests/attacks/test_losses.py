@@ -18,6 +18,7 @@ from vaepipe.attacks.loss import Setting, available_losses, find_loss
 from vaepipe.attacks.penalised import run_attack
 from vaepipe.attacks.registry import LOSSES
 from vaepipe.models.build import build_model
+from vaepipe.models.distributions import width_residual
 from vaepipe.study import cells
 from vaepipe.study.settings import Model
 from vaepipe.study.specs import ModelSpec
@@ -90,6 +91,30 @@ def test_latent_losses_sum_a_distance_of_posteriors_over_layers(family, loss):
     torch.testing.assert_close(found, sum(CLOSED[loss](q, t) for q, t in parts))
     if loss == "latent-w2":
         torch.testing.assert_close(value(model, "latent-w2-root")[0], found.sqrt())
+
+
+@pytest.mark.parametrize("family", ["vae", "seatbelt"])
+@pytest.mark.parametrize("loss", CLOSED)
+def test_half_the_squared_norm_of_residuals_is_the_loss_and_its_gradient_too(family, loss):
+    s, facts, pair = setting(make(family)), find_loss(loss), torch.tensor(PAIR)
+    inputs = [s.x[PAIR] * 0.9, s.target[PAIR], s.target[PAIR] + 1e-3 * s.x[PAIR]]  # far from it, at it, near
+    for u in inputs:
+        u = u.requires_grad_()
+        squares = 0.5 * facts.residuals(s)(u, pair).square().sum(1)
+        expected = facts.build(s)(u, pair)
+        torch.testing.assert_close(squares, expected, rtol=1e-7, atol=1e-12)
+        pair_of_gradients = [torch.autograd.grad(f.sum(), u)[0] for f in (squares, expected)]
+        torch.testing.assert_close(*pair_of_gradients, rtol=1e-5, atol=1e-9)
+
+
+def test_the_residual_of_a_width_is_smooth_through_equal_widths():
+    log_ratio = torch.linspace(-0.5, 0.5, 1001, dtype=torch.float64).requires_grad_()
+    residual = width_residual(log_ratio)
+    (slope,) = torch.autograd.grad(residual.sum(), log_ratio)
+    exact = log_ratio.exp().square() - 1 - 2 * log_ratio
+    torch.testing.assert_close(residual.square(), exact, rtol=1e-7, atol=1e-14)
+    torch.testing.assert_close(slope, torch.gradient(residual.detach(), spacing=1e-3)[0], rtol=1e-3, atol=0)
+    assert (residual.diff() > 0).all()
 
 
 CLOSED_AWAY = {

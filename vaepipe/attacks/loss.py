@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Divergence = Callable[[Tensor, Tensor], Tensor]
     Distance = Callable[[DiagonalNormal, DiagonalNormal], Tensor]
+    Residuals = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class Loss:
             values (B,).
         needs_width: Whether the loss is infinite for a posterior without width, such as an autoencoder's.
         needs_decode: Whether the model must have ``decode(*z)``.
+        residuals: For a loss that is a sum of few squares. A function of the same kind as ``build``, whose
+            function returns (B, m): half their squared norm is the loss. The attack then searches better
+            where λ is small (`vaepipe.attacks.solvers.restoration`).
         has_target: False for a loss about x alone. Its attack starts at a random distortion, because a
             distance from x has no gradient at d = 0.
     """
@@ -70,6 +74,7 @@ class Loss:
     title: str
     unit: str
     build: Callable[[Setting], Divergence]
+    residuals: Callable[[Setting], Residuals] | None = None
     needs_width: bool = False
     needs_decode: bool = False
     has_target: bool = True
@@ -102,6 +107,21 @@ def between(distance: Distance) -> Callable[[Setting], Divergence]:
             return cast("Tensor", sum(distance(q, goal.rows(pair)) for q, goal in layers))
 
         return divergence
+
+    return build
+
+
+def residuals_between(residuals: Distance) -> Callable[[Setting], Residuals]:
+    """Return a `Loss.residuals` with ``residuals(q(z|x + d), q(z|x_t))`` (B, m_l) of each layer."""
+
+    def build(setting: Setting) -> Residuals:
+        import torch
+
+        def joined(x: Tensor, pair: Tensor) -> Tensor:
+            layers = zip(setting.model.posterior(x), setting.goals)
+            return torch.cat([residuals(q, goal.rows(pair)) for q, goal in layers], 1)
+
+        return joined
 
     return build
 

@@ -24,6 +24,8 @@ class Objective:
     Attributes:
         x: (P, n) flat images.
         target: (P, n) flat targets; None for a loss without target.
+        residuals: of the loss; None for a loss that has none.
+        residual_count: m, their number; 0 for a loss that has none.
     """
 
     def __init__(
@@ -33,11 +35,17 @@ class Objective:
         with self.convolutions:
             goals = posteriors(model, target, batch_size, loss)
             noise = pair_noise(x, target, draws, sum(q.mean.shape[-1] for q in goals), seed)
-            self.divergence = loss.build(Setting(model, x, target, goals, noise, batch_size))
+            setting = Setting(model, x, target, goals, noise, batch_size)
+            self.divergence = loss.build(setting)
+            self.residuals = loss.residuals and loss.residuals(setting)
+        self.residual_count = 0
         self.latent_sizes = [q.mean.shape[-1] for q in goals]
         self.image_shape, self.batch_size = x.shape[1:], batch_size
         self.x = x.flatten(1)
         self.target = target.flatten(1) if loss.has_target else None
+        if self.residuals:
+            first = torch.zeros(batch_size, dtype=torch.long, device=x.device)
+            self.residual_count = self.residuals_at(self.x[first], first).shape[1]
 
     def value(self, u: Tensor, pair: Tensor) -> Tensor:
         """Return φ (B,) at the inputs ``u`` (B, n) of the given pairs (B,)."""
@@ -51,6 +59,26 @@ class Objective:
             value = self.value(u, pair)
             (grad,) = torch.autograd.grad(value.sum(), u)
         return value.detach(), grad
+
+    def residuals_and_jacobian(self, u: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the residuals (B, m) and their Jacobian (B, m, n) at the inputs ``u`` (B, n) of the pairs (B,).
+
+        It takes a forward and m backward passes: one pass for all would take the memory of m batches, and
+        needs more of a model than that it has a gradient.
+        """
+        assert self.residuals
+        with torch.enable_grad(), self.convolutions:
+            u = u.detach().requires_grad_()
+            r = self.residuals(u.unflatten(1, self.image_shape), pair)
+            sums = r.sum(0).unbind()
+            rows = [torch.autograd.grad(total, u, retain_graph=total is not sums[-1])[0] for total in sums]
+        return r.detach(), torch.stack(rows, 1)
+
+    def residuals_at(self, u: Tensor, pair: Tensor) -> Tensor:
+        """Return the residuals (B, m) at the inputs ``u`` (B, n) of the given pairs (B,)."""
+        assert self.residuals
+        with torch.no_grad(), self.convolutions:
+            return self.residuals(u.unflatten(1, self.image_shape), pair)
 
     def initial(self, pair: Tensor) -> Tensor:
         """Return φ (R,) without distortion, for the given pairs (R,)."""
@@ -106,7 +134,7 @@ def posteriors(model: Any, x: Tensor, batch_size: int, loss: Loss) -> list[Diago
     return [DiagonalNormal(mean, log_std) for mean, log_std in zip(parts[::2], parts[1::2])]
 
 
-def pair_noise(x: Tensor, target: Tensor, draws: int, size: int, seed: int) -> Tensor:
+def pair_noise(x: Tensor, target: Tensor, draws: int, size: int, seed: int | str) -> Tensor:
     """Return (S, P, D) standard normal noise; that of a pair depends on its images and the seed alone."""
     generators = [
         seeded_generator("cpu", "pair", seed, *(image.cpu().numpy().tobytes() for image in pair))

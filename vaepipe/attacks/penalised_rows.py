@@ -9,12 +9,15 @@ from torch import Tensor
 
 from vaepipe.attacks.objective import Objective, pair_noise
 from vaepipe.attacks.result import AttackResult
-from vaepipe.attacks.solvers import lbfgs, momentum, scipy_lbfgsb
+from vaepipe.attacks.solvers import lbfgs, momentum, restoration, scipy_lbfgsb
 from vaepipe.attacks.solvers.solution import Solution
 
 SOLVERS = {"lbfgs": lbfgs.minimise, "scipy": scipy_lbfgsb.minimise}
 START = 0.5
 """‖d‖₂ at which rows start if the loss has no gradient at d = 0."""
+
+MOST_ENTRIES = 2**25
+"""Of the Jacobians of a batch, which is made smaller for them."""
 
 
 @dataclass
@@ -124,6 +127,40 @@ class PenalisedProblem:
             boldness=boldness,
         )
         return _rows(solution, x)
+
+    def restoration_steps(self, evaluations: float) -> int:
+        """Return how many steps of `restore` take so many evaluations; 0 if the loss has no residuals."""
+        m = self.objective.residual_count
+        return int(2 * evaluations / (m + 1 + restoration.RESTORE)) if m else 0
+
+    def restore(
+        self, pair: Tensor, lambda_: Tensor, start: Tensor, steps: int, first: float
+    ) -> tuple[Tensor, int]:
+        """Lower rows from the inputs ``start`` (R, n) by `vaepipe.attacks.solvers.restoration`.
+
+        Args:
+            pair, lambda_: (R,).
+            steps, first: as `vaepipe.attacks.solvers.restoration.descend`.
+
+        Returns:
+            Inputs (R, n), and the evaluations that each took: a forward and a backward pass are one.
+        """
+        objective = self.objective
+        entries = objective.residual_count * self.x.shape[1]
+        sizes = [*self.batch_sizes, objective.batch_size]
+        sizes = [size for size in sizes if size * entries <= MOST_ENTRIES] or sizes[:1]
+        u = restoration.descend(
+            lambda u, row: objective.residuals_at(u, pair[row]),
+            lambda u, row: objective.residuals_and_jacobian(u, pair[row]),
+            self.x[pair],
+            lambda_,
+            start,
+            slots=sizes[-1],
+            sizes=sizes[:-1],
+            steps=steps,
+            first=first,
+        )
+        return u, steps * (objective.residual_count + 1 + restoration.RESTORE) // 2 + 1
 
     def rows_of(self, result: AttackResult) -> Rows:
         """Return the rows of a result that was made with ``envelope=False``."""

@@ -6,11 +6,14 @@ good ones are found most easily. So a round follows the path of each pair from t
 `AT_ONCE` values of λ at a time. There each row
 
 * takes the lowest line of its pair, see `vaepipe.attacks.envelope`, mostly that of the λ before;
-* walks with momentum, if its objective is not small beside φ(x) (`vaepipe.attacks.solvers.momentum`);
-* is solved again from the best point by L-BFGS: with few evaluations, or in the valley, where the objective
-  is small beside φ(x), with many and a tight tolerance.
+* walks with momentum, if its objective is not small beside φ(x) (`vaepipe.attacks.solvers.momentum`), and is
+  solved again from the best point by L-BFGS;
+* or, in the valley, where it is small, goes on from a random point near its line by Gauss–Newton steps with
+  restoration (`vaepipe.attacks.solvers.restoration`). A loss that is not a sum of few squares has L-BFGS
+  there, with many evaluations and a tight tolerance, at every other λ in turn.
 
-Every other λ of the valley is solved; the next round takes those between. Rows of different pairs never meet.
+Before the first round every row takes steps with restoration from the target. Rows of different pairs never
+meet.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from torch import Tensor
 
 from vaepipe.attacks.envelope import FINER, lowest_lines, put_lower, solve_again
 from vaepipe.attacks.errors import Refused
+from vaepipe.attacks.objective import pair_noise
 from vaepipe.attacks.penalised_rows import PenalisedProblem, Rows
 
 EFFORTS = {"fast": 0, "default": 6, "thorough": 20}
@@ -33,6 +37,12 @@ WALK, POLISH, SOLVE, VALLEY = 0.4, 0.16, 0.2, 1.2
 those of a row on its own, ``max_iterations``."""
 FINEST = 0.005
 """A row in the valley is solved with FINEST × the tolerance."""
+RESTORE = 16
+"""Steps with restoration."""
+FEWEST = 8
+"""With fewer steps, where `VALLEY` allows no more, L-BFGS takes their place."""
+FIRST, ASIDE = 0.5, 0.2
+"""Share of the way that the first of these steps goes, and how far aside they start, in units of ‖d‖."""
 BOLDNESS = (4.0, 1.0, 1.0)
 """Factors of the first step of a walk, one for each round, in turn."""
 STILL = 3e-3
@@ -62,6 +72,9 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
         rounds: at most, one of `EFFORTS`.
     """
     gained = torch.ones_like(best.converged)
+    if rounds and problem.target is not None:
+        start = (problem.target - problem.x).expand_as(best.d)
+        best = restore_on(problem, lambdas, best, start, best.norm > 0)
     for turn in range(rounds):
         pairs = gained.any(0)
         if not pairs.any():
@@ -81,16 +94,20 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
         turn: number of the round: it decides how bold walks are, and which λ of the valley are solved.
     """
     order = lambdas.argsort(descending=True)
-    turns = torch.zeros_like(rows.converged)
+    turns, steps = torch.zeros_like(rows.converged), restoration_steps(problem)
     turns[order[turn % 2 :: 2]] = True
-    for here in order.split(AT_ONCE):
+    for number, here in enumerate(order.split(AT_ONCE)):
         now = torch.zeros_like(rows.converged)
         now[here] = pairs
         rows = rows.where(*lowest_lines(lambdas, rows))
         now &= (rows.norm > 0) & rows.objective.isfinite()
         rows = walk_on(problem, lambdas, rows, now & ~in_valley(rows), BOLDNESS[turn % len(BOLDNESS)])
         valley = in_valley(rows)
-        rows = solve_on(problem, lambdas, rows, now & turns & valley, FINEST, VALLEY)
+        if steps:
+            start = aside(problem, rows, here, f"aside {turn} {number}")
+            rows = restore_on(problem, lambdas, rows, start, now & valley)
+        else:
+            rows = solve_on(problem, lambdas, rows, now & turns & valley, FINEST, VALLEY)
         rows = solve_on(problem, lambdas, rows, now & ~valley, FINER, SOLVE)
     return rows.where(*lowest_lines(lambdas, rows))
 
@@ -122,6 +139,43 @@ def solve_on(
     """
     factor = torch.full_like(rows.objective, finer)
     return solve_again(problem, lambdas, rows, rows.d, which, factor, floor=0, share=share)
+
+
+def restoration_steps(problem: PenalisedProblem) -> int:
+    """Return how many steps with restoration a row takes; 0 where L-BFGS takes their place."""
+    steps = problem.restoration_steps(VALLEY * problem.max_iterations)
+    return min(steps, RESTORE) if steps >= FEWEST else 0
+
+
+def aside(problem: PenalisedProblem, rows: Rows, here: Tensor, name: str) -> Tensor:
+    """Return the distortions (L, P, n), those of the λ numbers ``here`` (K,) moved in random directions.
+
+    The directions of a pair depend on its images and on the name.
+    """
+    d, target = rows.d.clone(), problem.x if problem.target is None else problem.target
+    noise = pair_noise(problem.x, target, len(here), d.shape[-1], name)
+    distance = ASIDE * rows.norm[here] / noise.norm(dim=-1)
+    d[here] += distance[..., None] * noise
+    return d
+
+
+def restore_on(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, start: Tensor, which: Tensor) -> Rows:
+    """Return the rows (L, P), those of ``which`` (L, P) after steps with restoration and their polish.
+
+    Args:
+        start: (L, P, n) distortions.
+    """
+    row, pair = which.nonzero().unbind(1)
+    steps = restoration_steps(problem)
+    if not len(row) or not steps:
+        return rows
+    u = (problem.x[pair] + start[row, pair]).clamp(0, 1)
+    u, evaluations = problem.restore(pair, lambdas[row], u, steps, FIRST)
+    initial = rows.initial_divergence[row, pair]
+    solved = problem.restart(pair, lambdas[row], u, 0 * initial, FINER, POLISH)
+    solved.iterations += evaluations
+    solved.initial_divergence = initial
+    return put_lower(rows, row, pair, solved)
 
 
 def search_on(problem: PenalisedProblem, pair: Tensor, lambda_: Tensor, d: Tensor) -> Rows:

@@ -54,9 +54,28 @@ class DiagonalNormal(NamedTuple):
         """Return KL(self ‖ other) (B,), nats, summed over dimensions. None stands for N(0, I)."""
         return self.kl_terms(other).sum(-1)
 
+    def kl_residuals(self, other: DiagonalNormal) -> Tensor:
+        """Return residuals (B, 2 D), differentiable, half whose squared norm is KL(self ‖ other)."""
+        log_ratio = self.log_std - other.log_std
+        return torch.cat([(self.mean - other.mean) * (-other.log_std).exp(), width_residual(log_ratio)], -1)
+
     def rows(self, index: Tensor) -> DiagonalNormal:
         """Return the normals of these rows of the batch."""
         return DiagonalNormal(self.mean[index], self.log_std[index])
+
+
+def width_residual(log_ratio: Tensor) -> Tensor:
+    """Return sign(l) √(e²ˡ − 1 − 2l) of l = ln(σ / σ'). Half its square is what the widths add to a KL."""
+    near = log_ratio.abs() < 0.1  # where the difference loses digits and its root has no gradient: a series
+    small, large = torch.where(near, log_ratio, 0.0), torch.where(near, 1.0, log_ratio)
+    series = (
+        small
+        * (
+            2
+            * (1 + small * (2 / 3 + small * (1 / 3 + small * (2 / 15 + small * (2 / 45 + small * 4 / 315)))))
+        ).sqrt()
+    )
+    return torch.where(near, series, large.sign() * ((2 * large).expm1() - 2 * large).sqrt())
 
 
 class Bernoulli(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vaepipe.attacks.loss import Loss, between
+from vaepipe.attacks.loss import Loss, between, residuals_between
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,9 +22,17 @@ def squared_distance(q: DiagonalNormal, goal: DiagonalNormal) -> Tensor:
     return means + (q.log_std.exp() - goal.log_std.exp()).square().sum(-1)
 
 
+def residuals(q: DiagonalNormal, goal: DiagonalNormal) -> Tensor:
+    """Return residuals (B, 2 D), half whose squared norm is the squared distance."""
+    import torch
+
+    return 2**0.5 * torch.cat([q.mean - goal.mean, q.log_std.exp() - goal.log_std.exp()], 1)
+
+
 LOSS = Loss(
     name="latent-w2",
     title="latent 2-Wasserstein attack",
     unit="squared latent distance",
     build=between(squared_distance),
+    residuals=residuals_between(residuals),
 )

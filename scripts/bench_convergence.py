@@ -35,7 +35,7 @@ import torch
 from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
-from vaepipe.attacks import AttackResult, run_attack
+from vaepipe.attacks import AttackResult, rounds, run_attack
 from vaepipe.attacks.loss import find_loss
 from vaepipe.attacks.objective import Objective
 from vaepipe.attacks.pairs import draw_pairs
@@ -145,6 +145,20 @@ def long_adam(victim: Victim, known: Known, args: argparse.Namespace) -> None:
         print(f"  {by}: {lower} of {len(row)} rows lower", flush=True)
 
 
+def long_restoration(victim: Victim, known: Known, args: argparse.Namespace) -> None:
+    """Steps with restoration from the target and from the best known lines, four times those of a round."""
+    problem = victim.problem()
+    start, row, pair = known.best_lines()
+    lambda_, initial = victim.lambdas.float()[row], torch.zeros(len(row))
+    for by, d in (("from the target", problem.target[pair] - problem.x[pair]), ("from the line", start)):
+        u = (problem.x[pair] + d).clamp(0, 1)
+        u, _ = problem.restore(pair, lambda_, u, 4 * rounds.RESTORE, rounds.FIRST)
+        rows = problem.restart(pair, lambda_, u, initial, rounds.FINER, rounds.POLISH)
+        name = f"restored {by}"
+        lower = known.offer(rows.objective.double().numpy(), rows.d.numpy(), name, (row, pair))
+        print(f"  {name}: {lower} of {len(row)} rows lower", flush=True)
+
+
 def long_lbfgs(victim: Victim, known: Known, args: argparse.Namespace) -> None:
     """L-BFGS with a tight tolerance, 4,000 evaluations, from the best known lines."""
     problem = victim.problem(4000, 1e-6)
@@ -176,7 +190,7 @@ def long_scipy(victim: Victim, known: Known, args: argparse.Namespace) -> None:
     )
 
 
-LONG = {"adam": long_adam, "lbfgs": long_lbfgs, "scipy": long_scipy}
+LONG = {"adam": long_adam, "restoration": long_restoration, "lbfgs": long_lbfgs, "scipy": long_scipy}
 
 
 def by_decile(result: AttackResult, known: Known) -> pd.DataFrame:

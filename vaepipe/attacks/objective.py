@@ -61,7 +61,7 @@ class Objective:
         return value.detach(), grad
 
     def residuals_and_jacobian(self, u: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the residuals (B, m) and their Jacobian (B, m, n) at the inputs ``u`` (B, n) of the pairs (B,).
+        """Return the residuals (B, m) and their Jacobian (B, m, n) at ``u`` (B, n) of the given pairs (B,).
 
         It takes a forward and m backward passes: one pass for all would take the memory of m batches, and
         needs more of a model than that it has a gradient.

@@ -8,8 +8,9 @@ good ones are found most easily. So a round follows the path of each pair from t
 * takes the lowest line of its pair, see `vaepipe.attacks.envelope`, mostly that of the λ before;
 * walks with momentum, if its objective is not small beside φ(x) (`vaepipe.attacks.solvers.momentum`), and is
   solved again from the best point by L-BFGS;
-* or, in the valley, where it is small, goes on from a random point near its line by Gauss–Newton steps with
-  restoration (`vaepipe.attacks.solvers.restoration`). A loss that is not a sum of few squares has L-BFGS
+* or, in the valley, where it is small, goes on by Gauss–Newton steps with restoration
+  (`vaepipe.attacks.solvers.restoration`), in one round from a random point near its line, in the next one
+  half way between it and the distortion of a larger λ. A loss that is not a sum of few squares has L-BFGS
   there, with many evaluations and a tight tolerance, at every other λ in turn.
 
 Before the first round every row takes steps with restoration from the target. Rows of different pairs never
@@ -26,7 +27,7 @@ from vaepipe.attacks.errors import Refused
 from vaepipe.attacks.objective import pair_noise
 from vaepipe.attacks.penalised_rows import PenalisedProblem, Rows
 
-EFFORTS = {"fast": 0, "default": 6, "thorough": 20}
+EFFORTS = {"fast": 0, "default": 4, "thorough": 12}
 """Most rounds; a pair takes the next one if the last one lowered one of its rows by more than `STILL`."""
 AT_ONCE = 4
 """Neighbouring λ that are searched at once: with one, a path is longer, with more, batches are fuller."""
@@ -42,7 +43,7 @@ RESTORE = 16
 FEWEST = 8
 """With fewer steps, where `VALLEY` allows no more, L-BFGS takes their place."""
 FIRST, ASIDE = 0.5, 0.2
-"""Share of the way that the first of these steps goes, and how far aside they start, in units of ‖d‖."""
+"""Share of the way that the first of these steps goes; how far from a line they start, in units of ‖d‖."""
 BOLDNESS = (4.0, 1.0, 1.0)
 """Factors of the first step of a walk, one for each round, in turn."""
 STILL = 3e-3
@@ -96,7 +97,8 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
     order = lambdas.argsort(descending=True)
     turns, steps = torch.zeros_like(rows.converged), restoration_steps(problem)
     turns[order[turn % 2 :: 2]] = True
-    for number, here in enumerate(order.split(AT_ONCE)):
+    groups = order.split(AT_ONCE)
+    for number, here in enumerate(groups):
         now = torch.zeros_like(rows.converged)
         now[here] = pairs
         rows = rows.where(*lowest_lines(lambdas, rows))
@@ -104,7 +106,11 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
         rows = walk_on(problem, lambdas, rows, now & ~in_valley(rows), BOLDNESS[turn % len(BOLDNESS)])
         valley = in_valley(rows)
         if steps:
-            start = aside(problem, rows, here, f"aside {turn} {number}")
+            start = rows.d.clone()
+            if turn % 2:
+                start[here] = (start[here] + start[groups[max(0, number - 1)][: len(here)]]) / 2
+            else:
+                start[here] += aside(problem, rows.norm[here], f"aside {turn} {number}")
             rows = restore_on(problem, lambdas, rows, start, now & valley)
         else:
             rows = solve_on(problem, lambdas, rows, now & turns & valley, FINEST, VALLEY)
@@ -147,16 +153,14 @@ def restoration_steps(problem: PenalisedProblem) -> int:
     return min(steps, RESTORE) if steps >= FEWEST else 0
 
 
-def aside(problem: PenalisedProblem, rows: Rows, here: Tensor, name: str) -> Tensor:
-    """Return the distortions (L, P, n), those of the λ numbers ``here`` (K,) moved in random directions.
+def aside(problem: PenalisedProblem, norm: Tensor, name: str) -> Tensor:
+    """Return random vectors (K, P, n) of length `ASIDE` × ``norm`` (K, P).
 
     The directions of a pair depend on its images and on the name.
     """
-    d, target = rows.d.clone(), problem.x if problem.target is None else problem.target
-    noise = pair_noise(problem.x, target, len(here), d.shape[-1], name)
-    distance = ASIDE * rows.norm[here] / noise.norm(dim=-1)
-    d[here] += distance[..., None] * noise
-    return d
+    target = problem.x if problem.target is None else problem.target
+    noise = pair_noise(problem.x, target, len(norm), problem.x.shape[1], name)
+    return noise * (ASIDE * norm / noise.norm(dim=-1))[..., None]
 
 
 def restore_on(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, start: Tensor, which: Tensor) -> Rows:
@@ -179,12 +183,18 @@ def restore_on(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, start: Te
 
 
 def search_on(problem: PenalisedProblem, pair: Tensor, lambda_: Tensor, d: Tensor) -> Rows:
-    """Return rows (R,) after a long walk from the distortions ``d`` (R, n) and a long solve in the valley.
+    """Return rows (R,) after a long walk from the distortions ``d`` (R, n) and a long solve.
+
+    Where the loss allows it, twice the steps with restoration are tried too.
 
     Args:
         pair, lambda_: (R,).
     """
-    u, initial = (problem.x[pair] + d).clamp(0, 1), torch.zeros_like(lambda_)
-    walked = problem.walk(pair, lambda_, u, problem.max_iterations, BOLDNESS[0])
-    u = (problem.x[pair] + walked.d).clamp(0, 1)
-    return problem.restart(pair, lambda_, u, initial, FINEST, share=2)
+    x, initial, steps = problem.x[pair], torch.zeros_like(lambda_), restoration_steps(problem)
+    walked = problem.walk(pair, lambda_, (x + d).clamp(0, 1), problem.max_iterations, BOLDNESS[0])
+    solved = problem.restart(pair, lambda_, (x + walked.d).clamp(0, 1), initial, FINEST, share=2)
+    if not steps:
+        return solved
+    u, _ = problem.restore(pair, lambda_, (x + solved.d).clamp(0, 1), 2 * steps, FIRST)
+    restored = problem.restart(pair, lambda_, u, initial, FINER, POLISH)
+    return solved.where(restored.objective < solved.objective, restored)

@@ -80,11 +80,13 @@ function showCurve() {
       text: "Δ₀, no distortion", font: { size: 10, color: "#888" },
     }],
   };
-  Plotly.react(byId("curve"), traces, layout, { displayModeBar: false, responsive: true });
+  Plotly.react(byId("curve"), traces, layout, { displayModeBar: false });
 }
 
 function startCurve() {
   showCurve();
+  // its place may change without the window, which is all that Plotly's own `responsive` watches
+  new ResizeObserver(() => Plotly.Plots.resize(byId("curve"))).observe(byId("curve"));
   byId("curve").on("plotly_click", ({ points: [point] }) => {
     const trace = point.data;
     if (!point.customdata) return;

@@ -1,4 +1,7 @@
-"""Rounds of a deeper search after the lower envelope: what the efforts ``default`` and ``thorough`` add.
+"""The search after the lower envelope: from the target, and in rounds for the efforts default and thorough.
+
+Every row takes Gauss–Newton steps with restoration from the target (`vaepipe.attacks.solvers.restoration`), if
+the loss allows it.
 
 A ReLU network makes φ piecewise quadratic: a narrow valley full of kinks with many local minima. A row alone
 hardly leaves its own. But almost the same distortion is good at many λ, and at large λ, where d is short,
@@ -8,13 +11,11 @@ good ones are found most easily. So a round follows the path of each pair from t
 * takes the lowest line of its pair, see `vaepipe.attacks.envelope`, mostly that of the λ before;
 * walks with momentum, if its objective is not small beside φ(x) (`vaepipe.attacks.solvers.momentum`), and is
   solved again from the best point by L-BFGS;
-* or, in the valley, where it is small, goes on by Gauss–Newton steps with restoration
-  (`vaepipe.attacks.solvers.restoration`), in one round from a random point near its line, in the next one
-  half way between it and the distortion of a larger λ. A loss that is not a sum of few squares has L-BFGS
-  there, with many evaluations and a tight tolerance, at every other λ in turn.
+* or, in the valley, where it is small, takes steps with restoration, in one round from a random point near
+  its line, in the next one from half way between it and the distortion of a larger λ. A loss that is not a
+  sum of few squares has L-BFGS there, with many evaluations and a tight tolerance, at every other λ in turn.
 
-Before the first round every row takes steps with restoration from the target. Rows of different pairs never
-meet.
+Rows of different pairs never meet.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
         rounds: at most, one of `EFFORTS`.
     """
     gained = torch.ones_like(best.converged)
-    if rounds and problem.target is not None:
+    if problem.target is not None:
         start = (problem.target - problem.x).expand_as(best.d)
         best = restore_on(problem, lambdas, best, start, best.norm > 0)
     for turn in range(rounds):

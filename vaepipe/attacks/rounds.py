@@ -1,7 +1,7 @@
 """The search after the lower envelope: from the target, and in rounds for the efforts default and thorough.
 
-Every row takes Gauss–Newton steps with restoration from the target (`vaepipe.attacks.solvers.restoration`), if
-the loss allows it.
+First every row takes Gauss–Newton steps with restoration (`vaepipe.attacks.solvers.restoration`) from the
+target, if the loss allows it.
 
 A ReLU network makes φ piecewise quadratic: a narrow valley full of kinks with many local minima. A row alone
 hardly leaves its own. But almost the same distortion is good at many λ, and at large λ, where d is short,
@@ -62,9 +62,9 @@ def check_effort(effort: str) -> None:
 
 
 def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: int) -> Rows:
-    """Return (L, P) rows, none above ``best``.
+    """Return (L, P) rows, none above ``best``, after steps from the target and the rounds.
 
-    A row with a distortion has converged if the last round of its pair lowered it by at most `STILL` × its
+    After rounds, a row with a distortion has converged if the last round of its pair lowered it by at most `STILL` × its
     objective. Otherwise it stopped at its budget. This is no certificate: one more search of this kind would
     gain little, another method may gain more.
 
@@ -77,6 +77,7 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
     if problem.target is not None:
         start = (problem.target - problem.x).expand_as(best.d)
         best = restore_on(problem, lambdas, best, start, best.norm > 0)
+        best = best.where(*lowest_lines(lambdas, best))
     for turn in range(rounds):
         pairs = gained.any(0)
         if not pairs.any():

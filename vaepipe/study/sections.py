@@ -168,9 +168,9 @@ class Attack(Section):
     25, factr = 10), one row after the other, with its own bounds and stopping rules. It is about a hundred
     times slower."""
     effort: Effort = Field(default="default", json_schema_extra=of_data_set)
-    """How long to search for stronger attacks after each λ is solved: `fast` not at all, `default` up to
-    six rounds, `thorough` up to twenty. See docs/attacks.md for what each costs, and docs/attacks-measured.md
-    for what each finds."""
+    """How long to search for stronger attacks after each λ is solved: `fast` once from the target, `default`
+    in up to four rounds more, `thorough` in up to twelve. See docs/attacks.md for what each costs, and
+    docs/attacks-measured.md for what each finds."""
     precision: Precision = "float32"
     """Precision of the images, the network and the solver in attacks."""
     max_iterations: Count = 500

@@ -64,9 +64,9 @@ def check_effort(effort: str) -> None:
 def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: int) -> Rows:
     """Return (L, P) rows, none above ``best``, after steps from the target and the rounds.
 
-    After rounds, a row with a distortion has converged if the last round of its pair lowered it by at most `STILL` × its
-    objective. Otherwise it stopped at its budget. This is no certificate: one more search of this kind would
-    gain little, another method may gain more.
+    After rounds, a row with a distortion has converged if the last round of its pair lowered it by at most
+    `STILL` × its objective. Otherwise it stopped at its budget. This is no certificate: one more search of
+    this kind would gain little, another method may gain more.
 
     Args:
         lambdas: (L,), in any order.

@@ -11,7 +11,8 @@ surface and comes back, as in the gradient-restoration method (Miele, Huang and 
 2. It comes back by `RESTORE` steps u ← u − Jᵀ (J Jᵀ + c I)⁻¹ (r(u) − r*). Each takes a forward pass.
 
 The objective may rise meanwhile: the best point of all is returned. The share falls along a cosine from the
-first one to 0. J is a running mean over steps, which smooths the folds.
+first one to 0. J is a running mean over steps, which smooths the folds. A row that is not finite any more
+stays so, and its best point before counts.
 """
 
 from __future__ import annotations
@@ -107,15 +108,14 @@ class _Linear:
     """
 
     def __init__(self, J: Tensor, r: Tensor, u: Tensor, d: Tensor, lambda_: Tensor):
-        J, r = J.nan_to_num(0, 0, 0), r.nan_to_num(0, 0, 0)
         self.weight = lambda_ / norm(d).clamp(min=1e-6)  # c
-        step = -self.weight[:, None] * d - _times(J.mT, r)  # downhill
+        step = -self.weight[:, None] * d - _combined(r, J)  # downhill
         for _ in range(2):  # the free pixels by the gradient, then by the step that these allow
             free = ~(((u <= 0) & (step < 0)) | ((u >= 1) & (step > 0)))
             self.J = J * free[:, None]
             self.factor = self._factor()
-            y = self._solve(_times(self.J, d) - r)
-            step = _times(J.mT, y) - d
+            y = self._solve((self.J @ d[..., None])[..., 0] - r)
+            step = _combined(y, J) - d
         self.step = step * free
         self.goal = -self.weight[:, None] * y  # r*
 
@@ -128,14 +128,13 @@ class _Linear:
 
     def _solve(self, b: Tensor) -> Tensor:
         """(A, m) solutions y of (J Jᵀ + c I) y = ``b``."""
-        return torch.cholesky_solve(b.double()[..., None], self.factor)[..., 0].to(b).nan_to_num(0, 0, 0)
+        return torch.cholesky_solve(b.double()[..., None], self.factor)[..., 0].to(b)
 
     def restored(self, u: Tensor, r: Tensor) -> Tensor:
         """``u`` (A, n) with residuals ``r`` (A, m), moved to where the model has the residuals r*."""
-        back = _times(self.J.mT, self._solve(r.nan_to_num(0, 0, 0) - self.goal))
-        return (u - back).clamp_(0, 1)
+        return (u - _combined(self._solve(r - self.goal), self.J)).clamp_(0, 1)
 
 
-def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    """(A, k) products of matrices (A, k, l) and vectors (A, l)."""
-    return (matrix @ vector[..., None])[..., 0]
+def _combined(weights: Tensor, rows: Tensor) -> Tensor:
+    """(A, n) sums of ``rows`` (A, m, n) with ``weights`` (A, m)."""
+    return (weights[:, None] @ rows)[:, 0]

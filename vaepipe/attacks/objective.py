@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,7 +26,6 @@ class Objective:
         x: (P, n) flat images.
         target: (P, n) flat targets; None for a loss without target.
         residuals: of the loss; None for a loss that has none.
-        residual_count: m, their number; 0 for a loss that has none.
     """
 
     def __init__(
@@ -38,14 +38,10 @@ class Objective:
             setting = Setting(model, x, target, goals, noise, batch_size)
             self.divergence = loss.build(setting)
             self.residuals = loss.residuals and loss.residuals(setting)
-        self.residual_count = 0
         self.latent_sizes = [q.mean.shape[-1] for q in goals]
         self.image_shape, self.batch_size = x.shape[1:], batch_size
         self.x = x.flatten(1)
         self.target = target.flatten(1) if loss.has_target else None
-        if self.residuals:
-            first = torch.zeros(batch_size, dtype=torch.long, device=x.device)
-            self.residual_count = self.residuals_at(self.x[first], first).shape[1]
 
     def value(self, u: Tensor, pair: Tensor) -> Tensor:
         """Return φ (B,) at the inputs ``u`` (B, n) of the given pairs (B,)."""
@@ -59,6 +55,12 @@ class Objective:
             value = self.value(u, pair)
             (grad,) = torch.autograd.grad(value.sum(), u)
         return value.detach(), grad
+
+    @cached_property
+    def residual_count(self) -> int:
+        """m; 0 for a loss without residuals."""
+        first = torch.zeros(self.batch_size, dtype=torch.long, device=self.x.device)
+        return self.residuals_at(self.x[first], first).shape[1] if self.residuals else 0
 
     def residuals_and_jacobian(self, u: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
         """Return the residuals (B, m) and their Jacobian (B, m, n) at ``u`` (B, n) of the given pairs (B,).

@@ -94,12 +94,10 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
 
     Args:
         pairs: (P,), true for those that take part.
-        turn: number of the round: it decides how bold walks are, and which λ of the valley are solved.
+        turn: number of the round: it decides how bold walks are, and in the valley where steps start or which
+            λ are solved.
     """
-    order = lambdas.argsort(descending=True)
-    turns, steps = torch.zeros_like(rows.converged), restoration_steps(problem)
-    turns[order[turn % 2 :: 2]] = True
-    groups = order.split(AT_ONCE)
+    groups = lambdas.argsort(descending=True).split(AT_ONCE)
     for number, here in enumerate(groups):
         now = torch.zeros_like(rows.converged)
         now[here] = pairs
@@ -107,15 +105,17 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
         now &= (rows.norm > 0) & rows.objective.isfinite()
         rows = walk_on(problem, lambdas, rows, now & ~in_valley(rows), BOLDNESS[turn % len(BOLDNESS)])
         valley = in_valley(rows)
-        if steps:
+        if not restoration_steps(problem):
+            every_other = torch.zeros_like(now)
+            every_other[here[turn % 2 :: 2]] = True
+            rows = solve_on(problem, lambdas, rows, now & every_other & valley, FINEST, VALLEY)
+        else:
             start = rows.d.clone()
             if turn % 2:
                 start[here] = (start[here] + start[groups[max(0, number - 1)][: len(here)]]) / 2
             else:
                 start[here] += aside(problem, rows.norm[here], f"aside {turn} {number}")
             rows = restore_on(problem, lambdas, rows, start, now & valley)
-        else:
-            rows = solve_on(problem, lambdas, rows, now & turns & valley, FINEST, VALLEY)
         rows = solve_on(problem, lambdas, rows, now & ~valley, FINER, SOLVE)
     return rows.where(*lowest_lines(lambdas, rows))
 

@@ -23,6 +23,9 @@ The caller chooses the module by the name of the method. A new method is one mor
 with this function. A method that first runs another (momentum, for example) hands the points it reaches to
 the second one as ``start``.
 
+`momentum.descend` walks on from given points. `restoration.descend` does so where φ is half a sum of squares,
+with the residuals and their Jacobian in place of ``value_and_grad``.
+
 `spectral_gradient.descend` solves the other problem, φ(x + d) over a ball ‖d‖ ≤ ε, with the same
 ``value_and_grad``.
 

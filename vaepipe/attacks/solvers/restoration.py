@@ -26,6 +26,7 @@ from torch import Tensor
 from vaepipe.attacks.solvers.vectors import norm
 
 RESTORE = 4
+"""Steps back to the surface, one forward pass each."""
 KEPT = 0.6
 """Weight of the mean of earlier Jacobians."""
 JITTER = 1e-6

@@ -146,17 +146,21 @@ def long_adam(victim: Victim, known: Known, args: argparse.Namespace) -> None:
 
 
 def long_restoration(victim: Victim, known: Known, args: argparse.Namespace) -> None:
-    """Steps with restoration from the target and from the best known lines, four times those of a round."""
-    problem = victim.problem()
-    start, row, pair = known.best_lines()
-    lambda_, initial = victim.lambdas.float()[row], torch.zeros(len(row))
-    for by, d in (("from the target", problem.target[pair] - problem.x[pair]), ("from the line", start)):
-        u = (problem.x[pair] + d).clamp(0, 1)
-        u, _ = problem.restore(pair, lambda_, u, 4 * rounds.RESTORE, rounds.FIRST)
-        rows = problem.restart(pair, lambda_, u, initial, rounds.FINER, rounds.POLISH)
-        name = f"restored {by}"
-        lower = known.offer(rows.objective.double().numpy(), rows.d.numpy(), name, (row, pair))
-        print(f"  {name}: {lower} of {len(row)} rows lower", flush=True)
+    """Steps with restoration: many from the target and from the best known lines, some from points near x."""
+    problem, random = victim.problem(), torch.Generator().manual_seed(0)
+    for name in ("target", *2 * rounds.NEAR, "line"):
+        start, row, pair = known.best_lines()
+        x, lambda_, times = problem.x[pair], victim.lambdas.float()[row], 4
+        if name != "line":
+            start = problem.target[pair] - x
+        if isinstance(name, float):
+            noise = torch.randn(start.shape, generator=random)
+            start, times = name * start.norm(dim=1, keepdim=True) * noise / start.shape[1] ** 0.5, 1
+        u, _ = problem.restore(pair, lambda_, (x + start).clamp(0, 1), times * rounds.RESTORE, rounds.FIRST)
+        rows = problem.restart(pair, lambda_, u, torch.zeros(len(row)), rounds.FINER, rounds.POLISH)
+        by = f"restored, {name}"
+        lower = known.offer(rows.objective.double().numpy(), rows.d.numpy(), by, (row, pair))
+        print(f"  {by}: {lower} of {len(row)} rows lower", flush=True)
 
 
 def long_lbfgs(victim: Victim, known: Known, args: argparse.Namespace) -> None:

@@ -114,7 +114,8 @@ def test_it_is_never_above_a_penalised_distortion_that_the_ball_holds(norm, loss
     path = run_attack(model, x, target, torch.tensor(ball.WEIGHTS), loss, effort="fast")
     inside = norms(path.distortion, norm) <= radii[:, None, None]  # E, L, P
     least = torch.where(inside, path.divergence, torch.inf).amin(1)
-    assert (found.divergence <= least + 1e-5 * least.abs()).all() and least.isfinite().any()
+    # computed twice: what is a billionth of φ(x) has four digits
+    assert (found.divergence <= least + 1e-4 * least.abs()).all() and least.isfinite().any()
     without = run_ball_attack(model, x, target, radii, loss, effort=None, **options)
     more = found.iterations - without.iterations  # the path's, and two starts of 5 steps
     assert torch.equal(more, (path.iterations.sum(0) // 3 + 12).expand(3, 3).int())

@@ -106,9 +106,13 @@ def test_a_closed_form_stays_exact_and_its_rows_converge():
 
 
 def most_evaluations(count, max_iterations):
-    """Of a row in all rounds: each a walk with its polish and a solve, or a solve in the valley."""
+    """Of a row in all rounds: steps from near x, and a walk with polish and a solve, or one in the valley.
+
+    The steps after the rounds take no more than a round.
+    """
     share = max(rounds.WALK + rounds.POLISH + rounds.SOLVE, rounds.VALLEY)
-    return count * max(share * max_iterations, momentum.OTHERS)
+    near = share * rounds.EXPLORE / rounds.FEWEST
+    return (count + 1) * max((share + near) * max_iterations, momentum.OTHERS)
 
 
 @pytest.mark.parametrize("count", [3, 6])
@@ -161,6 +165,29 @@ def test_a_round_goes_from_the_largest_weight_to_the_smallest_and_the_next_is_le
     monkeypatch.setitem(EFFORTS, "default", 2)
     run_attack(model, x, target, lambdas, **SHORT)
     assert walked == [(4.0, 8.0, 1.0), (4.0, 0.5, 0.25), (1.0, 8.0, 1.0), (1.0, 0.5, 0.25)]
+
+
+class BehindAHill(Kinked):
+    """At x = 0.6 the first pixel has two ways to the posterior of the target: up to 0.9, or the shorter one
+    down to 0.4, over a hill at 0.56."""
+
+    def posterior(self, x):
+        v, w = x.flatten(1).split(1, 1)
+        mean = torch.cat([100 * (v - 0.4) * (0.9 - v) / v**2, w], 1)
+        return (DiagonalNormal(mean, torch.zeros_like(mean)),)
+
+
+def test_a_shorter_way_behind_a_hill_is_found_from_points_near_x(monkeypatch):
+    x, target = torch.tensor([[0.6, 0.5]]).view(1, 1, 1, 2), torch.tensor([[0.9, 0.5]]).view(1, 1, 1, 2)
+    lambdas = torch.logspace(-1, 1, 8)
+    v = torch.linspace(1e-3, 1, 100_000, dtype=torch.float64)
+    mean = 100 * (v - 0.4) * (0.9 - v) / v**2
+    least = (0.5 * mean.square() + lambdas.double()[:, None] * (v - 0.6).abs()).min(1).values
+    found = run_attack(BehindAHill(), x, target, lambdas)
+    torch.testing.assert_close(found.objective[:, 0].double(), least, rtol=1e-3, atol=0)
+    monkeypatch.setattr(rounds, "explore", lambda problem, lambdas, rows, pairs, turn: rows)
+    missed = run_attack(BehindAHill(), x, target, lambdas)
+    assert (missed.objective[:, 0] > 1.4 * least).all()
 
 
 def test_the_valley_is_followed_down_from_the_larger_weights():

@@ -14,6 +14,9 @@ from vaepipe.compute.convolutions import fast_convolutions
 from vaepipe.compute.randomness import seeded_generator
 from vaepipe.models.distributions import DiagonalNormal
 
+TOGETHER = 1024
+"""Most rows of a vectorised backward pass: small batches get faster, large ones would only take memory."""
+
 
 class Objective:
     """The divergence φ of P pairs under one loss. Rows of a batch do not depend on each other.
@@ -38,6 +41,7 @@ class Objective:
             setting = Setting(model, x, target, goals, noise, batch_size)
             self.divergence = loss.build(setting)
             self.residuals = loss.residuals and loss.residuals(setting)
+        self.vectorised = True
         self.latent_sizes = [q.mean.shape[-1] for q in goals]
         self.image_shape, self.batch_size = x.shape[1:], batch_size
         self.x = x.flatten(1)
@@ -65,16 +69,25 @@ class Objective:
     def residuals_and_jacobian(self, u: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
         """Return the residuals (B, m) and their Jacobian (B, m, n) at ``u`` (B, n) of the given pairs (B,).
 
-        It takes a forward and m backward passes: one pass for all would take the memory of m batches, and
-        needs more of a model than that it has a gradient.
+        It takes a forward and m backward passes, of which up to `TOGETHER` rows are computed together.
         """
         assert self.residuals
         with torch.enable_grad(), self.convolutions:
             u = u.detach().requires_grad_()
             r = self.residuals(u.unflatten(1, self.image_shape), pair)
-            sums = r.sum(0).unbind()
-            rows = [torch.autograd.grad(total, u, retain_graph=total is not sums[-1])[0] for total in sums]
-        return r.detach(), torch.stack(rows, 1)
+
+            def backward(weights: Tensor) -> Tensor:
+                return torch.autograd.grad(r, u, weights.expand_as(r), retain_graph=True)[0]
+
+            units, chunk = torch.eye(r.shape[1]).to(r), max(1, TOGETHER // len(u))
+            if self.vectorised:
+                try:
+                    J = torch.func.vmap(backward, chunk_size=chunk)(units)
+                except RuntimeError:  # an operation of the model has no rule for it
+                    self.vectorised = False
+            if not self.vectorised:
+                J = torch.stack([backward(unit) for unit in units])
+        return r.detach(), J.transpose(0, 1).contiguous()
 
     def residuals_at(self, u: Tensor, pair: Tensor) -> Tensor:
         """Return the residuals (B, m) at the inputs ``u`` (B, n) of the given pairs (B,)."""
@@ -98,7 +111,7 @@ class Objective:
         pair = torch.arange(self.batch_size) % len(self.x)
         random = seeded_generator("cpu", "alike")
         u = torch.rand(len(pair), self.x.shape[1], generator=random).to(self.x)
-        whole = self.value_and_grad(u, pair)
+        whole = self._evaluated(u, pair)
         sizes: list[int] = []
         for parts in (2, 4, 8, 16):
             size = self.batch_size // parts
@@ -107,11 +120,16 @@ class Objective:
             sizes.append(size)
         return sizes[::-1]
 
-    def _rounds_identically(self, u: Tensor, pair: Tensor, whole: tuple[Tensor, Tensor], size: int) -> bool:
-        """Return whether batches of ``size`` rows give the values and gradients ``whole``, bit for bit."""
+    def _evaluated(self, u: Tensor, pair: Tensor) -> tuple[Tensor, ...]:
+        """Return all that the solvers ask for, at the inputs ``u`` (B, n) of the given pairs (B,)."""
+        jacobian = self.residuals_and_jacobian(u, pair) if self.residuals else ()
+        return *self.value_and_grad(u, pair), *jacobian
+
+    def _rounds_identically(self, u: Tensor, pair: Tensor, whole: tuple[Tensor, ...], size: int) -> bool:
+        """Return whether batches of ``size`` rows give the same as ``whole``, bit for bit."""
         for part_u, part_pair, *expected in zip(*(t.split(size) for t in (u, pair, *whole))):
             if len(part_u) == size:
-                parts = self.value_and_grad(part_u, part_pair)
+                parts = self._evaluated(part_u, part_pair)
                 if not all(torch.equal(part, rows) for part, rows in zip(parts, expected)):
                     return False
         return True

@@ -1,12 +1,14 @@
 """The search after the lower envelope: from the target, and in rounds for the efforts default and thorough.
 
 First every row takes Gauss–Newton steps with restoration (`vaepipe.attacks.solvers.restoration`) from the
-target, if the loss allows it.
+target, if the loss allows it. They end in a distortion that looks like the target. Another one, which does
+not, may be far shorter, but no path leads to it from there. So a round begins with a few such steps of every
+row from a random point near x. Few of them find such a distortion, but it serves all rows of their pair.
 
 A ReLU network makes φ piecewise quadratic: a narrow valley full of kinks with many local minima. A row alone
 hardly leaves its own. But almost the same distortion is good at many λ, and at large λ, where d is short,
-good ones are found most easily. So a round follows the path of each pair from the largest λ to the smallest,
-`AT_ONCE` values of λ at a time. There each row
+good ones are found most easily. So the round then follows the path of each pair from the largest λ to the
+smallest, `AT_ONCE` values of λ at a time. There each row
 
 * takes the lowest line of its pair, see `vaepipe.attacks.envelope`, mostly that of the λ before;
 * walks with momentum, if its objective is not small beside φ(x) (`vaepipe.attacks.solvers.momentum`), and is
@@ -15,7 +17,7 @@ good ones are found most easily. So a round follows the path of each pair from t
   its line, in the next one from half way between it and the distortion of a larger λ. A loss that is not a
   sum of few squares has L-BFGS there, with many evaluations and a tight tolerance, at every other λ in turn.
 
-Rows of different pairs never meet.
+After the rounds all rows take small steps with restoration. Rows of different pairs never meet.
 """
 
 from __future__ import annotations
@@ -45,6 +47,14 @@ FEWEST = 8
 """With fewer steps, where `VALLEY` allows no more, L-BFGS takes their place."""
 FIRST, ASIDE = 0.5, 0.2
 """Share of the way that the first of these steps goes; how far from a line they start, in units of ‖d‖."""
+NEAR = (0.15, 0.05, 0.3)
+"""Distances from x of the random points near it, in units of ‖x_t − x‖, one for each round, in turn."""
+EXPLORE = 8
+"""Steps with restoration from such a point."""
+DEEP = 1e-5
+"""Rows whose objective is below this share of φ(x) take no steps from there, as these end too high."""
+SETTLE = 0.05
+"""`FIRST` of the last steps."""
 BOLDNESS = (4.0, 1.0, 1.0)
 """Factors of the first step of a walk, one for each round, in turn."""
 STILL = 3e-3
@@ -85,6 +95,8 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
         before, best = best.objective, follow_paths(problem, lambdas, best, pairs, turn)
         gained = torch.where(pairs, before - best.objective > STILL * before.abs(), gained)
     if rounds:
+        best = restore_on(problem, lambdas, best, best.d, best.norm > 0, first=SETTLE)
+        best = best.where(*lowest_lines(lambdas, best))
         best.converged = torch.where(best.norm > 0, ~gained, best.converged)
     return best
 
@@ -97,6 +109,7 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
         turn: number of the round: it decides how bold walks are, and in the valley where steps start or which
             λ are solved.
     """
+    rows = explore(problem, lambdas, rows, pairs, turn)
     groups = lambdas.argsort(descending=True).split(AT_ONCE)
     for number, here in enumerate(groups):
         now = torch.zeros_like(rows.converged)
@@ -114,9 +127,24 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
             if turn % 2:
                 start[here] = (start[here] + start[groups[max(0, number - 1)][: len(here)]]) / 2
             else:
-                start[here] += aside(problem, rows.norm[here], f"aside {turn} {number}")
+                start[here] += random_vectors(problem, ASIDE * rows.norm[here], f"aside {turn} {number}")
             rows = restore_on(problem, lambdas, rows, start, now & valley)
         rows = solve_on(problem, lambdas, rows, now & ~valley, FINER, SOLVE)
+    return rows.where(*lowest_lines(lambdas, rows))
+
+
+def explore(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: Tensor, turn: int) -> Rows:
+    """Return the rows (L, P) after steps with restoration from a random point near x, another one for each.
+
+    Args:
+        pairs, turn: as in `follow_paths`.
+    """
+    if problem.target is None:
+        return rows
+    distance = NEAR[turn % len(NEAR)] * (problem.target - problem.x).norm(dim=1)
+    start = random_vectors(problem, distance.expand_as(rows.norm), f"near {turn}")
+    which = pairs & (rows.norm > 0) & (rows.objective > DEEP * rows.initial_divergence.abs())
+    rows = restore_on(problem, lambdas, rows, start, which, steps=EXPLORE, polish=0)
     return rows.where(*lowest_lines(lambdas, rows))
 
 
@@ -155,30 +183,43 @@ def restoration_steps(problem: PenalisedProblem) -> int:
     return min(steps, RESTORE) if steps >= FEWEST else 0
 
 
-def aside(problem: PenalisedProblem, norm: Tensor, name: str) -> Tensor:
-    """Return random vectors (K, P, n) of length `ASIDE` × ``norm`` (K, P).
+def random_vectors(problem: PenalisedProblem, length: Tensor, name: str) -> Tensor:
+    """Return random vectors (K, P, n) of that ``length`` (K, P).
 
     The directions of a pair depend on its images and on the name.
     """
     target = problem.x if problem.target is None else problem.target
-    noise = pair_noise(problem.x, target, len(norm), problem.x.shape[1], name)
-    return noise * (ASIDE * norm / noise.norm(dim=-1))[..., None]
+    noise = pair_noise(problem.x, target, len(length), problem.x.shape[1], name)
+    return noise * (length / noise.norm(dim=-1))[..., None]
 
 
-def restore_on(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, start: Tensor, which: Tensor) -> Rows:
+def restore_on(
+    problem: PenalisedProblem,
+    lambdas: Tensor,
+    rows: Rows,
+    start: Tensor,
+    which: Tensor,
+    *,
+    steps: int = RESTORE,
+    first: float = FIRST,
+    polish: float = POLISH,
+) -> Rows:
     """Return the rows (L, P), those of ``which`` (L, P) after steps with restoration and their polish.
 
     Args:
         start: (L, P, n) distortions.
+        steps: at most.
+        first: as `vaepipe.attacks.solvers.restoration.descend`.
+        polish: share of the evaluations of a row on its own.
     """
     row, pair = which.nonzero().unbind(1)
-    steps = restoration_steps(problem)
+    steps = min(steps, restoration_steps(problem))
     if not len(row) or not steps:
         return rows
     u = (problem.x[pair] + start[row, pair]).clamp(0, 1)
-    u, evaluations = problem.restore(pair, lambdas[row], u, steps, FIRST)
+    u, evaluations = problem.restore(pair, lambdas[row], u, steps, first)
     initial = rows.initial_divergence[row, pair]
-    solved = problem.restart(pair, lambdas[row], u, 0 * initial, FINER, POLISH)
+    solved = problem.restart(pair, lambdas[row], u, 0 * initial, FINER, polish)
     solved.iterations += evaluations
     solved.initial_divergence = initial
     return put_lower(rows, row, pair, solved)

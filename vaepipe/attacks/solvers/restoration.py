@@ -115,7 +115,7 @@ class _Linear:
             free = ~(((u <= 0) & (step < 0)) | ((u >= 1) & (step > 0)))
             self.J = J * free[:, None]
             self.factor = self._factor()
-            y = self._solve((self.J @ d[..., None])[..., 0] - r)
+            y = self._solve((d[:, None] @ self.J.mT)[:, 0] - r)  # the fast order of the product
             step = _combined(y, J) - d
         self.step = step * free
         self.goal = -self.weight[:, None] * y  # r*

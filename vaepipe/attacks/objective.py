@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import Any
 
@@ -82,8 +83,9 @@ class Objective:
             units, chunk = torch.eye(r.shape[1]).to(r), max(1, TOGETHER // len(u))
             if self.vectorised:
                 try:
-                    J = torch.func.vmap(backward, chunk_size=chunk)(units)
-                except RuntimeError:  # an operation of the model has no rule for it
+                    with warnings.catch_warnings(action="error"):  # one says that an operation is slow so
+                        J = torch.func.vmap(backward, chunk_size=chunk)(units)
+                except Exception:  # an operation has no rule for it; other errors come again below
                     self.vectorised = False
             if not self.vectorised:
                 J = torch.stack([backward(unit) for unit in units])

@@ -183,10 +183,10 @@ def test_a_shorter_way_behind_a_hill_is_found_from_points_near_x(monkeypatch):
     v = torch.linspace(1e-3, 1, 100_000, dtype=torch.float64)
     mean = 100 * (v - 0.4) * (0.9 - v) / v**2
     least = (0.5 * mean.square() + lambdas.double()[:, None] * (v - 0.6).abs()).min(1).values
-    found = run_attack(BehindAHill(), x, target, lambdas)
+    found = run_attack(BehindAHill(), x, target, lambdas, max_iterations=200, batch_size=8)
     torch.testing.assert_close(found.objective[:, 0].double(), least, rtol=1e-3, atol=0)
     monkeypatch.setattr(rounds, "explore", lambda problem, lambdas, rows, pairs, turn: rows)
-    missed = run_attack(BehindAHill(), x, target, lambdas)
+    missed = run_attack(BehindAHill(), x, target, lambdas, max_iterations=200, batch_size=8)
     assert (missed.objective[:, 0] > 1.4 * least).all()
 
 

@@ -256,8 +256,9 @@ def draw(path: Path, name: str, results: dict[str, tuple[AttackResult, float]], 
         ratios = [(r.objective.double().numpy() / known.objective)[rows] for r, _ in results.values()]
         above = [100 * (ratio.mean() - 1) for ratio in ratios]
         axes.plot(evaluations, above, "o-", label=label)
-        for effort, *point in zip(results, evaluations, above):
-            axes.annotate(effort, point, (3, 3), textcoords="offset points", fontsize=6)
+        for number, (effort, *point) in enumerate(zip(results, evaluations, above)):
+            offset = (3, 3 - 10 * (number % 2))  # neighbours may be close
+            axes.annotate(effort, point, offset, textcoords="offset points", fontsize=6)
     axes.set(
         xscale="log", xlabel="evaluations per row", ylabel="mean objective above best known, %", title=name
     )

@@ -30,6 +30,7 @@ class Objective:
         x: (P, n) flat images.
         target: (P, n) flat targets; None for a loss without target.
         residuals: of the loss; None for a loss that has none.
+        vectorised: whether several backward passes are computed as one; False once the model has refused it.
     """
 
     def __init__(

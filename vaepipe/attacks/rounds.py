@@ -228,23 +228,16 @@ def restore_on(
 def search_on(problem: PenalisedProblem, pair: Tensor, lambda_: Tensor, d: Tensor) -> Rows:
     """Return rows (R,) after a long walk from the distortions ``d`` (R, n) and a long solve.
 
-    Where the loss allows it, steps with restoration are tried too: twice those of a round, and some from
-    random points near x.
+    Where the loss allows it, twice the steps with restoration are tried too.
 
     Args:
         pair, lambda_: (R,).
     """
     x, initial, steps = problem.x[pair], torch.zeros_like(lambda_), restoration_steps(problem)
     walked = problem.walk(pair, lambda_, (x + d).clamp(0, 1), problem.max_iterations, BOLDNESS[0])
-    best = problem.restart(pair, lambda_, (x + walked.d).clamp(0, 1), initial, FINEST, share=2)
+    solved = problem.restart(pair, lambda_, (x + walked.d).clamp(0, 1), initial, FINEST, share=2)
     if not steps:
-        return best
-    starts = [(best.d, 2 * steps)]
-    if problem.target is not None:
-        length = torch.tensor(NEAR).to(x)[:, None] * (problem.target - problem.x).norm(dim=1)
-        starts += [(near[pair], EXPLORE) for near in random_vectors(problem, length, "polish")]
-    for start, count in starts:
-        u, _ = problem.restore(pair, lambda_, (x + start).clamp(0, 1), count, FIRST)
-        restored = problem.restart(pair, lambda_, u, initial, FINER, POLISH)
-        best = best.where(restored.objective < best.objective, restored)
-    return best
+        return solved
+    u, _ = problem.restore(pair, lambda_, (x + solved.d).clamp(0, 1), 2 * steps, FIRST)
+    restored = problem.restart(pair, lambda_, u, initial, FINER, POLISH)
+    return solved.where(restored.objective < solved.objective, restored)

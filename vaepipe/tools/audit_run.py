@@ -94,7 +94,7 @@ QUICK = 2e12
 """Operations that the attacks of `quick` may take, about: a minute on one core at 30 billion per second."""
 FULL = 1e14
 """Operations that bound the evaluated images of `full`. Assumption."""
-SLACK, START, SEARCH = 1.6, 8, 2800
+SLACK, START, SEARCH = 1.6, 8, 2000
 """Evaluations of an attack over ``max_iterations`` + `START` of each row, and of a row in `polish`:
 measured, the latter with 16 latent dimensions."""
 TYPICAL = 60

@@ -85,8 +85,9 @@ function showCurve() {
 
 function startCurve() {
   showCurve();
-  // its place may change without the window, which is all that Plotly's own `responsive` watches
-  new ResizeObserver(() => Plotly.Plots.resize(byId("curve"))).observe(byId("curve"));
+  // its place may change without the window, which is all that Plotly's own `responsive` watches; and
+  // Plotly.Plots.resize may leave the legend where it was, over the curve
+  new ResizeObserver(() => Plotly.Plots.resize(byId("curve")).then(showCurve)).observe(byId("curve"));
   byId("curve").on("plotly_click", ({ points: [point] }) => {
     const trace = point.data;
     if (!point.customdata) return;

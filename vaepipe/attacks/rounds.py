@@ -52,7 +52,7 @@ NEAR = (0.15, 0.05, 0.3)
 EXPLORE = 8
 """Steps with restoration from such a point."""
 DEEP = 1e-5
-"""Rows whose objective is below this share of φ(x) take no steps from there, as these end too high."""
+"""Rows whose objective is below this share of φ(x) do not start near x: from there they end too high."""
 SETTLE = 0.05
 """`FIRST` of the last steps."""
 BOLDNESS = (4.0, 1.0, 1.0)
@@ -72,7 +72,7 @@ def check_effort(effort: str) -> None:
 
 
 def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: int) -> Rows:
-    """Return (L, P) rows, none above ``best``, after steps from the target and the rounds.
+    """Return (L, P) rows, none above ``best``, after steps from the target, the rounds and the last steps.
 
     After rounds, a row with a distortion has converged if the last round of its pair lowered it by at most
     `STILL` × its objective. Otherwise it stopped at its budget. This is no certificate: one more search of
@@ -106,8 +106,8 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
 
     Args:
         pairs: (P,), true for those that take part.
-        turn: number of the round: it decides how bold walks are, and in the valley where steps start or which
-            λ are solved.
+        turn: number of the round: it decides how near x steps start and how bold walks are, and in the valley
+            where steps start or which λ are solved.
     """
     rows = explore(problem, lambdas, rows, pairs, turn)
     groups = lambdas.argsort(descending=True).split(AT_ONCE)

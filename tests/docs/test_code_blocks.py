@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import re
 import runpy
 import shlex
@@ -146,7 +147,8 @@ def check(words: list[str], monkeypatch) -> None:
 def made_by(arguments) -> Iterator[list[str]]:
     """Yield the commands of the repository that `make` with these arguments would run."""
     command = ["make", "-n", "--old-file", ".venv/installed", "-C", str(ROOT), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    alone = {"PATH": os.environ["PATH"]}  # not the variables of the `make test` that runs this
+    done = subprocess.run(command, env=alone, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for variable in (word.partition("=")[0] for word in arguments if "=" in word):
         assert f"$({variable})" in MAKEFILE, variable

@@ -1,9 +1,9 @@
 """The search after the lower envelope: from the target, and in rounds for the efforts default and thorough.
 
-First every row takes Gauss–Newton steps with restoration (`vaepipe.attacks.solvers.restoration`) from the
-target, if the loss allows it. They end in a distortion that looks like the target. Another one, which does
-not, may be far shorter, but no path leads to it from there. So a round begins with a few such steps of every
-row from a random point near x. Few of them find such a distortion, but it serves all rows of their pair.
+First rows take Gauss–Newton steps with restoration (`vaepipe.attacks.solvers.restoration`) from the target,
+if the loss allows it. They end in a distortion that looks like the target. Another one, which does not, may
+be far shorter, but no path leads to it from there. So a round begins with a few such steps of every row from
+a random point near x. Few of them find such a distortion, but it serves all rows of their pair.
 
 A ReLU network makes φ piecewise quadratic: a narrow valley full of kinks with many local minima. A row alone
 hardly leaves its own. But almost the same distortion is good at many λ, and at large λ, where d is short,
@@ -43,6 +43,8 @@ FINEST = 0.005
 """A row in the valley is solved with FINEST × the tolerance."""
 RESTORE = 16
 """Steps with restoration."""
+FAST_STRIDE = 2
+"""`fast` takes those from the target at every FAST_STRIDE-th λ. The rows between take over their lines."""
 FEWEST = 8
 """With fewer steps, where `VALLEY` allows no more, L-BFGS takes their place."""
 FIRST, ASIDE = 0.5, 0.2
@@ -86,7 +88,9 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
     gained = torch.ones_like(best.converged)
     if problem.target is not None:
         start = (problem.target - problem.x).expand_as(best.d)
-        best = restore_on(problem, lambdas, best, start, best.norm > 0)
+        from_target = torch.zeros_like(best.converged)
+        from_target[lambdas.argsort()[:: 1 if rounds else FAST_STRIDE]] = True
+        best = restore_on(problem, lambdas, best, start, from_target & (best.norm > 0))
         best = best.where(*lowest_lines(lambdas, best))
     for turn in range(rounds):
         pairs = gained.any(0)

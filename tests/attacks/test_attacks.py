@@ -1,6 +1,7 @@
 """Attacks against closed forms and SciPy; rows that do not know of each other."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import torch
 from conftest import make_images
 from outside_models import make_encoder
 from scipy.optimize import fmin_l_bfgs_b, minimize_scalar
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from vaepipe.attacks.loss import Setting, find_loss
 from vaepipe.attacks.objective import Objective
@@ -313,6 +316,26 @@ def test_few_rows_are_evaluated_in_small_batches_only_where_these_round_as_whole
     problem.batch_sizes = [16, 32]
     seen.clear()
     assert torch.equal(problem.solve(LAMBDAS[:3]).d, whole.d) and min(seen) == 16
+
+
+def test_a_network_that_computes_layers_once_more_to_save_memory_is_attacked_alike():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.Flatten(), nn.Linear(64, 4))
+
+    class Saving:
+        def __init__(self, run):
+            self.run = run
+
+        def posterior(self, images):
+            mean, log_std = self.run(images).chunk(2, 1)
+            return (DiagonalNormal(mean, log_std),)
+
+    again = partial(checkpoint, network, use_reentrant=False)
+    x, target = make_images(2), make_images(2, seed=2)
+    kept, saving = (
+        run_attack(Saving(run), x, target, LAMBDAS[:3], effort="fast") for run in (network, again)
+    )
+    torch.testing.assert_close(saving.objective, kept.objective, rtol=1e-2, atol=1e-6)
 
 
 @pytest.mark.slow

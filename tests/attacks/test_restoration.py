@@ -193,6 +193,25 @@ def test_rounds_with_restoration_end_lower_in_the_valley_than_rounds_without(los
     assert (found.objective < 1.01 * without.objective).all()
 
 
+@pytest.mark.parametrize("effort, of", [("fast", [2**-14, 2**-8, 2**-2]), ("default", None)])
+def test_the_first_steps_go_from_the_target_at_every_weight_or_for_fast_at_every_second(
+    effort, of, monkeypatch
+):
+    model, x, target, seen = make_encoder(), make_images(2), make_images(2, seed=2), []
+    lambdas = torch.tensor([2.0**-k for k in (5, 14, 8, 2, 11)])
+    restore = PenalisedProblem.restore
+
+    def recorded(self, pair, lambda_, start, steps, first):
+        seen.append((pair, lambda_, start))
+        return restore(self, pair, lambda_, start, steps, first)
+
+    monkeypatch.setattr(PenalisedProblem, "restore", recorded)
+    run_attack(model, x, target, lambdas, effort=effort, max_iterations=100)
+    pair, lambda_, start = seen[0]
+    assert sorted(lambda_.tolist()) == sorted(2 * (of or lambdas.tolist()))
+    torch.testing.assert_close(start, target.flatten(1)[pair])
+
+
 def test_where_the_steps_are_too_few_or_the_loss_has_no_residuals_there_are_none():
     assert rounds.restoration_steps(problem_of()) == rounds.RESTORE
     assert rounds.restoration_steps(problem_of(max_iterations=40)) == 0

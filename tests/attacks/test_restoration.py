@@ -8,7 +8,7 @@ from conftest import make_images
 from outside_models import make_encoder
 from scipy.optimize import minimize
 
-from vaepipe.attacks import rounds
+from vaepipe.attacks import penalised_rows, rounds
 from vaepipe.attacks.loss import find_loss
 from vaepipe.attacks.objective import Objective
 from vaepipe.attacks.penalised import run_attack
@@ -193,9 +193,17 @@ def test_rounds_with_restoration_end_lower_in_the_valley_than_rounds_without(los
     assert (found.objective < 1.01 * without.objective).all()
 
 
-@pytest.mark.parametrize("effort, of", [("fast", [2**-14, 2**-8, 2**-2]), ("default", None)])
-def test_the_first_steps_go_from_the_target_at_every_weight_or_for_fast_at_every_second(
-    effort, of, monkeypatch
+@pytest.mark.parametrize(
+    "effort, max_iterations, of",
+    [
+        ("fast", 100, [14, 8, 2]),
+        ("default", 100, [14, 11, 8, 5, 2]),
+        ("default", 22, [14, 2]),
+        ("fast", 22, [14]),
+    ],
+)
+def test_the_first_steps_begin_at_the_target_for_as_many_weights_as_evaluations_allow(
+    effort, max_iterations, of, monkeypatch
 ):
     model, x, target, seen = make_encoder(), make_images(2), make_images(2, seed=2), []
     lambdas = torch.tensor([2.0**-k for k in (5, 14, 8, 2, 11)])
@@ -206,10 +214,29 @@ def test_the_first_steps_go_from_the_target_at_every_weight_or_for_fast_at_every
         return restore(self, pair, lambda_, start, steps, first)
 
     monkeypatch.setattr(PenalisedProblem, "restore", recorded)
-    run_attack(model, x, target, lambdas, effort=effort, max_iterations=100)
+    run_attack(model, x, target, lambdas, effort=effort, max_iterations=max_iterations)
     pair, lambda_, start = seen[0]
-    assert sorted(lambda_.tolist()) == sorted(2 * (of or lambdas.tolist()))
+    assert sorted(lambda_.log2().neg().tolist()) == sorted(2 * of)
     torch.testing.assert_close(start, target.flatten(1)[pair])
+
+
+def test_no_jacobian_is_computed_where_one_row_would_take_too_many_evaluations(monkeypatch):
+    monkeypatch.delattr(Objective, "residuals_and_jacobian")
+    x, target = make_images(2), make_images(2, seed=2)
+    run_attack(make_encoder(), x, target, torch.tensor([2.0**-14, 2.0**-8]), max_iterations=22)
+    with pytest.raises(AttributeError):
+        run_attack(make_encoder(), x, target, torch.tensor([2.0**-14, 2.0**-8]), max_iterations=100)
+
+
+def test_jacobians_of_a_batch_fit_into_memory(monkeypatch):
+    whole = problem_of()
+    n, u = whole.x.shape[1], (whole.x + 0.1).clamp(0, 1)
+    for most, slots in ((16 * 8 * n, 16), (15 * 8 * n, 8), (8 * n - 1, 1)):
+        monkeypatch.setattr(penalised_rows, "MOST_ENTRIES", most)
+        problem = problem_of()
+        assert problem.jacobian_sizes[-1] == slots
+        args = torch.arange(3), torch.full((3,), 2.0**-8), u, 8, 0.5
+        torch.testing.assert_close(problem.restore(*args)[0], whole.restore(*args)[0], rtol=1e-3, atol=1e-3)
 
 
 def test_where_the_steps_are_too_few_or_the_loss_has_no_residuals_there_are_none():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
@@ -16,8 +17,12 @@ from vaepipe.compute.convolutions import fast_convolutions
 from vaepipe.compute.randomness import seeded_generator
 from vaepipe.models.distributions import DiagonalNormal
 
-TOGETHER = 1024
-"""Most rows of a vectorised backward pass: small batches get faster, large ones would only take memory."""
+TOGETHER, VALUES = 1024, 2**22
+"""Most rows of a vectorised backward pass, and values of their images: small batches get faster, large ones
+would only take memory."""
+
+Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Inputs (B, n) and the numbers (B,) of their pairs → two arrays of B rows, which do not interact."""
 
 
 class Objective:
@@ -86,7 +91,7 @@ class Objective:
             def backward(weights: Tensor) -> Tensor:
                 return torch.autograd.grad(r, u, weights.expand_as(r), retain_graph=True)[0]
 
-            units, chunk = torch.eye(r.shape[1]).to(r), max(1, TOGETHER // len(u))
+            units, chunk = torch.eye(r.shape[1]).to(r), max(1, min(TOGETHER, VALUES // u.shape[1]) // len(u))
             if self.vectorised:
                 try:
                     with warnings.catch_warnings(action="error"):  # one says that an operation is slow so
@@ -108,41 +113,32 @@ class Objective:
         rows = torch.arange(len(pair), device=pair.device)
         return in_batches(lambda row: self.value(self.x[pair[row]], pair[row]), rows, self.batch_size)
 
-    def batch_sizes_with_identical_rounding(self) -> list[int]:
-        """Return the halves, quarters, … of the batch size in which every row has the bits of a whole batch.
+    def sizes_with_identical_rounding(self, evaluate: Evaluate, batch_size: int) -> list[int]:
+        """Return the halves, quarters, … of a batch size in which every row has the bits of a whole batch.
 
         The list increases, and ends at a sixteenth, as a trial of smaller parts would take longer than they
         save. It is empty on a GPU, where small batches take as long as large ones.
+
+        Args:
+            evaluate: `value_and_grad` or `residuals_and_jacobian`.
         """
         if self.x.is_cuda:
             return []
-        pair = torch.arange(self.batch_size) % len(self.x)
+        pair = torch.arange(batch_size) % len(self.x)
         random = seeded_generator("cpu", "alike")
         u = torch.rand(len(pair), self.x.shape[1], generator=random).to(self.x)
-        whole = self._evaluated(u, pair)
-        sizes: list[int] = []
+        whole, sizes = evaluate(u, pair), list[int]()
         for parts in (2, 4, 8, 16):
-            size = self.batch_size // parts
-            if not size or not self._rounds_identically(u, pair, whole, size):
+            size = batch_size // parts
+            # the rows between the first and the last part are computed by the same loop
+            if not size or not all(
+                torch.equal(alone, rows[part])
+                for part in (slice(size), slice(batch_size - size, None))
+                for alone, rows in zip(evaluate(u[part], pair[part]), whole)
+            ):
                 break
             sizes.append(size)
         return sizes[::-1]
-
-    def _evaluated(self, u: Tensor, pair: Tensor) -> tuple[Tensor, ...]:
-        """Return all that the solvers ask for, at the inputs ``u`` (B, n) of the given pairs (B,)."""
-        jacobian = self.residuals_and_jacobian(u, pair) if self.residuals else ()
-        return *self.value_and_grad(u, pair), *jacobian
-
-    def _rounds_identically(self, u: Tensor, pair: Tensor, whole: tuple[Tensor, ...], size: int) -> bool:
-        """Return whether the first and last ``size`` rows alone give the same as in ``whole``, bit for bit.
-
-        The rows between are computed by the same loop.
-        """
-        for part in (slice(size), slice(len(u) - size, None)):
-            alone = self._evaluated(u[part], pair[part])
-            if not all(torch.equal(found, rows[part]) for found, rows in zip(alone, whole)):
-                return False
-        return True
 
 
 def posteriors(model: Any, x: Tensor, batch_size: int, loss: Loss) -> list[DiagonalNormal]:

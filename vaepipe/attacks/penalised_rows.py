@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ SOLVERS = {"lbfgs": lbfgs.minimise, "scipy": scipy_lbfgsb.minimise}
 START = 0.5
 """‖d‖₂ at which rows start if the loss has no gradient at d = 0."""
 
-MOST_ENTRIES = 2**25
-"""Of the Jacobians of a batch, which is made smaller for them."""
+MOST_ENTRIES, MOST_ON_GPU = 2**25, 2**30
+"""Entries of the Jacobians of a batch, which is made smaller for them."""
 
 
 @dataclass
@@ -64,7 +65,11 @@ class PenalisedProblem:
         self.objective, self.x, self.target = objective, objective.x, objective.target
         self.minimise, self.start = SOLVERS[solver], start
         self.max_iterations, self.tolerance = max_iterations, tolerance
-        self.batch_sizes = [] if solver == "scipy" else objective.batch_sizes_with_identical_rounding()
+        self.batch_sizes: list[int] = []
+        if solver != "scipy":
+            self.batch_sizes = objective.sizes_with_identical_rounding(
+                objective.value_and_grad, objective.batch_size
+            )
 
     def solve(self, lambdas: Tensor) -> Rows:
         """Return (L, P) rows, each from its own start."""
@@ -133,6 +138,15 @@ class PenalisedProblem:
         m = self.objective.residual_count
         return int(2 * evaluations / (m + 1 + restoration.RESTORE)) if m else 0
 
+    @cached_property
+    def jacobian_sizes(self) -> list[int]:
+        """The batch sizes of `restore`, in increasing order."""
+        objective, slots = self.objective, self.objective.batch_size
+        entries = objective.residual_count * self.x.shape[1]
+        while slots > 1 and slots * entries > (MOST_ON_GPU if self.x.is_cuda else MOST_ENTRIES):
+            slots //= 2
+        return [*objective.sizes_with_identical_rounding(objective.residuals_and_jacobian, slots), slots]
+
     def restore(
         self, pair: Tensor, lambda_: Tensor, start: Tensor, steps: int, first: float
     ) -> tuple[Tensor, int]:
@@ -145,10 +159,7 @@ class PenalisedProblem:
         Returns:
             Inputs (R, n), and the evaluations that each took: a forward and a backward pass are one.
         """
-        objective = self.objective
-        entries = objective.residual_count * self.x.shape[1]
-        sizes = [*self.batch_sizes, objective.batch_size]
-        sizes = [size for size in sizes if size * entries <= MOST_ENTRIES] or sizes[:1]
+        objective, sizes = self.objective, self.jacobian_sizes
         u = restoration.descend(
             lambda u, row: objective.residuals_at(u, pair[row]),
             lambda u, row: objective.residuals_and_jacobian(u, pair[row]),

@@ -22,6 +22,8 @@ After the rounds all rows take small steps with restoration. Rows of different p
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -37,14 +39,14 @@ AT_ONCE = 4
 SMALL = 1e-2
 """Rows are in the valley where the objective is below this share of φ(x)."""
 WALK, POLISH, SOLVE, VALLEY = 0.4, 0.16, 0.2, 1.2
-"""Evaluations of a walk, of the L-BFGS that ends it, of a solve and of one in the valley; all are shares of
-those of a row on its own, ``max_iterations``."""
+"""Evaluations of a walk, of the L-BFGS that ends it, of a solve and of a search in the valley; all are shares
+of those of a row on its own, ``max_iterations``."""
 FINEST = 0.005
 """A row in the valley is solved with FINEST × the tolerance."""
 RESTORE = 16
 """Steps with restoration."""
 FAST_STRIDE = 2
-"""`fast` takes those from the target at every FAST_STRIDE-th λ. The rows between take over their lines."""
+"""`fast` takes those from the target at every FAST_STRIDE-th λ."""
 FEWEST = 8
 """With fewer steps, where `VALLEY` allows no more, L-BFGS takes their place."""
 FIRST, ASIDE = 0.5, 0.2
@@ -86,12 +88,7 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
         rounds: at most, one of `EFFORTS`.
     """
     gained = torch.ones_like(best.converged)
-    if problem.target is not None:
-        start = (problem.target - problem.x).expand_as(best.d)
-        from_target = torch.zeros_like(best.converged)
-        from_target[lambdas.argsort()[:: 1 if rounds else FAST_STRIDE]] = True
-        best = restore_on(problem, lambdas, best, start, from_target & (best.norm > 0))
-        best = best.where(*lowest_lines(lambdas, best))
+    best = start_from_target(problem, lambdas, best, 1 if rounds else FAST_STRIDE)
     for turn in range(rounds):
         pairs = gained.any(0)
         if not pairs.any():
@@ -99,10 +96,27 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
         before, best = best.objective, follow_paths(problem, lambdas, best, pairs, turn)
         gained = torch.where(pairs, before - best.objective > STILL * before.abs(), gained)
     if rounds:
-        best = restore_on(problem, lambdas, best, best.d, best.norm > 0, first=SETTLE)
+        steps = restoration_steps(problem)
+        best = restore_on(problem, lambdas, best, best.d, best.norm > 0, steps, first=SETTLE)
         best = best.where(*lowest_lines(lambdas, best))
         best.converged = torch.where(best.norm > 0, ~gained, best.converged)
     return best
+
+
+def start_from_target(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, stride: int) -> Rows:
+    """Return the rows (L, P) after steps with restoration from the target at every ``stride``-th λ.
+
+    With many latent dimensions a step takes many evaluations. Then it is at fewer λ, so that rows take at
+    most `VALLEY` on average, or at none if one is too many. The rows between take over the lines.
+    """
+    affordable = problem.restoration_steps(VALLEY * problem.max_iterations)
+    if problem.target is None or affordable * len(lambdas) < RESTORE:
+        return rows
+    which = torch.zeros_like(rows.converged)
+    which[lambdas.argsort()[:: stride * math.ceil(RESTORE / affordable)]] = True
+    start = (problem.target - problem.x).expand_as(rows.d)
+    rows = restore_on(problem, lambdas, rows, start, which & (rows.norm > 0), RESTORE)
+    return rows.where(*lowest_lines(lambdas, rows))
 
 
 def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: Tensor, turn: int) -> Rows:
@@ -122,7 +136,8 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
         now &= (rows.norm > 0) & rows.objective.isfinite()
         rows = walk_on(problem, lambdas, rows, now & ~in_valley(rows), BOLDNESS[turn % len(BOLDNESS)])
         valley = in_valley(rows)
-        if not restoration_steps(problem):
+        steps = restoration_steps(problem)
+        if not steps:
             every_other = torch.zeros_like(now)
             every_other[here[turn % 2 :: 2]] = True
             rows = solve_on(problem, lambdas, rows, now & every_other & valley, FINEST, VALLEY)
@@ -132,7 +147,7 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
                 start[here] = (start[here] + start[groups[max(0, number - 1)][: len(here)]]) / 2
             else:
                 start[here] += random_vectors(problem, ASIDE * rows.norm[here], f"aside {turn} {number}")
-            rows = restore_on(problem, lambdas, rows, start, now & valley)
+            rows = restore_on(problem, lambdas, rows, start, now & valley, steps)
         rows = solve_on(problem, lambdas, rows, now & ~valley, FINER, SOLVE)
     return rows.where(*lowest_lines(lambdas, rows))
 
@@ -148,7 +163,8 @@ def explore(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: Tenso
     distance = (problem.target - problem.x).norm(dim=1).expand_as(rows.norm)
     start = random_vectors(problem, NEAR[turn % len(NEAR)] * distance, f"near {turn}")
     which = pairs & (rows.norm > 0) & (rows.objective > DEEP * rows.initial_divergence.abs())
-    rows = restore_on(problem, lambdas, rows, start, which, steps=EXPLORE, polish=0)
+    steps = min(EXPLORE, restoration_steps(problem))
+    rows = restore_on(problem, lambdas, rows, start, which, steps, polish=0)
     return rows.where(*lowest_lines(lambdas, rows))
 
 
@@ -182,7 +198,7 @@ def solve_on(
 
 
 def restoration_steps(problem: PenalisedProblem) -> int:
-    """Return how many steps with restoration a row takes; 0 where L-BFGS takes their place."""
+    """Return how many steps with restoration a row takes in a round; 0 where L-BFGS takes their place."""
     steps = problem.restoration_steps(VALLEY * problem.max_iterations)
     return min(steps, RESTORE) if steps >= FEWEST else 0
 
@@ -203,8 +219,8 @@ def restore_on(
     rows: Rows,
     start: Tensor,
     which: Tensor,
+    steps: int,
     *,
-    steps: int = RESTORE,
     first: float = FIRST,
     polish: float = POLISH,
 ) -> Rows:
@@ -212,12 +228,11 @@ def restore_on(
 
     Args:
         start: (L, P, n) distortions.
-        steps: at most.
+        steps: 0 leaves the rows as they are.
         first: as `vaepipe.attacks.solvers.restoration.descend`.
         polish: share of the evaluations of a row on its own.
     """
     row, pair = which.nonzero().unbind(1)
-    steps = min(steps, restoration_steps(problem))
     if not len(row) or not steps:
         return rows
     u = (problem.x[pair] + start[row, pair]).clamp(0, 1)

@@ -143,6 +143,7 @@ def test_the_jacobian_of_an_attack_is_that_of_its_residuals_and_passes_are_count
     )
     torch.testing.assert_close(J, torch.stack([whole[i, :, i] for i in range(3)]))
     assert attacked.residual_count == r.shape[1] == 8
+    assert problem.jacobian_sizes[-1] == 16  # are tried now, not by the first steps
     of_the_loss, forward, steps = attacked.residuals, [], problem.restoration_steps(100)
 
     def counted(u, pair):
@@ -199,7 +200,7 @@ def test_rounds_with_restoration_end_lower_in_the_valley_than_rounds_without(los
         ("fast", 100, [14, 8, 2]),
         ("default", 100, [14, 11, 8, 5, 2]),
         ("default", 22, [14, 2]),
-        ("fast", 22, [14]),
+        ("fast", 45, [14, 8, 2]),
     ],
 )
 def test_the_first_steps_begin_at_the_target_for_as_many_weights_as_evaluations_allow(
@@ -224,6 +225,8 @@ def test_no_jacobian_is_computed_where_one_row_would_take_too_many_evaluations(m
     monkeypatch.delattr(Objective, "residuals_and_jacobian")
     x, target = make_images(2), make_images(2, seed=2)
     run_attack(make_encoder(), x, target, torch.tensor([2.0**-14, 2.0**-8]), max_iterations=22)
+    lambdas = torch.tensor([2.0**-k for k in (2, 5, 8, 11, 14)])
+    run_attack(make_encoder(), x, target, lambdas, effort="fast", max_iterations=22)
     with pytest.raises(AttributeError):
         run_attack(make_encoder(), x, target, torch.tensor([2.0**-14, 2.0**-8]), max_iterations=100)
 

@@ -54,10 +54,6 @@ class Objective:
         self.image_shape, self.batch_size = x.shape[1:], batch_size
         self.x = x.flatten(1)
         self.target = target.flatten(1) if loss.has_target else None
-        try:
-            self.value_and_grad(self.x[:1], torch.zeros(1, dtype=torch.long, device=x.device))
-        except Exception:  # such as layers that a backward pass computes once more, in the ordinary way
-            self.convolutions = nullcontext()
 
     def value(self, u: Tensor, pair: Tensor) -> Tensor:
         """Return φ (B,) at the inputs ``u`` (B, n) of the given pairs (B,)."""
@@ -66,6 +62,15 @@ class Objective:
 
     def value_and_grad(self, u: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
         """Return φ (B,) and ∇φ (B, n) at the inputs ``u`` (B, n) of the given pairs (B,)."""
+        try:
+            return self._value_and_grad(u, pair)
+        except Exception:  # such as layers that the backward pass computes once more, in the ordinary way
+            if isinstance(self.convolutions, nullcontext):
+                raise
+            self.convolutions = nullcontext()
+            return self._value_and_grad(u, pair)
+
+    def _value_and_grad(self, u: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             u = u.detach().requires_grad_()
             value = self.value(u, pair)

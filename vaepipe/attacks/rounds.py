@@ -88,7 +88,8 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
         rounds: at most, one of `EFFORTS`.
     """
     gained = torch.ones_like(best.converged)
-    best = start_from_target(problem, lambdas, best, 1 if rounds else FAST_STRIDE)
+    least, most = (1, len(lambdas)) if rounds else (FAST_STRIDE, FAST_STRIDE)
+    best = start_from_target(problem, lambdas, best, least, most)
     for turn in range(rounds):
         pairs = gained.any(0)
         if not pairs.any():
@@ -103,17 +104,21 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
     return best
 
 
-def start_from_target(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, stride: int) -> Rows:
-    """Return the rows (L, P) after steps with restoration from the target at every ``stride``-th λ.
+def start_from_target(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, least: int, most: int) -> Rows:
+    """Return the rows (L, P) after steps with restoration from the target at every so many λ.
 
     With many latent dimensions a step takes many evaluations. Then it is at fewer λ, so that rows take at
-    most `VALLEY` on average, or at none if one is too many. The rows between take over the lines.
+    most `VALLEY` on average. The rows between take over the lines.
+
+    Args:
+        least: at every ``least``-th λ, or at fewer.
+        most: at no λ if it had to be fewer than every ``most``-th.
     """
     affordable = problem.restoration_steps(VALLEY * problem.max_iterations)
-    if problem.target is None or affordable * len(lambdas) < RESTORE:
+    if problem.target is None or affordable * most < RESTORE:
         return rows
     which = torch.zeros_like(rows.converged)
-    which[lambdas.argsort()[:: stride * math.ceil(RESTORE / affordable)]] = True
+    which[lambdas.argsort()[:: max(least, math.ceil(RESTORE / affordable))]] = True
     start = (problem.target - problem.x).expand_as(rows.d)
     rows = restore_on(problem, lambdas, rows, start, which & (rows.norm > 0), RESTORE)
     return rows.where(*lowest_lines(lambdas, rows))

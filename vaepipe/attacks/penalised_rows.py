@@ -18,7 +18,7 @@ START = 0.5
 """‖d‖₂ at which rows start if the loss has no gradient at d = 0."""
 
 MOST_ENTRIES, MOST_ON_GPU = 2**25, 2**30
-"""Entries of the Jacobians of a batch, which is made smaller for them."""
+"""Entries of the Jacobians of a batch, on a CPU and on a GPU. A batch is made smaller for them."""
 
 
 @dataclass
@@ -143,7 +143,8 @@ class PenalisedProblem:
         """The batch sizes of `restore`, in increasing order."""
         objective, slots = self.objective, self.objective.batch_size
         entries = objective.residual_count * self.x.shape[1]
-        while slots > 1 and slots * entries > (MOST_ON_GPU if self.x.is_cuda else MOST_ENTRIES):
+        most = MOST_ON_GPU if self.x.is_cuda else MOST_ENTRIES
+        while slots > 1 and slots * entries > most:
             slots //= 2
         return [*objective.sizes_with_identical_rounding(objective.residuals_and_jacobian, slots), slots]
 

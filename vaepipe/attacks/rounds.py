@@ -88,8 +88,8 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
         rounds: at most, one of `EFFORTS`.
     """
     gained = torch.ones_like(best.converged)
-    least, most = (1, len(lambdas)) if rounds else (FAST_STRIDE, FAST_STRIDE)
-    best = start_from_target(problem, lambdas, best, least, most)
+    stride, widest = (1, len(lambdas)) if rounds else (FAST_STRIDE, FAST_STRIDE)
+    best = start_from_target(problem, lambdas, best, stride, widest)
     for turn in range(rounds):
         pairs = gained.any(0)
         if not pairs.any():
@@ -104,21 +104,22 @@ def run_rounds(problem: PenalisedProblem, lambdas: Tensor, best: Rows, rounds: i
     return best
 
 
-def start_from_target(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, least: int, most: int) -> Rows:
-    """Return the rows (L, P) after steps with restoration from the target at every so many λ.
+def start_from_target(
+    problem: PenalisedProblem, lambdas: Tensor, rows: Rows, stride: int, widest: int
+) -> Rows:
+    """Return the rows (L, P) after steps with restoration from the target at every ``stride``-th λ.
 
-    With many latent dimensions a step takes many evaluations. Then it is at fewer λ, so that rows take at
+    With many latent dimensions a step takes many evaluations. Then the stride is wider, so that rows take at
     most `VALLEY` on average. The rows between take over the lines.
 
     Args:
-        least: at every ``least``-th λ, or at fewer.
-        most: at no λ if it had to be fewer than every ``most``-th.
+        widest: there are no steps if the stride had to be wider than this.
     """
     affordable = problem.restoration_steps(VALLEY * problem.max_iterations)
-    if problem.target is None or affordable * most < RESTORE:
+    if problem.target is None or affordable * widest < RESTORE:
         return rows
     which = torch.zeros_like(rows.converged)
-    which[lambdas.argsort()[:: max(least, math.ceil(RESTORE / affordable))]] = True
+    which[lambdas.argsort()[:: max(stride, math.ceil(RESTORE / affordable))]] = True
     start = (problem.target - problem.x).expand_as(rows.d)
     rows = restore_on(problem, lambdas, rows, start, which & (rows.norm > 0), RESTORE)
     return rows.where(*lowest_lines(lambdas, rows))
@@ -132,7 +133,7 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
         turn: number of the round: it decides how near x steps start and how bold walks are, and in the valley
             where steps start or which λ are solved.
     """
-    rows = explore(problem, lambdas, rows, pairs, turn)
+    rows, steps = explore(problem, lambdas, rows, pairs, turn), restoration_steps(problem)
     groups = lambdas.argsort(descending=True).split(AT_ONCE)
     for number, here in enumerate(groups):
         now = torch.zeros_like(rows.converged)
@@ -141,7 +142,6 @@ def follow_paths(problem: PenalisedProblem, lambdas: Tensor, rows: Rows, pairs: 
         now &= (rows.norm > 0) & rows.objective.isfinite()
         rows = walk_on(problem, lambdas, rows, now & ~in_valley(rows), BOLDNESS[turn % len(BOLDNESS)])
         valley = in_valley(rows)
-        steps = restoration_steps(problem)
         if not steps:
             every_other = torch.zeros_like(now)
             every_other[here[turn % 2 :: 2]] = True

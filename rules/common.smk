@@ -99,6 +99,7 @@ LOADED = [
 ]
 LOADED += ["safetensors.torch", "pyarrow.pandas_compat", "pyarrow.parquet", "matplotlib.backends.backend_agg"]
 LOADED += ["matplotlib.backends.backend_pdf", "plotly.offline"]
+LOADED += ["torch.fx.experimental.symbolic_shapes"]  # half a second, at the first Jacobian of an attack
 
 
 def find_gpu():

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 def measure(trial: Trial) -> dict[str, Tensor]:
     """Return MS-SSIM of x and x + d, and of the reconstructions of x + d and of x or x_t, first samples."""
+    import torch
+
     from vaepipe.metrics.ms_ssim import ms_ssim
 
     pairs, picture = trial.pairs, trial.adversarial.first_picture
-    return {
-        "input_similarity": ms_ssim(pairs.x, pairs.x + trial.distortion),
-        "reconstruction_similarity": ms_ssim(pairs.original.first_picture, picture),
-        "target_similarity": ms_ssim(pairs.of_target.first_picture, picture),
-    }
+    clean = torch.cat([pairs.x, pairs.original.first_picture, pairs.of_target.first_picture])
+    adversarial = torch.cat([pairs.x + trial.distortion, picture, picture])
+    similarity = ms_ssim(clean, adversarial).unflatten(0, (3, -1))
+    return {quantity.name: of_images for quantity, of_images in zip(METRIC.quantities, similarity, strict=True)}
 
 
 METRIC = TrialMetric(

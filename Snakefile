@@ -50,6 +50,7 @@ rule all:
 onstart:
     find_gpu()
     serve_jobs()
+    start_jobs_at_any_rate()
 
 
 onsuccess:

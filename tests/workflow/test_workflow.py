@@ -333,6 +333,14 @@ def test_a_folder_of_photographs_under_a_name_of_its_own(tmp_path):
     assert planned(folder, "--configfile", file, "--", "results/data/my-cats.h5") == {"prepare": 1}
 
 
+def test_jobs_to_start_are_only_looked_for_at_the_start_and_when_a_job_has_ended(tmp_path):
+    files = [f"results/data/{name}.h5" for name in ("digits", "swissroll")]
+    arguments = ("--directory", tmp_path, "--verbose", "--", *files)
+    done = snakemake(ROOT, "--cores", 1, *arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("Ready jobs: ") == len(files)
+
+
 # --- profiles ---
 
 

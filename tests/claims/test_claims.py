@@ -33,6 +33,16 @@ from vaepipe.storage.tables import write_table
 PAIRS, LAMBDAS, IMAGES = 12, (0.5, 1.0, 4.0), 40
 
 
+def stacked(parts):
+    """One table of parts, each of columns; a single value is that of all rows of its part."""
+    lengths = [max(map(np.size, part.values())) for part in parts]
+    columns = {
+        name: np.concatenate([np.broadcast_to(part[name], n) for part, n in zip(parts, lengths)])
+        for name in parts[0]
+    }
+    return pd.DataFrame(columns)
+
+
 def study(
     *,
     loss=1.0,
@@ -77,7 +87,7 @@ def study(
                     "log_likelihood": its + 9,
                     "sigma_norm": sigma,
                 }
-                images.append(pd.DataFrame(cell | rows))
+                images.append(cell | rows)
                 coefficient = 0.01 * max(beta, 1) ** overlap * np.exp(rng.normal(0, noise))
                 row = {"overlap": coefficient, "overlap_se": 0.01 * coefficient, "sigma_norm": sigma.mean()}
                 apart = 50 * max(beta, 1) ** loss * np.exp(rng.normal(0, noise))
@@ -106,9 +116,8 @@ def study(
                         "original_distance": 4.0,
                         "target_nll": 50 + nll * steps * (1 + last),
                     }
-                    trials.append(pd.DataFrame(cell | trial))
-    frames = pd.DataFrame(models), pd.concat(images, ignore_index=True), pd.concat(trials, ignore_index=True)
-    return Evidence(*frames, resamples=200)
+                    trials.append(cell | trial)
+    return Evidence(pd.DataFrame(models), stacked(images), stacked(trials), resamples=200)
 
 
 def only(findings):

@@ -211,6 +211,7 @@ AXES = ["NHW", "NWH", "HWN", "WHN", "NCHW", "NCWH", "NHWC", "NWHC", "HWCN", "WHC
 TYPES = ["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8", "?"]
 
 
+@pytest.mark.usefixtures("forked_scipy")
 @cases(0.25)
 @given(
     st.sampled_from([*[suffix for suffix in WRITERS if suffix != ".mat"] * 3, ".mat"]),
@@ -395,6 +396,7 @@ def test_damaged_results_are_equal_or_refused(mutations, cut, within):
         event("read" if answer is None else "refused")
 
 
+@pytest.mark.usefixtures("forked_scipy")
 @cases(0.05)
 @given(st.sampled_from([*[".npy", ".npz", ".safetensors"] * 3, ".mat"]), MUTATIONS, CUTS, st.booleans())
 def test_damaged_arrays_are_read_or_refused(suffix, mutations, cut, header):

@@ -273,6 +273,7 @@ def test_matlab_4_has_no_images(tmp_path):
         load_array(tmp_path / "d.mat")
 
 
+@pytest.mark.usefixtures("forked_scipy")
 def test_what_holds_no_numbers_is_no_array(tmp_path):
     scipy.io.savemat(tmp_path / "d.mat", {"a": np.array([1, "b"], object), "b": {"c": 1}, "d": "text"})
     with pytest.raises(DataError, match=r"d\.mat: no arrays of numbers in it$"):

@@ -1,6 +1,7 @@
 """Printed code: Python runs in the folder of a study, overlays are allowed, commands can be given."""
 
 import argparse
+import functools
 import importlib
 import os
 import re
@@ -35,6 +36,9 @@ PRINTS_TWICE = {"docs/how-to.md"}
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 BELOW = re.compile(r"(?:configs|docs|envs|profiles|rules|scripts|tests|vaepipe)/[\w./-]+")
+
+
+COMMANDS = functools.cache(vaepipe_commands)
 
 
 def pages_with(*languages):
@@ -125,7 +129,7 @@ def check(words: list[str], monkeypatch) -> None:
         for made in made_by(arguments):
             check(made, monkeypatch)
     elif program == "vaepipe":
-        module = vaepipe_commands()[arguments[0]][0]
+        module = COMMANDS()[arguments[0]][0]
         run_main(importlib.import_module(module).main, arguments, monkeypatch, arguments[0] in RUN)
     elif program == "snakemake":
         plan(arguments)
@@ -175,14 +179,19 @@ def run_main(main, arguments, monkeypatch, for_good) -> None:
             main()
 
 
-def plan(arguments) -> None:
-    """Fail unless Snakemake knows the options, and the workflow the targets."""
+@functools.cache
+def snakemake_parser() -> argparse.ArgumentParser:
     from snakemake.cli import get_argument_parser
 
+    return get_argument_parser()
+
+
+def plan(arguments) -> None:
+    """Fail unless Snakemake knows the options, and the workflow the targets."""
     options, targets = arguments, []
     if "--" in arguments:
         options, targets = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
-    given = get_argument_parser().parse_args(options)
+    given = snakemake_parser().parse_args(options)
     assert all(Path(profile, "config.yaml").exists() for profile in given.profile or ())
     for file in given.configfile or ():
         assert Path(file).exists(), file

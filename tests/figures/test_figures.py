@@ -459,8 +459,6 @@ def test_headline_stays_short(tables):
 @pytest.fixture
 def arguments(tables, attack_files, roll_files, model_files, tmp_path):
     """name → command line, and where it writes."""
-    for name, frame in tables.items():
-        write_table(tmp_path / f"{name}.parquet", frame[frame["dataset"] == "digits"])
     files_of = model_files | {"swissroll": roll_files}
     arrays = {name: [(cell, path, "") for cell, path in files] for name, files in files_of.items()}
     arrays["montage"] = attack_files
@@ -469,26 +467,36 @@ def arguments(tables, attack_files, roll_files, model_files, tmp_path):
         outs = [tmp_path / folder / f"{name}{suffix}" for suffix in FIGURES[name].suffixes]
         files = arrays.get(name, [])
         spec = FigureSpec(plot=OPTIONS, cells=tuple(cell for cell, *_ in files), things=THINGS).to_json()
-        tables = [
-            x for table in FIGURES[name].tables for x in (f"--{table}", str(tmp_path / f"{table}.parquet"))
-        ]
+        read = []
+        for table in FIGURES[name].tables:
+            path = tmp_path / f"{table}.parquet"
+            if not path.exists():
+                write_table(path, tables[table][tables[table]["dataset"] == "digits"])
+            read += [f"--{table}", str(path)]
         measures = [measure for _, _, measure in files if measure]
-        read = ["--arrays", *(path for _, path, _ in files), "--measures", *measures]
-        return [name, "--spec", spec, *tables, *read, "--out", *map(str, outs)], outs
+        read += ["--arrays", *(path for _, path, _ in files), "--measures", *measures]
+        return [name, "--spec", spec, *read, "--out", *map(str, outs)], outs
 
     return build
 
 
+WRITTEN_TWICE = {"heatmap", "montage"}
+"""Figures with lines, text, formulas and pictures that are compared in every format; of the others SVG says
+whether they are drawn alike."""
+COARSE = {"savefig.dpi": 60, "pdf.fonttype": 3}
+"""Settings of the others: few pixels, and whole letters in place of a font that has only those in use."""
 STARTS = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml", ".csv": b"", ".md": b"**", ".txt": b""}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
-def test_same_input_same_bytes(name, arguments):
+def test_same_input_same_bytes(name, arguments, monkeypatch):
+    if name not in WRITTEN_TWICE:
+        monkeypatch.setattr(style, "RC", style.RC | COARSE)
     argv, outs = arguments(name)
     plot.main(argv)
     again, others = arguments(name, "b")
-    kept = [path for path in others if path.suffix != ".png"]  # slow; as good as the PDF
+    kept = [path for path in others if name in WRITTEN_TWICE or path.suffix not in (".pdf", ".png")]
     plot.main([*again[: again.index("--out") + 1], *map(str, kept)])
     for out in outs:
         content = out.read_bytes()

@@ -1,6 +1,8 @@
 """Figures of robustness: numbers read back from what was drawn, against loops; what cannot be estimated is
 said."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,6 +34,12 @@ def data():
 
 def make(name, data):
     return FIGURES[name].load()(data, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def drawn(data):
+    """Function of a figure's name: the figure of the whole tables, drawn once."""
+    return functools.cache(lambda name: make(name, data))
 
 
 def notes(page):
@@ -83,8 +91,8 @@ def test_attacks_without_a_target_have_no_distance_to_it(data):
     assert len(make("adversarial_loss", both).axes) == 2
 
 
-def test_distortion_curves_and_their_area(data):
-    page = make("distortion", data)
+def test_distortion_curves_and_their_area(data, drawn):
+    page = drawn("distortion")
     rows = pd.DataFrame(page.rows)
     area = rows[
         (rows["quantity"] == "auddc") & (rows["family"] == "seatbelt") & (rows["loss"] == "output")
@@ -98,8 +106,8 @@ def test_distortion_curves_and_their_area(data):
     assert y[np.isfinite(y)].max() <= 1 and x[-1] == 1
 
 
-def test_success_is_the_share_of_fooled_pairs(data):
-    page = make("success", data)
+def test_success_is_the_share_of_fooled_pairs(data, drawn):
+    page = drawn("success")
     its = pairs.areas(data.attacks.query("family == 'beta-tcvae' and beta == 4 and loss == 'latent-kl'"))[
         "fooling_norm"
     ]
@@ -109,8 +117,8 @@ def test_success_is_the_share_of_fooled_pairs(data):
     assert shares[0] == 0 and (np.diff(shares) >= 0).all()
 
 
-def test_attacks_of_bounded_size_are_ratios_of_means_against_the_bound(data):
-    page = make("ball", data)
+def test_attacks_of_bounded_size_are_ratios_of_means_against_the_bound(data, drawn):
+    page = drawn("ball")
     titles = [f"{loss} attack, {norm} ball" for norm in ("L₂", "L∞") for loss in ("latent KL", "output")]
     assert [ax.get_title() for ax in page.axes] == titles
     its = data.ball.query("loss == 'latent-kl' and ball == 'linf' and family == 'seatbelt' and beta == 4")
@@ -165,7 +173,7 @@ MARKED = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MARKED)
-def test_attacks_that_their_checks_flag_have_a_dagger_where_they_are_drawn_and_a_footnote(data, name):
+def test_attacks_that_their_checks_flag_have_a_dagger_where_they_are_drawn_and_a_footnote(data, drawn, name):
     family = "seatbelt" if name == "part2" else "beta-vae"
     attacks = flag(data.attacks, family, 4.0)
     page = make(name, Data(data.models, data.images, attacks, in_balls(attacks)))
@@ -179,7 +187,7 @@ def test_attacks_that_their_checks_flag_have_a_dagger_where_they_are_drawn_and_a
     named += f"{label(family)} β = 4 (2 of 4)."
     lines = [line for line in notes(page).splitlines() if "†" in line]
     assert lines and all(named in line and "output" not in line.partition(":")[0] for line in lines)
-    plain = make(name, data)
+    plain = drawn(name)
     assert not any(daggers(plain, i) for i in range(len(plain.axes)))
     page.draw_without_rendering()
 
@@ -212,8 +220,8 @@ def test_a_model_without_beta_is_marked_on_its_line(data):
     )
 
 
-def test_frontier(data):
-    page = make("frontier", data)
+def test_frontier(data, drawn):
+    page = drawn("frontier")
     rows = pd.DataFrame(page.rows).query("loss == 'output'")
     for row in rows.itertuples():
         better = [
@@ -235,8 +243,8 @@ def test_frontier(data):
     assert frontier.undominated(equal) == {"a", "b"}
 
 
-def test_relative_loss_is_a_ratio_of_means(data):
-    page = make("relative_loss", data)
+def test_relative_loss_is_a_ratio_of_means(data, drawn):
+    page = drawn("relative_loss")
     rows = data.attacks.query("family == 'beta-vae' and beta == 4 and loss == 'latent-kl'")
     assert part(page, "beta-vae").get_ydata()[-1] == pytest.approx(rows["objective"].mean() / 50)
     negative = data.attacks.assign(initial_divergence=np.where(data.attacks["loss"] == "output", -3.0, 50.0))
@@ -245,8 +253,8 @@ def test_relative_loss_is_a_ratio_of_means(data):
     ]
 
 
-def test_heat_map_cells(data):
-    page = make("heatmap", data)
+def test_heat_map_cells(data, drawn):
+    page = drawn("heatmap")
     assert [ax.get_title() for ax in page.axes[:3]] == ["β-VAE", "β-TCVAE", "Seatbelt"]
     table = page.axes[1].images[0].get_array()
     its = data.attacks.query("loss == 'latent-kl' and d_z == 4")
@@ -275,7 +283,7 @@ def test_rank_correlation():
     assert np.isnan(correlation.rank_correlation([1] * 9, range(9)).estimate)
 
 
-def test_disentanglement_says_its_correlation(data):
+def test_disentanglement_says_its_correlation(data, drawn):
     found = correlation.rank_correlation(
         *correlation.robustness_and_disentanglement(data.attacks.query("loss == 'output'"), data.models)[
             ["mig", "auddc"]
@@ -283,7 +291,7 @@ def test_disentanglement_says_its_correlation(data):
     )
     assert (
         f"Spearman's ρ {found.estimate:.2f}, 95 % [{found.low:.2f}, {found.high:.2f}], n = 32 models"
-        in notes(make("disentanglement", data))
+        in notes(drawn("disentanglement"))
     )
     assert (
         "no attacked data set"
@@ -291,17 +299,17 @@ def test_disentanglement_says_its_correlation(data):
     )
 
 
-def test_collapse_names_odd_models(data):
+def test_collapse_names_odd_models(data, drawn):
     models = data.models.copy()
     models.loc[
         models.query("family == 'beta-vae' and beta == 4 and d_z == 8 and seed == 1").index, "state"
     ] = "collapsed"
     assert "β-VAE β = 4, d_z = 8, seed 1 (collapsed)." in notes(make("collapse", Data(models=models)))
-    assert "No model collapsed or exploded." in notes(make("collapse", data))
+    assert "No model collapsed or exploded." in notes(drawn("collapse"))
 
 
-def test_part2_compares_two_families(data):
-    page = make("part2", data)
+def test_part2_compares_two_families(data, drawn):
+    page = drawn("part2")
     # loss and likelihood for each of two attacks, and the ELBO
     assert sum(ax.get_gid() != "hole" for ax in page.axes) == 5
     assert {row["family"] for row in page.rows} == {"vae", "beta-tcvae", "seatbelt"}
@@ -312,8 +320,8 @@ def test_part2_compares_two_families(data):
 # --- published values -------------------------------------------------------------------------------
 
 
-def test_published_values_stand_behind_ours_where_they_match(data):
-    page = make("adversarial_loss", data)
+def test_published_values_stand_behind_ours_where_they_match(data, drawn):
+    page = drawn("adversarial_loss")
     artist = part(page, "published part 1 beta-tcvae")
     assert list(artist.get_xdata()) == [1, 2, 4] and list(artist.get_ydata()) == [2000, 1e5, 1.1e6]
     assert "±0.05 in log10" in notes(page) and "published (part 1)" in [
@@ -386,8 +394,8 @@ def test_figures_of_incomplete_tables(what, data):
     attacks = data.attacks[data.attacks["loss"] == "latent-kl"]
     tables, words = spoiled(Data(data.models, data.images, attacks), what)
     tables["ball"] = in_balls(tables["attacks"])
-    for name in TABLES:
-        page = make(name, Data(**tables))
+    pages = {name: make(name, Data(**tables)) for name in TABLES}
+    for name, page in pages.items():
         if what == "one cell" and name in (
             "collapse",
             "heatmap",
@@ -395,12 +403,12 @@ def test_figures_of_incomplete_tables(what, data):
         ):  # the layout of the least there can be
             page.draw_without_rendering()
         assert page.rows and (what != "nothing" or "note" in page.rows[0])
-    assert words in notes(make("adversarial_loss", Data(**tables)))
+    assert words in notes(pages["adversarial_loss"])
 
 
-def test_rows_hold_what_is_drawn(data):
-    rows = pd.DataFrame(make("adversarial_loss", data).rows)
-    line = part(make("adversarial_loss", data), "beta-tcvae").get_ydata()
+def test_rows_hold_what_is_drawn(drawn):
+    rows = pd.DataFrame(drawn("adversarial_loss").rows)
+    line = part(drawn("adversarial_loss"), "beta-tcvae").get_ydata()
     its = rows[(rows["loss"] == "latent-kl") & (rows["family"] == "beta-tcvae")]
     its = its[its["quantity"] == "objective"]
     assert list(its["estimate"]) == pytest.approx(list(line[1:]))

@@ -184,16 +184,26 @@ def styled(draw: Callable) -> Callable:
 
 
 def lay_out(figure: Figure) -> None:
-    """Give everything its place, once: later changes of the canvas move nothing."""
+    """Give everything its place, once: later changes of the canvas move nothing.
+
+    A second round follows where the first one changes the ticks, or a panel does not fill its place.
+    """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(settings(getattr(figure, "style", "paper")))
         layout = figure.get_layout_engine()
         if layout and figure.axes:
-            for _ in range(2):  # the first round may change the number of ticks
+            ticks = _ticks(figure)
+            layout.execute(figure)
+            if _ticks(figure) != ticks or any(ax.get_aspect() != "auto" for ax in figure.axes):
                 layout.execute(figure)
         matplotlib.rcParams["figure.constrained_layout.use"] = False  # else None makes a new engine
         figure.set_layout_engine(None)
+
+
+def _ticks(figure: Figure) -> list[list[float]]:
+    """Return where the axes have their ticks."""
+    return [[*axis.get_majorticklocs()] for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
 
 
 def save(figure: Figure, path: str | Path | BinaryIO, suffix: str, provenance: str = "") -> None:

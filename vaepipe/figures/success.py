@@ -44,7 +44,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, where: dict[str, str], options: Plot) 
     handles: dict[str, Artist] = {}
     for family in ordered(pairs["family"]):
         rows = pairs[pairs["family"] == family]
-        shares = [_share_fooled(rows, norm, options.resamples) for norm in norms]
+        shares = _shares_fooled(rows, norms, options.resamples)
         middle, low, high = np.array(shares).T
         colour = find_family(family).colour
         (handles[label(family)],) = ax.plot(norms, middle, color=colour, gid=family)
@@ -68,8 +68,13 @@ def _end(fooling_norms: pd.Series) -> float:
     return 1.06 * float(least.max()) if len(least) and least.max() > 0 else 1.0
 
 
-def _share_fooled(pairs: pd.DataFrame, norm: float, resamples: int) -> Interval:
-    """Return the share of pairs that a distortion of at most ``norm`` fooled."""
-    return clustered_interval(
-        pairs["fooling_norm"] <= norm, [pairs["pair"], pairs["seed"]], resamples=resamples
-    )
+def _shares_fooled(pairs: pd.DataFrame, norms: np.ndarray, resamples: int) -> list[Interval]:
+    """Return the share of pairs that a distortion of at most each norm fooled.
+
+    Norms that fool equally many pairs fool the same pairs, so they have one interval.
+    """
+    fooled = [pairs["fooling_norm"].to_numpy() <= norm for norm in norms]
+    ids = [pairs["pair"], pairs["seed"]]
+    different = {which.sum(): which for which in fooled}
+    shares = {n: clustered_interval(which, ids, resamples=resamples) for n, which in different.items()}
+    return [shares[which.sum()] for which in fooled]

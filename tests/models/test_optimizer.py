@@ -1,4 +1,4 @@
-"""Adam is torch's Adam, to the bit; neither it nor the counter of operations imports torch's compiler."""
+"""Adam is torch's Adam, to the bit, without torch's compiler."""
 
 import subprocess
 import sys
@@ -33,19 +33,15 @@ def test_its_steps_are_those_of_torch(restart):
 IMPORTS = """
 import sys, torch
 from vaepipe.models.optimizer import Adam
-from vaepipe.tools.operations import Operations
 p = torch.nn.Parameter(torch.ones(2))
 adam = Adam([p], fused=True)
 adam.zero_grad(), p.sum().backward(), adam.step(), adam.load_state_dict(adam.state_dict())
-with Operations() as counter:
-    (p[None] @ p[:, None]).sum().backward()
-assert counter.get_total_flops() == 3 * 4  # the product, and the gradients of its two factors
 heavy = ("torch._dynamo", "torch._inductor", "pandas", "scipy", "sklearn")
 print([name for name in heavy if name in sys.modules])
 """
 
 
 @pytest.mark.slow
-def test_they_do_not_import_the_compiler():
+def test_it_does_not_import_the_compiler():
     done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 import yaml
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from vaepipe.attacks.loss import find_loss
 from vaepipe.attacks.objective import Objective
@@ -35,7 +36,6 @@ from vaepipe.study.patterns import STAGES
 from vaepipe.study.study import Study
 from vaepipe.tools.audit_model import Found
 from vaepipe.tools.audit_progress import Progress
-from vaepipe.tools.operations import Operations
 
 LOSSES = {
     ("wide", "quick"): ["latent-kl"],
@@ -165,7 +165,7 @@ def affordable(model: Any, x: Tensor, budget: str, pairs: int | None, losses: li
         pairs: as many as the user asks for; None leaves it to the budget.
         losses: of the attacks.
     """
-    with Operations() as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.decode(*(q.mean for q in model.posterior(x))).mean  # noqa: B018  computed by the property
     given, is_quick = BUDGETS[budget]["size"], budget == "quick"
     images = int((QUICK if is_quick else FULL) / max(1, PASSES * counter.get_total_flops()))
@@ -173,7 +173,7 @@ def affordable(model: Any, x: Tensor, budget: str, pairs: int | None, losses: li
     size = replace(given, pairs=pairs or given.pairs, images=images)
     if not is_quick:
         return size
-    with Operations() as counter:
+    with FlopCounterMode(display=False) as counter:
         for loss in losses:
             objective = Objective(model, x, 1 - x, find_loss(loss), seed=0, draws=1, batch_size=1)
             objective.value_and_grad(x.flatten(1), torch.zeros(1, dtype=torch.long, device=x.device))

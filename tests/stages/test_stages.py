@@ -139,7 +139,7 @@ def test_what_is_measured_of_the_aggregate_posterior(folder, digits):
 def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkeypatch, family, layers):
     cell = Cell("digits", family, 0.0 if family == "ae" else 4.0, 3, 0)
     settings = Model(network="mlp", hidden=(16,), likelihood="gaussian", sigma_x=0.3, **layers)
-    training = TRAIN.model_copy(update={"epochs": 3, "free_bits": 0.1})
+    training = TRAIN.model_copy(update={"epochs": 1, "free_bits": 0.1})
     spec = ModelSpec(**vars(cell), model=settings, train=training)
     monkeypatch.chdir(tmp_path)
     model = Path(output("train", cell))
@@ -147,7 +147,7 @@ def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkey
     evaluate(EVALUATE, digits, model, Path(output("evaluate", cell)), CPU)
     if family == "seatbelt":
         path = Path(output("attack", cell, LOSS))
-        attack(attack_spec(LAMBDAS[:2]), digits, model, path, CPU)
+        attack(attack_spec(LAMBDAS[:2], max_iterations=20), digits, model, path, CPU)
         measure(MEASURE, digits, model, Path(output("measure", cell, LOSS)), CPU, attack=path)
     tables = collect(jobs_of(cell, attacked=family == "seatbelt"))
     row = tables["models"].iloc[0]

@@ -11,6 +11,7 @@ import torch
 from conftest import run_stage
 
 from vaepipe.attacks.pairs import draw_pairs
+from vaepipe.attacks.rounds import EFFORTS
 from vaepipe.datasets.prepared import read_split
 from vaepipe.metrics import pairwise_overlap
 from vaepipe.metrics.ms_ssim import ms_ssim
@@ -60,7 +61,15 @@ def jobs_of(cell, attacked=True):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, digits):
+def one_round():
+    """Attacks search in one round instead of four."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EFFORTS, "default", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, digits, one_round):
     """A trained, evaluated and attacked model at the workflow's paths, attacked in one block and in four."""
     settings = Model(network="mlp", hidden=(16,), likelihood="gaussian", sigma_x=0.3)
     spec = ModelSpec(**vars(CELL), model=settings, train=TRAIN)

@@ -349,9 +349,9 @@ def test_convolutions_continue_with_the_same_bits_too(spec, digits):
     assert whole.model.encoder[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("network", ["mlp", "burgess"])
-def test_bfloat16_trains_to_the_same_quality(spec, digits, network):
-    parts = [Resident.read(digits, p) for p in ("train", "test")]
+@pytest.mark.parametrize(("network", "images"), [("mlp", None), ("burgess", 640)])
+def test_bfloat16_trains_to_the_same_quality(spec, digits, network, images):
+    parts = [Resident.read(digits, p, images) for p in ("train", "test")]
     found = {}
     for kind in ("float32", "bfloat16"):
         trainer = Trainer(vary(spec, model={"network": network}, train={"precision": kind}), *parts, CPU)

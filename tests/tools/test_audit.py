@@ -100,7 +100,10 @@ def command(mine, *options, model="net.py:load", images="photos", out="audit"):
 
 @pytest.fixture(scope="module")
 def audited(mine):
-    main(command(mine, "--who", "somebody", "--purify-with", "zoo:digits-ae"))
+    size = replace(audit_run.BUDGETS["quick"]["size"], lambdas=8, steps=30, polish=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(audit_run.BUDGETS["quick"], "size", size)
+        main(command(mine, "--who", "somebody", "--purify-with", "zoo:digits-ae"))
     return mine / "audit"
 
 

@@ -126,7 +126,7 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def spec():
     """A small model of the digits."""
     return ModelSpec(
@@ -157,6 +157,16 @@ def digits(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "digits.h5"
     prepare(PrepareSpec(dataset="digits"), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def few_weights():
+    """The penalised attack before those of bounded size is at 3 values of λ instead of 40."""
+    from vaepipe.attacks import ball
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ball, "WEIGHTS", [2.0**k for k in (-8, 0, 8)])
+        yield
 
 
 @pytest.fixture

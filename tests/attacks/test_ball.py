@@ -13,6 +13,7 @@ from test_attacks import Linear
 from vaepipe.attacks import ball
 from vaepipe.attacks.ball import run_ball_attack
 from vaepipe.attacks.penalised import run_attack
+from vaepipe.attacks.penalised_rows import PenalisedProblem
 from vaepipe.attacks.solvers import momentum
 from vaepipe.models.distributions import DiagonalNormal
 from vaepipe.trust.masking import descend
@@ -22,9 +23,14 @@ NORMS = {"l2": 2, "linf": math.inf}
 
 
 @pytest.fixture(autouse=True)
-def few_weights(monkeypatch):
-    """A penalised attack at 5 values of λ instead of 40."""
-    monkeypatch.setattr(ball, "WEIGHTS", [2.0**k for k in range(-8, 9, 4)])
+def short_path(monkeypatch):
+    """A penalised attack at 3 values of λ instead of 40, which takes a fifth of the evaluations."""
+
+    def problem(*arguments, **options):
+        return PenalisedProblem(*arguments, **options | {"max_iterations": 100})
+
+    monkeypatch.setattr(ball, "PenalisedProblem", problem)
+    monkeypatch.setattr(ball, "WEIGHTS", [2.0**k for k in (-8, 0, 8)])
 
 
 def norms(d, norm):
@@ -94,9 +100,9 @@ def test_constraints_hold_and_fields_belong_together(norm, loss):
 @pytest.mark.slow
 def test_it_does_as_well_at_its_size_as_the_attack_with_a_penalty():
     # a penalised optimum d solves the problem in the ball of radius ‖d‖ too
-    model, x, target = make_encoder(), make_images(4), make_images(4, seed=2)
+    model, x, target = make_encoder(), make_images(2), make_images(2, seed=2)
     penalised = run_attack(model, x, target, torch.tensor([2.0]))
-    for p in range(4):
+    for p in range(2):
         radius = penalised.norm[:, p]
         found = run_ball_attack(model, x[p : p + 1], target[p : p + 1], radius, steps=100, effort=None)
         assert (
@@ -112,7 +118,7 @@ def test_it_is_never_above_a_penalised_distortion_that_the_ball_holds(norm, loss
     options = {"norm": norm, "steps": 5, "restarts": 1, "precision": "float64"}
     found = run_ball_attack(model, x, target, radii, loss, effort="fast", **options)
     weights = torch.tensor(ball.WEIGHTS)
-    path = run_attack(model, x, target, weights, loss, effort="fast", precision="float64")
+    path = run_attack(model, x, target, weights, loss, effort="fast", precision="float64", max_iterations=100)
     inside = norms(path.distortion, norm) <= radii[:, None, None]  # E, L, P
     least = torch.where(inside, path.divergence, torch.inf).amin(1)
     assert (found.divergence <= least + 1e-5 * least.abs()).all() and least.isfinite().any()
@@ -162,17 +168,14 @@ def test_before_the_walk_more_starts_are_never_worse_and_the_first_stay_the_same
 @pytest.mark.slow
 @pytest.mark.parametrize(("norm", "shape"), [("l2", (1, 8, 8)), ("linf", (1, 13, 9)), ("l2", (1, 13, 9))])
 def test_a_pair_is_the_same_bit_for_bit_alone_and_in_any_company(norm, shape):
-    model, x, target = make_encoder(shape), make_images(6, shape), make_images(6, shape, seed=2)
-    options = {"norm": norm, "steps": 20, "restarts": 2, "batch_size": 16, "effort": "fast"}
+    model, x, target = make_encoder(shape), make_images(4, shape), make_images(4, shape, seed=2)
+    options = {"norm": norm, "steps": 6, "restarts": 2, "batch_size": 16, "effort": "fast"}
     whole = run_ball_attack(model, x, target, RADII, "output", **options)
     turned = run_ball_attack(model, x.flip(0), target.flip(0), RADII.flip(0), "output", **options)
-    alone = {
-        p: run_ball_attack(model, x[p : p + 1], target[p : p + 1], RADII, "output", **options) for p in (0, 4)
-    }
+    alone = run_ball_attack(model, x[3:], target[3:], RADII, "output", **options)
     for name, found in vars(whole).items():
         assert torch.equal(found, getattr(turned, name).flip(0, 1)), name
-        for p, its in alone.items():
-            assert torch.equal(found[:, p], getattr(its, name)[:, 0]), name
+        assert torch.equal(found[:, 3], getattr(alone, name)[:, 0]), name
     smallest = run_ball_attack(model, x[2:3], target[2:3], RADII[:1], "output", **options)
     assert torch.equal(whole.distortion[0, 2], smallest.distortion[0, 0])
 

@@ -32,7 +32,7 @@ def fast_and_thorough(model, x, target, lambdas, **options):
     return (run_attack(model, x, target, lambdas, effort=e, **options) for e in ("fast", "thorough"))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("gain", [2.0, 6.0])
 def test_no_row_is_above_the_fast_and_its_fields_belong_together(seed, gain):
     model, shape = make_encoder(gain=gain, seed=seed), (1, 8, 8)
@@ -142,7 +142,7 @@ class Both(Kinked):
 def test_a_pair_that_a_round_does_not_lower_is_left_alone_and_the_others_are_not(monkeypatch):
     x = torch.tensor([[0.6, 0.5], [0.05, 0.9]]).view(2, 1, 1, 2)
     target = torch.tensor([[0.9, 0.7], [0.95, 0.9]]).view(2, 1, 1, 2)
-    lambdas, options = torch.linspace(0.3, 1.2, 12), {"max_iterations": 400, "batch_size": 8}
+    lambdas, options = torch.linspace(0.3, 1.2, 4), {"max_iterations": 400, "batch_size": 8}
     options["loss"] = replace(find_loss("latent-kl"), residuals=None)  # with them one round is enough
     spent = []
     for count in (0, 1, 2):
@@ -191,8 +191,8 @@ def test_a_shorter_way_behind_a_hill_is_found_from_points_near_x(monkeypatch):
 
 
 def test_the_valley_is_followed_down_from_the_larger_weights():
-    model, x, target = make_encoder(gain=6.0), make_images(4), make_images(4, seed=2)
-    lambdas = torch.tensor([2.0**k for k in range(-14, 3, 2)])
+    model, x, target = make_encoder(gain=6.0), make_images(2), make_images(2, seed=2)
+    lambdas = torch.tensor([2.0**k for k in range(-14, 3, 4)])
     fast = run_attack(model, x, target, lambdas, effort="fast")
     deep = run_attack(model, x, target, lambdas)
     small = fast.objective < rounds.SMALL * fast.initial_divergence  # no row of these walks
@@ -201,18 +201,17 @@ def test_the_valley_is_followed_down_from_the_larger_weights():
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 13, 9)])
-def test_a_pair_is_the_same_alone_in_any_company_in_any_block_and_again(shape):
-    model, x, target = make_encoder(shape, gain=4.0), make_images(4, shape), make_images(4, shape, seed=2)
+def test_a_pair_is_the_same_alone_in_any_company_and_in_any_block(shape, monkeypatch):
+    monkeypatch.setitem(EFFORTS, "thorough", 2)
+    model, x, target = make_encoder(shape, gain=4.0), make_images(3, shape), make_images(3, shape, seed=2)
     options = SHORT | {"effort": "thorough"}
     whole = run_attack(model, x, target, LAMBDAS, **options)
-    again = run_attack(model, x, target, LAMBDAS, **options)
     alone = run_attack(model, x[2:3], target[2:3], LAMBDAS, **options)
     turned = run_attack(model, x.flip(0), target.flip(0), LAMBDAS.flip(0), **options)
     blocks = [run_attack(model, x, target, some, envelope=False, **options) for some in LAMBDAS.split(4)]
     own = AttackResult(**{name: torch.cat([getattr(b, name) for b in blocks]) for name in vars(whole)})
     together = run_attack(model, x, target, LAMBDAS, own=own, **options)
     for name, value in vars(whole).items():
-        assert torch.equal(value, getattr(again, name)), name
         assert torch.equal(value[:, 2], getattr(alone, name)[:, 0]), name
         assert torch.equal(value, getattr(turned, name).flip(0, 1)), name
         assert torch.equal(value, getattr(together, name)), name

@@ -68,17 +68,17 @@ def test_a_penalised_quadratic_has_a_closed_form(method, from_goal):
 def test_a_row_is_independent_of_the_others_of_their_number_and_of_the_sizes(n):
     random = torch.Generator().manual_seed(1)
     x, lambda_ = torch.rand(13, n, generator=random), 2.0 ** torch.linspace(-12, 3, 13)
-    whole = minimise(valley, x, lambda_, slots=4, max_iterations=300)
+    whole = minimise(valley, x, lambda_, slots=4, max_iterations=150)
     assert whole.iterations.unique().numel() > 5
-    smaller = minimise(valley, x, lambda_, slots=4, sizes=[1, 2], max_iterations=300)
+    smaller = minimise(valley, x, lambda_, slots=4, sizes=[1, 2], max_iterations=150)
     order = torch.randperm(13, generator=random)
-    turned = minimise(valley, x[order], lambda_[order], slots=4, max_iterations=300)
+    turned = minimise(valley, x[order], lambda_[order], slots=4, max_iterations=150)
     for name in vars(whole):
         expected = getattr(whole, name)
         assert torch.equal(expected, getattr(smaller, name)), name
         assert torch.equal(expected[order], getattr(turned, name)), name
     for r in (0, 6, 12):
-        alone = minimise(valley, x[r : r + 1], lambda_[r : r + 1], slots=4, max_iterations=300)
+        alone = minimise(valley, x[r : r + 1], lambda_[r : r + 1], slots=4, max_iterations=150)
         assert torch.equal(alone.u[0], whole.u[r]) and alone.iterations[0] == whole.iterations[r]
 
 

@@ -41,7 +41,7 @@ BALL, MEASURES = (jobs.output(stage, CELL, LOSS) for stage in ("ball", "measure"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, digits):
+def folder(tmp_path_factory, digits, few_weights):
     """A small model of the digits, attacked in balls and measured."""
     folder = tmp_path_factory.mktemp("balls")
     weights = folder / WEIGHTS

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import HANGS, ROOT, make_images
+from conftest import HANGS, ROOT, SERVED, make_images, snakemake
 from outside_models import Plain, WithoutWidth
 from printed import blocks, files
 from safetensors.torch import save_file
@@ -35,6 +35,9 @@ from vaepipe.study.mistakes import ConfigError
 from vaepipe.study.study import Study
 
 PAGE = "docs/your-model.md"
+QUICK = {"effort": "fast", "max_iterations": 40}
+UNCHECKED = {"restarts": 0, "polish": 0}
+"""No checks but those by noise and by distortions of other models."""
 
 
 @pytest.mark.slow
@@ -42,7 +45,7 @@ def test_the_page_does_what_it_says(tmp_path):
     for name, text in files(PAGE).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {"my_vae.py", "train_mine.py", "my.yaml"}
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | SERVED | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     said = blocks(PAGE, "sh")[0].text.replace("path/to/vaepipe", str(ROOT))
     for program, ours in (("python", sys.executable), ("snakemake", f"{sys.executable} -m snakemake")):
         assert said.count(f"$VAEPIPE/.venv/bin/{program} ") == 1
@@ -50,6 +53,9 @@ def test_the_page_does_what_it_says(tmp_path):
             f"$VAEPIPE/.venv/bin/{program} ", f"{ours} "
         )  # the tests may have another environment
     targets = "results/tables/robustness.csv results/figures/montage/digits.png"
+    smaller = {"datasets": {"digits": {"attack": {"pairs": 3} | QUICK, "checks": UNCHECKED}}}
+    (tmp_path / "smaller.yaml").write_text(yaml.safe_dump(smaller), encoding="utf-8")
+    said = said.replace(" --configfile my.yaml ", " --configfile my.yaml smaller.yaml ")
     command = f"set -e\n{said.strip()} --cores 2 -- {targets}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANGS
@@ -229,26 +235,16 @@ def test_a_model_is_attacked_by_its_own_losses_beside_another_that_is_attacked_b
         "train": {"epochs": 1},
         "evaluate": {"max_images": 50},
     }
-    digits["attack"] = {"losses": ["latent-kl", "latent-mean"], "pairs": 2, "lambdas": [0.01, 1]}
+    digits["attack"] = {"losses": ["latent-kl", "latent-mean"], "pairs": 2, "lambdas": [0.01, 1]} | QUICK
+    digits["checks"] = UNCHECKED
     config = {"study": ["digits"], "external": {"mine": mine}, "datasets": {"digits": digits}}
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     shutil.copy2(
         ROOT / "tests/outside_models.py", tmp_path
     )  # Snakemake and its jobs import from where they run
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(ROOT / "Snakefile"),
-        "--configfile",
-        "my.yaml",
-    ]
-    command += ["--cores", "2", "--", "tables", "results/explorer.html", "results/figures/montage/digits.png"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANGS
-    )
+    arguments = ["--snakefile", ROOT / "Snakefile", "--configfile", "my.yaml", "--cores", 2, "--", "tables"]
+    arguments += ["results/explorer.html", "results/figures/montage/digits.png"]
+    done = snakemake(tmp_path, *arguments, env=os.environ | SERVED)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     every = {("vae", "latent-kl"), ("vae", "latent-mean"), ("mine", "latent-mean")}
     for stage in ("attacks", "measures"):

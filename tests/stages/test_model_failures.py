@@ -38,7 +38,7 @@ def fails(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory, digits):
+def stages(tmp_path_factory, digits, few_weights):
     """Stage → a function of a path to write to; and what the attack is called with."""
     folder = tmp_path_factory.mktemp("failing")
     weights, model = folder / "w.pt", folder / "m.safetensors"
@@ -50,8 +50,10 @@ def stages(tmp_path_factory, digits):
         "dataset": "digits",
     }
     mine |= {"shape": [1, 8, 8], "d_z": 4}
-    config = {"study": ["digits"], "external": {"mine": mine}, "checks": {"restart_steps": 2}}
-    config |= {"attack": {"pairs": 2, "lambdas": [0.1], "losses": ["output"], "max_iterations": 20}}
+    config = {"study": ["digits"], "external": {"mine": mine}}
+    config["checks"] = {"noise": 1, "restarts": 1, "restart_steps": 2, "polish": 1}
+    penalised = {"pairs": 2, "lambdas": [0.1], "losses": ["output"], "max_iterations": 20, "effort": "fast"}
+    config["attack"] = penalised
     config |= {
         "evaluate": {"max_images": 40},
         "ball": {"losses": ["output"], "l2": [1], "linf": [], "steps": 2},

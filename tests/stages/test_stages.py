@@ -11,6 +11,7 @@ import torch
 from conftest import run_stage
 
 from vaepipe.attacks.pairs import draw_pairs
+from vaepipe.attacks.rounds import EFFORTS
 from vaepipe.datasets.prepared import read_split
 from vaepipe.metrics import pairwise_overlap
 from vaepipe.metrics.ms_ssim import ms_ssim
@@ -60,7 +61,15 @@ def jobs_of(cell, attacked=True):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, digits):
+def one_round():
+    """Attacks search in one round instead of four."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EFFORTS, "default", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, digits, one_round):
     """A trained, evaluated and attacked model at the workflow's paths, attacked in one block and in four."""
     settings = Model(network="mlp", hidden=(16,), likelihood="gaussian", sigma_x=0.3)
     spec = ModelSpec(**vars(CELL), model=settings, train=TRAIN)
@@ -139,7 +148,7 @@ def test_what_is_measured_of_the_aggregate_posterior(folder, digits):
 def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkeypatch, family, layers):
     cell = Cell("digits", family, 0.0 if family == "ae" else 4.0, 3, 0)
     settings = Model(network="mlp", hidden=(16,), likelihood="gaussian", sigma_x=0.3, **layers)
-    training = TRAIN.model_copy(update={"epochs": 3, "free_bits": 0.1})
+    training = TRAIN.model_copy(update={"epochs": 1, "free_bits": 0.1})
     spec = ModelSpec(**vars(cell), model=settings, train=training)
     monkeypatch.chdir(tmp_path)
     model = Path(output("train", cell))
@@ -147,7 +156,7 @@ def test_the_other_families_are_evaluated_and_tabulated(digits, tmp_path, monkey
     evaluate(EVALUATE, digits, model, Path(output("evaluate", cell)), CPU)
     if family == "seatbelt":
         path = Path(output("attack", cell, LOSS))
-        attack(attack_spec(LAMBDAS[:2]), digits, model, path, CPU)
+        attack(attack_spec(LAMBDAS[:2], max_iterations=20), digits, model, path, CPU)
         measure(MEASURE, digits, model, Path(output("measure", cell, LOSS)), CPU, attack=path)
     tables = collect(jobs_of(cell, attacked=family == "seatbelt"))
     row = tables["models"].iloc[0]

@@ -35,10 +35,10 @@ def run(spec, data, folder, seconds=0.0):
     return read_weights(folder / "model.safetensors")[0], pd.read_csv(folder / "history.csv")
 
 
-@pytest.fixture
-def whole(spec, digits, tmp_path):
+@pytest.fixture(scope="module")
+def whole(spec, digits, tmp_path_factory):
     """The uninterrupted training."""
-    return run(spec, digits, tmp_path / "whole")
+    return run(spec, digits, tmp_path_factory.mktemp("whole"))
 
 
 def assert_equal(first, second):
@@ -319,7 +319,7 @@ def test_clipping_bounds_the_gradient_that_adam_sees(spec, digits):
 def test_the_other_families_train_and_resume_too(spec, digits, tmp_path, family):
     layers = {"layers": 2} if family == "seatbelt" else {}
     other = vary(spec, family=family, model=layers, train={"free_bits": 0.1})
-    parts = [Resident.read(digits, p) for p in ("train", "test")]
+    parts = [Resident.read(digits, p, 320) for p in ("train", "test")]
     first, second = Trainer(other, *parts, CPU), Trainer(other, *parts, CPU)
     rows = [first.epoch() for _ in range(4)]
     for _ in range(2):
@@ -336,7 +336,7 @@ def test_the_other_families_train_and_resume_too(spec, digits, tmp_path, family)
 
 def test_convolutions_continue_with_the_same_bits_too(spec, digits):
     conv = vary(spec, model={"network": "conv"})
-    parts = [Resident.read(digits, p) for p in ("train", "test")]
+    parts = [Resident.read(digits, p, 320) for p in ("train", "test")]
     whole, first, second = (Trainer(conv, *parts, CPU) for _ in range(3))
     rows = [whole.epoch() for _ in range(2)]
     first.epoch()
@@ -349,9 +349,9 @@ def test_convolutions_continue_with_the_same_bits_too(spec, digits):
     assert whole.model.encoder[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("network", ["mlp", "burgess"])
-def test_bfloat16_trains_to_the_same_quality(spec, digits, network):
-    parts = [Resident.read(digits, p) for p in ("train", "test")]
+@pytest.mark.parametrize(("network", "images"), [("mlp", None), ("burgess", 640)])
+def test_bfloat16_trains_to_the_same_quality(spec, digits, network, images):
+    parts = [Resident.read(digits, p, images) for p in ("train", "test")]
     found = {}
     for kind in ("float32", "bfloat16"):
         trainer = Trainer(vary(spec, model={"network": network}, train={"precision": kind}), *parts, CPU)

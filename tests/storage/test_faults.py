@@ -48,8 +48,8 @@ def killed_until_done(work, kills: int, seconds: float, said: Path, draw: random
     assert end(start(work, said)) == 0, said.read_text()
 
 
-@pytest.fixture
-def trained(digits, tmp_path):
+@pytest.fixture(scope="module")
+def trained(digits, tmp_path_factory):
     """(what trains a model into a folder, its files' bytes when nothing disturbs it, how long that takes)."""
 
     def files(folder):
@@ -58,8 +58,7 @@ def trained(digits, tmp_path):
     def work(folder):
         return lambda: train.train(SPEC, digits, *files(folder), 0.0, CPU)
 
-    folder = tmp_path / "whole"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("whole")
     begun = time.monotonic()
     work(folder)()
     return work, files, [path.read_bytes() for path in files(folder)], time.monotonic() - begun

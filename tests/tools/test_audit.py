@@ -100,7 +100,10 @@ def command(mine, *options, model="net.py:load", images="photos", out="audit"):
 
 @pytest.fixture(scope="module")
 def audited(mine):
-    main(command(mine, "--who", "somebody", "--purify-with", "zoo:digits-ae"))
+    size = replace(audit_run.BUDGETS["quick"]["size"], lambdas=8, steps=30, polish=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(audit_run.BUDGETS["quick"], "size", size)
+        main(command(mine, "--who", "somebody", "--purify-with", "zoo:digits-ae"))
     return mine / "audit"
 
 
@@ -170,7 +173,7 @@ def test_a_study_takes_the_files_of_an_audit_in(audited):
 
 
 @pytest.mark.slow
-def test_in_python_any_module_is_audited_and_deterministic_ones_too(tmp_path, capsys):
+def test_in_python_any_module_is_audited_and_deterministic_ones_too(tmp_path, capsys, monkeypatch):
     class Autoencoder(nn.Module):
         def encode(self, x):
             return x.flatten(1)[:, ::2] * 2
@@ -178,11 +181,13 @@ def test_in_python_any_module_is_audited_and_deterministic_ones_too(tmp_path, ca
         def decode(self, z):
             return (z / 2).repeat_interleave(2, 1).unflatten(1, (1, 8, 8))
 
+    size = replace(audit_run.BUDGETS["quick"]["size"], lambdas=6, steps=15, polish=1)
+    monkeypatch.setitem(audit_run.BUDGETS["quick"], "size", size)
     images = load_digits().images[:30, None] / 16
     report = vaepipe.audit(Autoencoder().eval(), images, out=tmp_path / "a", pairs=3)
     assert [loss["loss"] for loss in report.scorecard["losses"]] == ["latent-mean", "output"]
     assert "deterministic" in str(report) and report.scorecard["elbo"] is None
-    assert len(report.tables["attacks"]) == 2 * 3 * 16
+    assert len(report.tables["attacks"]) == 2 * 3 * 6
     assert len(report.figure().axes) == 2 and len(report.pictures().axes) == 14
     report.save(tmp_path / "copy")
     assert (tmp_path / "copy" / "index.html").is_file()

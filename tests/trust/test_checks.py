@@ -376,10 +376,10 @@ def test_a_robust_looking_model_whose_gradient_is_masked_is_found_out():
 
     x, target = make_images(4), make_images(4, seed=2)
     lambdas = torch.tensor([1e-3, 1e-2])
-    result = run_attack(Rounded(), x, target, lambdas)
+    result = run_attack(Rounded(), x, target, lambdas, max_iterations=100)
     assert (result.norm == 0).all()
     goal = plain.posterior(target)[0]
-    source = run_attack(plain, x, target, lambdas)
+    source = run_attack(plain, x, target, lambdas, max_iterations=100)
     transferred = torch.stack([Rounded().posterior(x + d)[0].kl(goal) for d in source.distortion])
     frame = rows(result.objective, result.divergence, result.norm).assign(
         initial_divergence=np.ravel(result.initial_divergence)

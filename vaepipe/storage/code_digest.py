@@ -8,6 +8,7 @@ digests and version records. `vaepipe.storage.code_meaning` says what counts of 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -97,10 +98,10 @@ def _path(name: str) -> Path | None:
     """Return the file of a module below ``vaepipe``, or None if there is no such module."""
     if not name:
         return None
-    base = PACKAGE.joinpath(*name.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
+    base = os.path.join(PACKAGE, *name.split("."))
+    for path in (f"{base}.py", os.path.join(base, "__init__.py")):
+        if os.path.isfile(path):
+            return Path(path)
     return None
 
 
@@ -123,21 +124,23 @@ def _imports(name: str) -> tuple[str, ...]:
     imported: list[str] = []
     for statement in _meaning(name, False).imports:
         imported += statement.names if statement.module is None else _from_import(name, statement)
-    inner = [module.removeprefix("vaepipe.") for module in imported if module.startswith("vaepipe.")]
+    inner = {module.removeprefix("vaepipe."): 0 for module in imported if module.startswith("vaepipe.")}
     return tuple(module for module in inner if _path(module))
 
 
 def _from_import(name: str, node: Import) -> Iterator[str]:
     """Yield the modules that ``from package import names`` reads: submodules, and the package for its other
-    names."""
+    names; none of another package than this."""
     package = node.module or ""
     if node.level:
         here = ["vaepipe", *name.split(".")]
         depth = len(here) - node.level + (_path(name) or Path()).name.startswith("__init__")
         package = ".".join(filter(None, [*here[:depth], package]))
+    if package.partition(".")[0] != "vaepipe":
+        return
     for imported in node.names:
         inner = f"{package}.{imported}"
-        if _path(inner.removeprefix("vaepipe.")) and inner.startswith("vaepipe."):
+        if _path(inner.removeprefix("vaepipe.")):
             yield inner
         elif _has_lazy_names(package):
             raise ValueError(f"vaepipe.{name}: import {imported} from its own module, not from {package}")

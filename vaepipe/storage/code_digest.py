@@ -124,7 +124,7 @@ def _imports(name: str) -> tuple[str, ...]:
     imported: list[str] = []
     for statement in _meaning(name, False).imports:
         imported += statement.names if statement.module is None else _from_import(name, statement)
-    inner = {module.removeprefix("vaepipe."): 0 for module in imported if module.startswith("vaepipe.")}
+    inner = dict.fromkeys(m.removeprefix("vaepipe.") for m in imported if m.startswith("vaepipe."))
     return tuple(module for module in inner if _path(module))
 
 

@@ -20,8 +20,8 @@ def measure(trial: Trial) -> dict[str, Tensor]:
     pairs, picture = trial.pairs, trial.adversarial.first_picture
     clean = torch.cat([pairs.x, pairs.original.first_picture, pairs.of_target.first_picture])
     adversarial = torch.cat([pairs.x + trial.distortion, picture, picture])
-    similarity = ms_ssim(clean, adversarial).unflatten(0, (3, -1))
-    return {quantity.name: of_images for quantity, of_images in zip(METRIC.quantities, similarity, strict=True)}
+    names = (quantity.name for quantity in METRIC.quantities)
+    return dict(zip(names, ms_ssim(clean, adversarial).unflatten(0, (3, -1)), strict=True))
 
 
 METRIC = TrialMetric(

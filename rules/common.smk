@@ -125,7 +125,7 @@ def start_jobs_at_any_rate():
     While there is a limit, each end of a job adds a timer that looks for jobs to start once a second, until
     no job waits: after a hundred jobs it looks a hundred times a second. A limit that the user sets stays.
     """
-    limiter = workflow.scheduler.job_rate_limiter
+    limiter = getattr(workflow.scheduler, "job_rate_limiter", None)  # no part of Snakemake's interface
     if workflow.local_exec and limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
 

@@ -23,14 +23,13 @@ NORMS = {"l2": 2, "linf": math.inf}
 
 
 @pytest.fixture(autouse=True)
-def short_path(monkeypatch):
-    """A penalised attack at 3 values of λ instead of 40, which takes a fifth of the evaluations."""
+def short_path(few_weights, monkeypatch):
+    """The penalised attack before takes a fifth of the evaluations."""
 
     def problem(*arguments, **options):
         return PenalisedProblem(*arguments, **options | {"max_iterations": 100})
 
     monkeypatch.setattr(ball, "PenalisedProblem", problem)
-    monkeypatch.setattr(ball, "WEIGHTS", [2.0**k for k in (-8, 0, 8)])
 
 
 def norms(d, norm):

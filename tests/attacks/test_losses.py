@@ -259,7 +259,7 @@ def test_an_autoencoder_is_attacked_by_what_makes_sense_for_it():
     assert set(LOSSES) - set(cells.losses(cell, list(LOSSES), {})) == needs_width
     model, x, target = make("ae").float(), make_images(2), make_images(2, seed=2)
     for loss in cells.losses(cell, list(LOSSES), {}):
-        result = run_attack(model, x, target, torch.tensor([1e-3]), loss, batch_size=4, effort="fast")
+        result = run_attack(model, x, target, torch.tensor([1e-3]), loss, batch_size=4, max_iterations=300)
         assert result.converged.all() and (result.objective <= result.initial_divergence).all(), loss
     with pytest.raises(ValueError, match="'latent-kl' is infinite"):
         run_attack(model, x, target, torch.tensor([1.0]))

@@ -434,8 +434,6 @@ def explorer(browser, tables):
 
 
 SIZES = ((1400, 900), (1366, 768), (390, 844))
-SMALL = SIZES[1:]
-"""Windows of pages that do not open otherwise in a larger one: what fits into these fits into the first."""
 
 
 def set_size(browser, width, height):
@@ -761,7 +759,7 @@ def test_the_report_has_every_figure_and_asks_nothing_of_the_network(browser, ma
     assert browser.errors() == []
 
 
-@pytest.mark.parametrize("size", SMALL, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
 def test_every_figure_page_shows_its_whole_picture_from_the_top_and_its_numbers(browser, tables, size):
     set_size(browser, *size)
     for name in sorted(figure_names(tables.folder)):
@@ -788,7 +786,7 @@ def test_every_figure_page_shows_its_whole_picture_from_the_top_and_its_numbers(
     assert browser.errors() == []
 
 
-@pytest.mark.parametrize("size", SMALL, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
 def test_the_report_opens_with_the_answer_which_can_be_scrolled_to(browser, made_report, tables, size):
     set_size(browser, *size)
     browser.open(made_report)
@@ -879,7 +877,7 @@ def test_a_link_of_a_figures_numbers_opens_the_explorer_at_an_attack_that_it_has
         assert asked.items() <= address(browser).items() and browser.find("#wrong").text == ""
 
 
-@pytest.mark.parametrize("size", SMALL, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
 def test_a_click_on_a_point_of_a_picture_opens_its_attack(browser, tables, size):
     set_size(browser, *size)
     browser.open(tables.folder / "results/report/index.html")

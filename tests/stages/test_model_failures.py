@@ -52,7 +52,7 @@ def stages(tmp_path_factory, digits, few_weights):
     mine |= {"shape": [1, 8, 8], "d_z": 4}
     config = {"study": ["digits"], "external": {"mine": mine}}
     config["checks"] = {"noise": 1, "restarts": 1, "restart_steps": 2, "polish": 1}
-    penalised = {"pairs": 2, "lambdas": [0.1], "losses": ["output"], "max_iterations": 20, "effort": "fast"}
+    penalised = {"pairs": 2, "lambdas": [0.1], "losses": ["output"], "max_iterations": 20}
     config["attack"] = penalised
     config |= {
         "evaluate": {"max_images": 40},

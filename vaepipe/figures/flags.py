@@ -21,8 +21,6 @@ NAMED = 4
 def flagged(frame: pd.DataFrame) -> dict[tuple[str, float], tuple[int, int]]:
     """Return (family, β) → (models whose attack is flagged, models) where there are any, of the rows of one
     attack."""
-    if not is_flagged(frame).any():
-        return {}
     models = frame.drop_duplicates(["family", "beta", "d_z", "seed"])
     groups = is_flagged(models).groupby([models["family"], models["beta"]])
     return {key: (int(weak.sum()), len(weak)) for key, weak in groups if weak.any()}
